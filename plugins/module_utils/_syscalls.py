@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module loader's system calls, and a child process with a deadline for whatever may hang in the kernel."""
+
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import time
+from typing import Any, Callable, Dict, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+# arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h
+NUMBERS = {
+    'x86_64': {'init_module': 175, 'delete_module': 176, 'finit_module': 313},
+    'aarch64': {'init_module': 105, 'delete_module': 106, 'finit_module': 273},
+}  # type: Dict[str, Dict[str, int]]
+
+
+class Deadline(KmodError):
+    """The child did not answer in time; ``hangs_in`` in ``facts`` is its kernel stack, or where it waits."""
+
+
+def numbers(machine=None):
+    # type: (Optional[str]) -> Dict[str, int]
+    """System call numbers by name for ``machine`` (default: this one, as ``uname -m`` spells it)."""
+    machine = machine or os.uname().machine
+    if machine not in NUMBERS:
+        raise KmodError('call the module loader', 'the system call numbers of %s are not known here' % machine,
+                        'Supported architectures are %s' % ', '.join(sorted(NUMBERS)))
+    return NUMBERS[machine]
+
+
+def _call(name, *arguments):
+    # type: (str, *Any) -> int
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    ctypes.set_errno(0)
+    result = libc.syscall(ctypes.c_long(numbers()[name]), *arguments)
+    return 0 if result == 0 else ctypes.get_errno()
+
+
+def init_module(image, parameters):
+    # type: (bytes, str) -> int
+    """init_module(2): loads the ELF ``image``; returns 0 or the errno."""
+    return _call('init_module', ctypes.c_char_p(image), ctypes.c_ulong(len(image)),
+                 ctypes.c_char_p(parameters.encode('utf-8')))
+
+
+def delete_module(name, force=False):
+    # type: (str, bool) -> int
+    """delete_module(2) with O_NONBLOCK, and O_TRUNC where ``force``; returns 0 or the errno."""
+    flags = os.O_NONBLOCK | (os.O_TRUNC if force else 0)
+    return _call('delete_module', ctypes.c_char_p(name.encode('utf-8')), ctypes.c_uint(flags))
+
+
+def errno_text(number):
+    # type: (int) -> str
+    """``EBUSY (Device or resource busy)``."""
+    return '%s (%s)' % (errno.errorcode.get(number, number), os.strerror(number))
+
+
+def _child_hangs_in(pid):
+    # type: (int) -> str
+    for entry in ('stack', 'wchan', 'syscall'):
+        try:
+            with open('/proc/%d/%s' % (pid, entry), errors='replace') as stream:
+                text = ' '.join(line.split()[-1] for line in stream.read().splitlines()[:4] if line.strip())
+        except OSError:
+            continue
+        if text and text != '0':
+            return text
+    return 'a place that /proc does not show'
+
+
+def _run_child(function, write_end):
+    # type: (Callable[[], Any], int) -> None
+    try:
+        os.setsid()
+        answer = {'value': function()}  # type: Dict[str, Any]
+    except KmodError as error:
+        answer = {'tried': error.tried, 'why': error.why, 'next_step': error.next_step, 'facts': error.facts}
+    except Exception as error:  # pylint: disable=broad-except  # whatever it is, the parent must hear of it
+        answer = {'tried': 'act on the module', 'why': '%s: %s' % (type(error).__name__, error)}
+    with os.fdopen(write_end, 'w') as stream:
+        json.dump(answer, stream)
+
+
+def with_deadline(function, seconds, tried):
+    # type: (Callable[[], Any], float, str) -> Any
+    """Runs ``function`` in a child and returns its JSON-able result.
+
+    A task that waits in the kernel for a lock whose owner died cannot be killed: the child is left behind then, and
+    :class:`Deadline` is raised with what it waits in. ``tried`` completes the sentence "Cannot ...".
+    Raises what ``function`` raised where that is a :class:`KmodError`.
+    """
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        try:
+            _run_child(function, write_end)
+        finally:
+            os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
+    os.close(write_end)
+    try:
+        text = _read_until(read_end, time.monotonic() + seconds)
+        if text is None:
+            hangs_in = _child_hangs_in(pid)
+            os.kill(pid, signal.SIGKILL)
+            raise Deadline(tried, 'no answer within %g seconds; process %d hangs in %s' % (seconds, pid, hangs_in),
+                           'A kernel lock may have died with its owner: only a reboot helps then', hangs_in=hangs_in)
+    finally:
+        os.close(read_end)
+        _reap(pid)
+    if not text:
+        raise KmodError(tried, 'the process that acted ended without a word', 'Look at the kernel log')
+    answer = json.loads(text)
+    if 'tried' in answer:
+        raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
+    return answer['value']
+
+
+def _read_until(descriptor, deadline):
+    # type: (int, float) -> Optional[str]
+    chunks = []
+    while True:
+        ready, dummy, dummy = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        chunk = os.read(descriptor, 65536)
+        if not chunk:
+            return b''.join(chunks).decode('utf-8')
+        chunks.append(chunk)
+
+
+def _reap(pid, patience=1.0):
+    # type: (int, float) -> None
+    until = time.monotonic() + patience
+    while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.01)
