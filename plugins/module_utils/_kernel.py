@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running kernel: what it is, what it allows, where its headers are."""
+
+import gzip
+import os
+from typing import Any, Dict, List
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+
+# Documentation/admin-guide/tainted-kernels.rst, by bit
+TAINT_FLAGS = (
+    'proprietary_module', 'forced_module', 'cpu_out_of_spec', 'forced_rmmod', 'machine_check', 'bad_page', 'user',
+    'died', 'overridden_acpi_table', 'warn', 'staging', 'firmware_workaround', 'out_of_tree_module', 'unsigned_module',
+    'soft_lockup', 'livepatch', 'auxiliary', 'randstruct', 'test', 'fwctl',
+)
+
+
+def _text(path, root):
+    # type: (str, str) -> Any
+    try:
+        with open(os.path.join(root, path), errors='replace') as stream:
+            return stream.read().strip()
+    except OSError as error:
+        return unavailable(error)
+
+
+def _number(path, root):
+    # type: (str, str) -> Any
+    text = _text(path, root)
+    if is_unavailable(text):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        return unavailable('/%s reads %r' % (path, text[:40]))
+
+
+def taint_flags(value):
+    # type: (int) -> List[str]
+    """Names of the bits set in ``/proc/sys/kernel/tainted``; a bit not known here is called ``bit_N``."""
+    known = dict(enumerate(TAINT_FLAGS))
+    return [known.get(bit, 'bit_%d' % bit) for bit in range(value.bit_length()) if value >> bit & 1]
+
+
+def lockdown(text):
+    # type: (str) -> str
+    """``none``, ``integrity`` or ``confidentiality`` from ``none [integrity] confidentiality``."""
+    chosen = [word.strip('[]') for word in text.split() if word.startswith('[')]
+    return chosen[0] if chosen else 'none'
+
+
+def parse_config(text):
+    # type: (str) -> Dict[str, str]
+    """``CONFIG_`` names to values, quotes removed; what is not set is not in it."""
+    options = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition('=')
+        if equals and name.startswith('CONFIG_'):
+            options[name] = value.strip('"')
+    return options
+
+
+def config(release, root='/'):
+    # type: (str, str) -> Dict[str, Any]
+    """The configuration of the running kernel, from where distributions keep it; unavailable where none does."""
+    candidates = ('boot/config-' + release, 'lib/modules/%s/config' % release,
+                  'usr/lib/modules/%s/config' % release, 'lib/modules/%s/build/.config' % release)
+    for candidate in candidates:
+        text = _text(candidate, root)
+        if not is_unavailable(text):
+            return parse_config(text)
+    try:
+        with gzip.open(os.path.join(root, 'proc/config.gz'), 'rt', errors='replace') as stream:
+            return parse_config(stream.read())
+    except (OSError, EOFError):
+        return unavailable('neither /proc/config.gz nor %s is there' % ', '.join('/' + name for name in candidates))
+
+
+def _signatures(options, lock, root):
+    # type: (Dict[str, Any], Any, str) -> Any
+    enforced = _text('sys/module/module/parameters/sig_enforce', root)
+    if enforced == 'Y' or (not is_unavailable(lock) and lock != 'none'):
+        return 'enforced'
+    if is_unavailable(options):
+        return options if is_unavailable(enforced) else 'permissive'
+    if 'CONFIG_MODULE_SIG' not in options:
+        return 'off'
+    return 'enforced' if 'CONFIG_MODULE_SIG_FORCE' in options else 'permissive'
+
+
+def headers(release, root='/'):
+    # type: (str, str) -> Dict[str, Any]
+    """``dir`` is where kbuild for ``release`` is looked for, ``present`` whether a Makefile and a .config are there."""
+    directory = 'lib/modules/%s/build' % release
+    present = all(os.path.exists(os.path.join(root, directory, name)) for name in ('Makefile', '.config'))
+    return {'dir': '/' + directory, 'present': present}
+
+
+def read(root='/', release=None, machine=None):
+    # type: (str, Any, Any) -> Dict[str, Any]
+    """The facts named ``kernel`` in the collection's returns; ``config`` beside them is for the collection's own use."""
+    release = release or os.uname().release
+    taint = _number('proc/sys/kernel/tainted', root)
+    lock = _text('sys/kernel/security/lockdown', root)
+    if is_unavailable(lock):
+        # securityfs shows the file only where the lockdown LSM is built in and mounted.
+        lock = 'none' if os.path.isdir(os.path.join(root, 'sys/kernel/security')) else lock
+    else:
+        lock = lockdown(lock)
+    options = config(release, root)
+    return {
+        'release': release,
+        'arch': machine or os.uname().machine,
+        'version_banner': _text('proc/version', root),
+        'taint': taint if is_unavailable(taint) else {'value': taint, 'flags': taint_flags(taint)},
+        'lockdown': lock,
+        'module_signatures': _signatures(options, lock, root),
+        'modules_disabled': _number('proc/sys/kernel/modules_disabled', root),
+        'kptr_restrict': _number('proc/sys/kernel/kptr_restrict', root),
+        'panic_on_oops': _number('proc/sys/kernel/panic_on_oops', root),
+        'force_unload': options if is_unavailable(options) else 'CONFIG_MODULE_FORCE_UNLOAD' in options,
+        'headers': headers(release, root),
+        'config': options,
+    }
