@@ -61,13 +61,14 @@ class Symbols:
 
     def size(self, name):
         # type: (str) -> Optional[int]
-        """Bytes from ``name`` to the next symbol of another address: no less than the symbol's own size."""
+        """Bytes from ``name`` to the next symbol of the kernel itself, which lists them by address; None without one."""
         start = self.address(name)
         if start is None:
             return None
-        nearest = None
-        for match in re.finditer(rb'^([0-9a-f]+) \S [^\t\n]+$', self._text(), re.MULTILINE):
-            other = int(match.group(1), 16)
-            if other > start and (nearest is None or other < nearest):
-                nearest = other
-        return nearest - start if nearest else None
+        table = self._text()
+        at = table.find((' %s\n' % name).encode())
+        for line in table[at:at + 4096].splitlines()[1:-1]:
+            other = int(line.split(None, 1)[0], 16)
+            if other > start:
+                return other - start
+        return None
