@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kernel memory, read through /proc/kcore (fs/proc/kcore.c): an ELF64 core file whose segments are kernel addresses.
+
+Works under lockdown=integrity; lockdown=confidentiality refuses the open.
+"""
+
+import errno
+import os
+import struct
+from typing import List, NamedTuple, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+PT_LOAD = 1
+PROGRAM_HEADER = struct.Struct('<IIQQQQQQ')
+LARGEST_READ = 16 << 20
+
+Segment = NamedTuple('Segment', [('start', int), ('end', int), ('offset', int)])
+
+
+class Kcore:
+    """An open /proc/kcore. Addresses are kernel virtual addresses; every failure is a KmodError."""
+
+    def __init__(self, descriptor, path):
+        # type: (int, str) -> None
+        self._descriptor = descriptor
+        self._path = path
+        self._last = None  # type: Optional[Segment]
+        self._segments = self._read_segments()
+
+    @classmethod
+    def open(cls, root='/'):
+        # type: (str) -> Kcore
+        """Opens ROOT/proc/kcore; use it in a ``with`` statement."""
+        path = os.path.join(root, 'proc/kcore')
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+        except OSError as error:
+            raise _refusal(path, error, root)
+        try:
+            return cls(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def __enter__(self):
+        # type: () -> Kcore
+        return self
+
+    def __exit__(self, *_exception):
+        self.close()
+
+    def close(self):
+        # type: () -> None
+        """Closes the file; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def read(self, address, length):
+        # type: (int, int) -> bytes
+        """Exactly ``length`` bytes at ``address``, which must lie within one segment."""
+        tried = 'read %d bytes of kernel memory at %#x' % (length, address)
+        segment = self._last
+        if segment is None or not segment.start <= address < segment.end:
+            segment = self._last = self._segment_of(address, tried)
+        if not 0 <= length <= min(segment.end - address, LARGEST_READ):
+            raise KmodError(tried, 'it does not fit into one segment of %s' % self._path)
+        try:
+            data = os.pread(self._descriptor, length, segment.offset + address - segment.start)
+        except (OSError, OverflowError) as error:
+            raise KmodError(tried, '%s: %s' % (self._path, getattr(error, 'strerror', None) or error))
+        if len(data) != length:
+            raise KmodError(tried, '%s gave %d bytes' % (self._path, len(data)))
+        return data
+
+    def u64(self, address):
+        # type: (int) -> int
+        """The unsigned 64-bit number at address: a pointer, mostly."""
+        return struct.unpack('<Q', self.read(address, 8))[0]
+
+    def u32(self, address):
+        # type: (int) -> int
+        """The unsigned 32-bit number at address."""
+        return struct.unpack('<I', self.read(address, 4))[0]
+
+    def s32(self, address):
+        # type: (int) -> int
+        """The signed 32-bit number at address: an atomic_t or an int."""
+        return struct.unpack('<i', self.read(address, 4))[0]
+
+    def string(self, address, limit):
+        # type: (int, int) -> str
+        """The text up to NUL at address, in an array of ``limit`` bytes."""
+        return self.read(address, limit).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
+
+    def _segment_of(self, address, tried):
+        # type: (int, str) -> Segment
+        for segment in self._segments:
+            if segment.start <= address < segment.end:
+                return segment
+        raise KmodError(tried, 'no segment of %s holds this address' % self._path)
+
+    def _read_segments(self):
+        # type: () -> List[Segment]
+        tried = 'use %s' % self._path
+        try:
+            header = os.pread(self._descriptor, 64, 0)
+            if len(header) < 64 or header[:6] != b'\x7fELF\x02\x01':
+                raise KmodError(tried, 'it is not a little-endian ELF64 file')
+            table, entry, count = struct.unpack_from('<Q', header, 32) + struct.unpack_from('<HH', header, 54)
+            if entry != PROGRAM_HEADER.size:
+                raise KmodError(tried, 'its program headers are %d bytes long instead of %d' % (entry, PROGRAM_HEADER.size))
+            data = os.pread(self._descriptor, entry * count, table)
+        except (OSError, OverflowError) as error:
+            raise KmodError(tried, getattr(error, 'strerror', None) or str(error))
+        if len(data) != entry * count:
+            raise KmodError(tried, 'its program headers are cut off')
+        segments = []
+        for kind, _flags, offset, start, _physical, _in_file, size, _align in PROGRAM_HEADER.iter_unpack(data):
+            if kind == PT_LOAD and size and start + size <= 1 << 64:
+                segments.append(Segment(start, start + size, offset))
+        if not segments:
+            raise KmodError(tried, 'it has no segment of kernel memory')
+        return segments
+
+
+class KernelMemory:
+    """What readers of live kernel structures share: types and memory, each opened once and only when asked for.
+
+    ``btf`` and ``kcore`` raise KmodError when there are none, the same error each time.
+    """
+
+    def __init__(self, root='/'):
+        # type: (str) -> None
+        self.root = root
+        self._kcore = None  # type: Optional[Kcore]
+        self._kcore_error = None  # type: Optional[KmodError]
+
+    def __enter__(self):
+        # type: () -> KernelMemory
+        return self
+
+    def __exit__(self, *_exception):
+        self.close()
+
+    @property
+    def btf(self):
+        # type: () -> _btf.Btf
+        """The running kernel's types."""
+        return _btf.running(self.root)
+
+    @property
+    def kcore(self):
+        # type: () -> Kcore
+        """The running kernel's memory."""
+        if self._kcore_error is not None:
+            raise self._kcore_error
+        if self._kcore is None:
+            try:
+                self._kcore = Kcore.open(self.root)
+            except KmodError as error:
+                self._kcore_error = error
+                raise
+        return self._kcore
+
+    def close(self):
+        # type: () -> None
+        """Closes what was opened."""
+        if self._kcore is not None:
+            self._kcore.close()
+            self._kcore = None
+
+
+def _refusal(path, error, root):
+    # type: (str, OSError, str) -> KmodError
+    why = error.strerror or str(error)
+    if error.errno in (errno.EPERM, errno.EACCES):
+        lockdown = _lockdown(root)
+        if lockdown == 'confidentiality':
+            why += ': lockdown=confidentiality'
+        elif os.geteuid() != 0:
+            why += ': not root'
+        else:
+            why += ': CAP_SYS_RAWIO is missing' + (', lockdown=%s' % lockdown if lockdown else '')
+    elif error.errno == errno.ENOENT:
+        why += ': the kernel needs CONFIG_PROC_KCORE'
+    return KmodError('read kernel memory from %s' % path, why)
+
+
+def _lockdown(root):
+    # type: (str) -> Optional[str]
+    try:
+        with open(os.path.join(root, 'sys/kernel/security/lockdown'), 'rb') as stream:
+            text = stream.read(4096).decode('ascii', 'replace')
+    except OSError:
+        return None
+    return text.split('[', 1)[1].split(']', 1)[0] if '[' in text else None

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The live struct module (include/linux/module.h), read without loading anything: BTF offsets and /proc/kcore."""
+
+import struct
+from typing import Any, Dict, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+
+# enum module_state
+STATES = {0: 'live', 1: 'coming', 2: 'going', 3: 'unformed'}
+NAME_LENGTH = 56
+LARGEST_STRUCT = 1 << 16
+
+
+def layout(root='/', memory=None):
+    # type: (str, Optional[KernelMemory]) -> Dict[str, Any]
+    """The running kernel's struct module: its ``size`` and the byte offsets of the members that matter, or unavailable.
+
+    Keys: size, state, list, name, mkobj_mod, init, exit, refcount (member refcnt), and source, which is ``btf``.
+    """
+    try:
+        return dict(_offsets(memory.btf if memory else _btf.running(root)), source='btf')
+    except KmodError as error:
+        return unavailable(error)
+
+
+def read(address, name, root='/', memory=None):
+    # type: (Any, str, str, Optional[KernelMemory]) -> Dict[str, Any]
+    """The struct module at ``address``, if it is that of module ``name``; otherwise unavailable.
+
+    Returns module (the address), state (live, coming, going, unformed), refcount (raw: its base is 1), init and exit
+    (addresses; init of a live module dangles by design, only 0 means anything) and source, which is ``kcore``.
+    An ``address`` that is itself unavailable is handed back.
+    """
+    if is_unavailable(address):
+        return address or unavailable('the address of struct module is not known')
+    if not address:
+        return unavailable('the address of struct module is hidden (kernel.kptr_restrict=2)')
+    own = memory or KernelMemory(root)
+    try:
+        return _read(address, name, own)
+    except KmodError as error:
+        return unavailable(error)
+    finally:
+        if memory is None:
+            own.close()
+
+
+def _offsets(btf):
+    # type: (_btf.Btf) -> Dict[str, int]
+    offsets = _btf.layout_of(btf, {
+        'state': ('module', 'state'), 'list': ('module', 'list'), 'name': ('module', 'name'),
+        'init': ('module', 'init'), 'exit': ('module', 'exit'), 'refcount': ('module', 'refcnt'),
+    })
+    # By struct names, not by 'mkobj.mod': that path would need a walk over all types.
+    offsets['mkobj_mod'] = btf.offset('module', 'mkobj') + btf.offset('module_kobject', 'mod')
+    offsets['size'] = btf.size('module')
+    return offsets
+
+
+def _read(address, name, memory):
+    # type: (int, str, KernelMemory) -> Dict[str, Any]
+    tried = 'read struct module of %s at %#x' % (name, address)
+    offsets = _offsets(memory.btf)
+    if not max(offsets.values()) + 8 <= offsets['size'] + 8 <= LARGEST_STRUCT:
+        raise KmodError(tried, 'the kernel\'s BTF gives it %d bytes' % offsets['size'])
+    data = memory.kcore.read(address, offsets['size'])
+
+    def at(key, form):
+        # type: (str, str) -> Any
+        try:
+            return struct.unpack_from(form, data, offsets[key])[0]
+        except struct.error:
+            raise KmodError(tried, 'the kernel\'s BTF puts %s outside of it' % key)
+
+    in_memory = at('name', '%ds' % NAME_LENGTH).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
+    if in_memory != name:
+        raise KmodError(tried, 'the name there is %r' % in_memory)
+    if at('mkobj_mod', '<Q') != address:
+        raise KmodError(tried, 'its mkobj.mod is %#x, not its own address' % at('mkobj_mod', '<Q'))
+    state = at('state', '<I')
+    if state not in STATES:
+        raise KmodError(tried, 'its state is %d, which no kernel has' % state)
+    return {
+        'module': address, 'state': STATES[state], 'refcount': at('refcount', '<i'),
+        'init': at('init', '<Q'), 'exit': at('exit', '<Q'), 'source': 'kcore',
+    }
