@@ -8,10 +8,10 @@ from typing import Dict, Iterator, List, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
-HEADER = struct.Struct('16sHHIQQQIHHHHHH')
-SECTION = struct.Struct('IIQQQQIIQQ')
-SYMBOL = struct.Struct('IBBHQQ')
-RELA = struct.Struct('QQq')
+HEADER = struct.Struct('<16sHHIQQQIHHHHHH')
+SECTION = struct.Struct('<IIQQQQIIQQ')
+SYMBOL = struct.Struct('<IBBHQQ')
+RELA = struct.Struct('<QQq')
 MACHINES = {62: 'x86_64', 183: 'aarch64'}
 ET_REL = 1
 SHT_NOBITS = 8

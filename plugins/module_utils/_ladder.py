@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The remedies, least force first: which one step gets this module out, or why none may be taken."""
+
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+
+METHODS = ('plain', 'kernel_force', 'reset')
+# enum module_state in include/linux/module.h
+STATE_NUMBERS = {'live': 0, 'coming': 1, 'going': 2, 'unformed': 3}
+# MODULE_REF_BASE in kernel/module/main.c: the loader's own reference
+REFCOUNT_BASE = 1
+NEXT_STEPS = {
+    'builtin': 'Only a kernel built without it can do without it',
+    'unload_disabled': 'Only a reboot helps',
+    'has_dependents': 'Unload those first, or set cascade=true',
+    'init_running': 'Let it finish; when it never does, only a reboot helps',
+    'exit_running': 'Let it finish; when it never does, only a reboot helps',
+    'in_use': 'End what holds it, then unload it again',
+}
+
+
+def keeps_exit(verdict, run_exit):
+    # type: (str, str) -> bool
+    """Whether the module's exit is to run: ``auto`` runs it unless init did not finish or exit already ran half way."""
+    if run_exit == 'auto':
+        return verdict not in ('init_running', 'init_died', 'exit_running', 'exit_died')
+    return run_exit == 'always'
+
+
+def _guards(verdict, facts, runs_exit):
+    # type: (str, Dict[str, Any], bool) -> Dict[str, bool]
+    live = facts['module']['state'] == 'live'
+    has_exit = verdict not in ('no_exit', 'exit_lost')
+    forced = live and facts['kernel']['force_unload'] is True
+    return {
+        'plain': verdict == 'unloadable' and runs_exit,
+        # Without O_TRUNC's help the kernel would free a module whose exit is lost and never run it.
+        'kernel_force': forced and (runs_exit if has_exit else verdict == 'no_exit' or not runs_exit),
+        'reset': True,
+    }
+
+
+def blocking(diagnosis, method, runs_exit, accepted):
+    # type: (Dict[str, Any], str, bool, List[str]) -> List[Dict[str, Any]]
+    """The hazards that forbid ``method``: those not accepted, but for what the kernel or the module's exit sees to."""
+    if method == 'plain':
+        return []
+    found = []
+    for hazard in diagnosis['hazards']:
+        if hazard['code'] in accepted:
+            continue
+        if hazard['code'] == 'running_task' and runs_exit and all(
+                task.get('kernel_thread') for task in hazard['evidence']):
+            continue  # the module's own exit stops its kernel threads
+        if hazard['code'] == 'foreign_oops' and method != 'reset':
+            continue  # nothing is loaded
+        found.append(hazard)
+    return found
+
+
+def reset_values(facts, verdict, runs_exit, entry):
+    # type: (Dict[str, Any], str, bool, Dict[str, Any]) -> Dict[str, Any]
+    """What the reset writes over ``entry`` (state, refcount, init, exit as read): LIVE, the base, pointers mended."""
+    init, leave = entry['init'], entry['exit']
+    if not runs_exit:
+        # delete_module asks for an exit only where there is an init.
+        init, leave = 0, 0
+    elif verdict == 'exit_lost':
+        leave = facts['cleanup_module']
+    elif not leave:
+        init = 0
+    return {'state': 'live', 'refcount': REFCOUNT_BASE, 'init': init, 'exit': leave}
+
+
+def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
+    # type: (Dict[str, Any], Dict[str, Any], List[str], str, Any) -> Dict[str, Any]
+    """``{'method', 'runs_exit', 'refusal', 'next'}``: the one step that will work, or why none is taken.
+
+    ``method`` is ``none`` where nothing is to be done or nothing may be; ``refusal`` is None or one sentence.
+    """
+    verdict = diagnosis['verdict']
+    runs_exit = keeps_exit(verdict, run_exit)
+    answer = {'method': 'none', 'runs_exit': runs_exit, 'refusal': None, 'next': None}  # type: Dict[str, Any]
+    if verdict == 'absent':
+        return answer
+    if verdict in ('builtin', 'unload_disabled', 'has_dependents'):
+        return dict(answer, refusal=diagnosis['reason'], next=NEXT_STEPS[verdict])
+    guards = _guards(verdict, facts, runs_exit)
+    blocked = []  # type: List[Dict[str, Any]]
+    for method in METHODS:
+        if method not in methods or not guards[method]:
+            continue
+        blocked = blocking(diagnosis, method, runs_exit, list(accepted))
+        if not blocked:
+            return dict(answer, method=method)
+    return dict(answer, **_refusal(diagnosis, guards, blocked))
+
+
+def _refusal(diagnosis, guards, blocked):
+    # type: (Dict[str, Any], Dict[str, bool], List[Dict[str, Any]]) -> Dict[str, Optional[str]]
+    if blocked:
+        reasons = '; '.join(hazard['reason'] for hazard in blocked)
+        codes = ', '.join(hazard['code'] for hazard in blocked)
+        advice = NEXT_STEPS.get(diagnosis['verdict'], 'Remove what the hazard names')
+        if any(hazard['code'] == 'foreign_oops' for hazard in blocked):
+            advice = 'A reboot is the safe way'
+        return {'refusal': 'it is not safe: %s' % reasons,
+                'next': '%s (accept_hazards=%s overrides this, at the risk of the host)' % (advice, codes)}
+    would = [method for method in METHODS if guards[method]]
+    return {'refusal': '%s None of the methods allowed will get it out' % diagnosis['reason'],
+            'next': 'Allow one of methods=%s' % ','.join(would)}
+
+
+def expected(facts):
+    # type: (Dict[str, Any]) -> Optional[Dict[str, Any]]
+    """The entry as struct module was read, for the helper to compare with; None where it could not be read."""
+    live = facts['live']
+    if is_unavailable(live):
+        return None
+    return dict((key, live[key]) for key in ('state', 'refcount', 'init', 'exit'))
