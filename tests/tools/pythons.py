@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the Pythons of this machine.
+
+``python3 pythons.py tools`` prints the one for the tool venv: the newest on PATH from 3.12 on, else ``python3``.
+``python3 pythons.py all`` prints one line for each minor version from 3.6 on: the version and the executable.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, Optional, Tuple
+
+Version = Tuple[int, int]
+
+OLDEST_ON_HOSTS = (3, 6)
+OLDEST_FOR_TOOLS = (3, 11)
+NEWEST_ANSIBLE_FROM = (3, 12)
+NAME = re.compile(r'python3\.\d+')
+
+
+def version_of(executable: Path) -> Optional[Version]:
+    """The minor version an executable reports; None if it is no working CPython with pip's or venv's means.
+
+    It is run, since a pyenv shim exists for versions that the shim then refuses to start.
+    """
+    program = 'import sys, ensurepip, venv; print(*sys.version_info[:2])'
+    try:
+        done = subprocess.run([str(executable), '-c', program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    major, minor = done.stdout.split()
+    return int(major), int(minor)
+
+
+def on_path() -> Iterator[Path]:
+    """Every python3.N on PATH, and python3 itself last."""
+    directories = [Path(entry) for entry in os.environ.get('PATH', os.defpath).split(os.pathsep) if entry]
+    for directory in directories:
+        if directory.is_dir():
+            yield from sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
+    for directory in directories:
+        yield directory / 'python3'
+
+
+def elsewhere() -> Iterator[Path]:
+    """Every python3.N that pyenv or uv has installed below the home directory."""
+    pyenv = Path(os.environ.get('PYENV_ROOT', Path.home() / '.pyenv'))
+    for root in (pyenv / 'versions', Path.home() / '.local/share/uv/python'):
+        yield from sorted(path for path in root.glob('*/bin/python3.*') if NAME.fullmatch(path.name))
+
+
+def for_tools() -> Optional[Path]:
+    """The Python for the tool venv, or None if there is none that is new enough."""
+    default = None
+    found: Dict[Version, Path] = {}
+    for path in on_path():
+        version = version_of(path)
+        if version is None:
+            continue
+        if path.name == 'python3' and default is None and version >= OLDEST_FOR_TOOLS:
+            default = path
+        found.setdefault(version, path)
+    newest = max(found, default=(0, 0))
+    if newest >= NEWEST_ANSIBLE_FROM:
+        return found[newest]
+    return default or found.get(newest if newest >= OLDEST_FOR_TOOLS else (0, 0))
+
+
+def every() -> Dict[Version, Path]:
+    """One executable for each minor version that runs on managed hosts, oldest first."""
+    found: Dict[Version, Path] = {}
+    for path in [*on_path(), *elsewhere()]:
+        version = version_of(path)
+        if version is not None and version >= OLDEST_ON_HOSTS:
+            found.setdefault(version, path)
+    return dict(sorted(found.items()))
+
+
+def main() -> int:
+    """Prints what was asked for; 1 and a sentence if there is none."""
+    if sys.argv[1:] == ['all']:
+        for version, path in every().items():
+            print('%d.%d' % version, path)
+        return 0
+    if sys.argv[1:] == ['tools']:
+        tools = for_tools()
+        if tools is None:
+            sys.stderr.write('No Python from %d.%d on with venv is on PATH. On Debian and Ubuntu: make prepare.\n'
+                             % OLDEST_FOR_TOOLS)
+            return 1
+        print(tools)
+        return 0
+    sys.stderr.write(__doc__ or '')
+    return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
