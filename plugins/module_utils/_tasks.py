@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tasks with a module's code on their stack, tasks inside the loader's system calls, tasks that spin in the kernel.
+
+From /proc/PID/task/TID/{stack,syscall,stat,comm} (fs/proc/base.c, proc(5)). One pass over /proc serves all three:
+take it with :func:`scan` and hand it to each question. A task that ends while it is read is normal and left out.
+"""
+
+import errno
+import os
+import re
+import time
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+
+# By os.uname().machine: the numbers of init_module(2), finit_module(2), delete_module(2).
+LOADER_CALLS = {
+    'x86_64': (175, 313, 176),
+    'aarch64': (105, 273, 106),
+    'riscv64': (105, 273, 106),
+    'ppc64le': (128, 353, 129),
+    's390x': (128, 344, 129),
+}
+CALL_NAMES = ('init_module', 'finit_module', 'delete_module')
+PF_KTHREAD = 0x00200000
+LARGEST_FILE = 1 << 16
+
+# One line of /proc/PID/stack: [<0>] f_init+0x24/0xff0 [foo]
+FRAME = re.compile(br'^\[<[0-9a-f]+>\] ([^\s+]+)\+0x[0-9a-f]+/0x[0-9a-f]+ \[([^\]\s]+)')
+
+NUMBER = re.compile(r'[0-9]{1,10}\Z')
+
+Stat = Tuple[int, int, int, int]
+
+
+class Scan:
+    """One pass over /proc: the system call of each task, and the stacks that run through any module."""
+
+    def __init__(self, root='/', machine=None):
+        # type: (str, Optional[str]) -> None
+        self.proc = os.path.join(root, 'proc')
+        self.machine = machine or os.uname().machine
+        self.calls = []  # type: List[Tuple[int, int, str]]
+        self.running = []  # type: List[Tuple[int, int]]
+        self.stacks = []  # type: List[Tuple[int, int, bytes]]
+        self.tasks = 0
+        self._refused = {}  # type: Dict[Tuple[str, str], int]
+        numbers = LOADER_CALLS.get(self.machine, ())
+        self._names = dict(('%d' % number, name) for number, name in zip(numbers, CALL_NAMES))
+        ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
+        for pid, tid in self._ids():
+            if pid != ourselves:
+                self._look_at(pid, tid)
+
+    def unreadable(self, what):
+        # type: (str) -> List[str]
+        """Why some tasks' ``stack`` or ``syscall`` could not be read: a sentence for each reason."""
+        return ['%s of %d of %d tasks: %s' % (name, count, self.tasks, reason)
+                for (name, reason), count in sorted(self._refused.items()) if name == what]
+
+    def read(self, pid, tid, name):
+        # type: (int, int, str) -> bytes
+        """One file of a task; OSError where it cannot be read."""
+        descriptor = os.open('%s/%d/task/%d/%s' % (self.proc, pid, tid, name), os.O_RDONLY)
+        try:
+            return os.read(descriptor, LARGEST_FILE)
+        finally:
+            os.close(descriptor)
+
+    def describe(self, pid, tid):
+        # type: (int, int) -> Optional[Dict[str, Any]]
+        """pid, tid and command of a task; None when it has ended."""
+        try:
+            command = self.read(pid, tid, 'comm')
+        except OSError:
+            return None
+        return {'pid': pid, 'tid': tid, 'command': command.rstrip(b'\n').decode('utf-8', 'backslashreplace')}
+
+    def stat(self, pid, tid):
+        # type: (int, int) -> Optional[Stat]
+        """flags, utime, stime and starttime (in clock ticks) of a task; None when it has ended."""
+        try:
+            # The command in parentheses may hold anything, a ')' too.
+            fields = self.read(pid, tid, 'stat').rpartition(b')')[2].split()
+            return int(fields[6]), int(fields[11]), int(fields[12]), int(fields[19])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def _ids(self):
+        # type: () -> Iterator[Tuple[int, int]]
+        for pid in _numbers_in(self.proc):
+            for tid in _numbers_in('%s/%d/task' % (self.proc, pid)):
+                yield pid, tid
+
+    def _look_at(self, pid, tid):
+        # type: (int, int) -> None
+        self.tasks += 1
+        call = self._try(pid, tid, 'syscall')
+        stack = self._try(pid, tid, 'stack')
+        number = call.split(b' ', 1)[0].strip().decode('ascii', 'replace')
+        if number == 'running':
+            self.running.append((pid, tid))
+        elif number in self._names:
+            self.calls.append((pid, tid, self._names[number]))
+        if b' [' in stack:
+            self.stacks.append((pid, tid, stack))
+
+    def _try(self, pid, tid, name):
+        # type: (int, int, str) -> bytes
+        try:
+            return self.read(pid, tid, name)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno == errno.ENOENT and os.path.exists('%s/%d/task/%d/stat' % (self.proc, pid, tid)):
+                reason = 'the kernel has no /proc/PID/%s' % name
+            elif error.errno in (errno.ENOENT, errno.ESRCH, errno.EAGAIN):
+                return b''
+            self._refused[name, reason] = self._refused.get((name, reason), 0) + 1
+            return b''
+
+
+def scan(root='/', machine=None):
+    # type: (str, Optional[str]) -> Scan
+    """One pass over ROOT/proc. ``machine`` is as ``uname -m`` has it, the host's own by default."""
+    return Scan(root, machine)
+
+
+def in_module_code(name, root='/', seen=None):
+    # type: (str, str, Optional[Scan]) -> Dict[str, List[Any]]
+    """Tasks asleep in the module's code: ``{'tasks': [{pid, tid, command, function}], 'unreadable': [reasons]}``.
+
+    ``function`` is the innermost function of the module on the task's stack. A task that is on a CPU has no readable
+    stack: see :func:`spinning`.
+    """
+    seen = seen or scan(root)
+    tasks = []
+    for pid, tid, stack in seen.stacks:
+        function = _first_function(stack, name.encode())
+        task = seen.describe(pid, tid) if function is not None else None
+        if task:
+            tasks.append(dict(task, function=function))
+    return {'tasks': tasks, 'unreadable': seen.unreadable('stack')}
+
+
+def in_loader_calls(root='/', seen=None):
+    # type: (str, Optional[Scan]) -> Any
+    """Tasks inside the loader: ``[{pid, tid, command, call, started}]``, or unavailable.
+
+    ``call`` is init_module, finit_module or delete_module, ``started`` the task's start in seconds since boot.
+    """
+    seen = seen or scan(root)
+    if seen.machine not in LOADER_CALLS:
+        return unavailable('the system call numbers of %s are not known' % seen.machine)
+    refused = seen.unreadable('syscall')
+    if refused and not seen.calls:
+        return unavailable('; '.join(refused))
+    found = []
+    for pid, tid, call in seen.calls:
+        task, stat = seen.describe(pid, tid), seen.stat(pid, tid)
+        if task and stat:
+            found.append(dict(task, call=call, started=_seconds(stat[3])))
+    return found
+
+
+def spinning(root='/', interval=0.1, seen=None):
+    # type: (str, float, Optional[Scan]) -> Any
+    """User tasks that spin in the kernel: ``[{pid, tid, command, started, kernel_seconds}]``, or unavailable.
+
+    Such a task is on a CPU in two samples ``interval`` seconds apart, and between them its time in the kernel grows and
+    its time in user mode does not. Waits only when a task is on a CPU at all. ``kernel_seconds`` is its total.
+    """
+    seen = seen or scan(root)
+    refused = seen.unreadable('syscall')
+    if refused and not seen.running:
+        return unavailable('; '.join(refused))
+    before = {}
+    for pid, tid in seen.running:
+        stat = seen.stat(pid, tid)
+        if stat and not stat[0] & PF_KTHREAD:
+            before[pid, tid] = stat
+    if before:
+        time.sleep(interval)
+    found = []
+    for (pid, tid), (_flags, user, kernel, start) in sorted(before.items()):
+        stat = seen.stat(pid, tid)
+        if not stat or stat[3] != start or stat[1] != user or stat[2] <= kernel or not _is_running(seen, pid, tid):
+            continue
+        task = seen.describe(pid, tid)
+        if task:
+            found.append(dict(task, started=_seconds(start), kernel_seconds=_seconds(stat[2])))
+    return found
+
+
+def _is_running(seen, pid, tid):
+    # type: (Scan, int, int) -> bool
+    try:
+        return seen.read(pid, tid, 'syscall').strip() == b'running'
+    except OSError:
+        return False
+
+
+def _first_function(stack, name):
+    # type: (bytes, bytes) -> Optional[str]
+    for line in stack.splitlines():
+        frame = FRAME.match(line)
+        if frame and frame.group(2) == name:
+            return frame.group(1).decode('utf-8', 'backslashreplace')
+    return None
+
+
+def _numbers_in(directory):
+    # type: (str) -> List[int]
+    try:
+        return sorted(int(entry) for entry in os.listdir(directory) if NUMBER.match(entry))
+    except OSError:
+        return []
+
+
+def _seconds(ticks):
+    # type: (int) -> float
+    return ticks / float(os.sysconf('SC_CLK_TCK'))
