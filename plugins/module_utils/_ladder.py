@@ -93,7 +93,7 @@ def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
     for method in METHODS:
         if method not in methods or not guards[method]:
             continue
-        blocked = blocking(diagnosis, method, runs_exit, list(accepted))
+        blocked = blocking(diagnosis, method, runs_exit and verdict != 'no_exit', list(accepted))
         if not blocked:
             return dict(answer, method=method)
     return dict(answer, **_refusal(diagnosis, guards, blocked))

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reset step: vets the helper file, loads it by init_module(2), reads its report.
+
+The report and the parameters are those of roles/force_unload/files/kmod_reset/kmod_reset.c.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from typing import Any, Dict, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder, _module_file, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+
+REPORT = struct.Struct('<IIIiQQIiQQIIiI')
+MAGIC = 0x5453524b
+STATE_NAMES = dict((number, name) for name, number in _ladder.STATE_NUMBERS.items())
+RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed')
+LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
+LIMIT = 16 * 1024 * 1024
+REFUSALS = {
+    'lock_busy': ('module_mutex could not be taken: its owner may have died with it', 'Only a reboot helps then'),
+    'not_found': ('the module table no longer has it at the address that was read', 'Run the task again'),
+    'not_itself': ('what lies at its address is no sound struct module', 'Only a reboot helps'),
+    'changed': ('it changed between reading and acting', 'Run the task again'),
+}
+LOAD_ERRORS = {
+    errno.EKEYREJECTED: ('the kernel wants a signature that it trusts', 'Build the helper with sign_key and sign_cert'),
+    errno.EPERM: ('the kernel is locked down, or kernel.modules_disabled=1', 'Only a signed helper, or a reboot, helps'),
+    errno.ENOEXEC: ('the kernel calls it a file of another kernel', 'Build it against the headers of this kernel'),
+    errno.EEXIST: ('another kmod_reset is being loaded', 'Run the task again'),
+    errno.EBUSY: ('another kmod_reset is being loaded', 'Run the task again'),
+}
+
+
+def helper_path(release):
+    # type: (str) -> str
+    """Where the role puts the compiled helper for a kernel release."""
+    return '/var/lib/kmod_reset/%s/kmod_reset.ko' % release
+
+
+def read_helper(path):
+    # type: (str) -> bytes
+    """The helper's bytes, if nobody but root could have written them. Raises KmodError otherwise.
+
+    The file is opened once, without following a link, and judged by what was opened; each directory above it must
+    belong to root and be writable for nobody else, or be sticky.
+    """
+    tried = 'use the helper %s' % path
+    build = 'Build it with the role kernelops.kmod.force_unload, or with kmod_build'
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise KmodError(tried, error.strerror, build)
+    with os.fdopen(descriptor, 'rb') as stream:
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise KmodError(tried, 'it is no regular file', build)
+        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise KmodError(tried, 'others than root can write it (owner %d, mode %o)' % (
+                found.st_uid, stat.S_IMODE(found.st_mode)), build)
+        if found.st_size > LIMIT:
+            raise KmodError(tried, 'it is larger than any helper', build)
+        _check_directories(path, tried, build)
+        return stream.read(LIMIT)
+
+
+def _check_directories(path, tried, build):
+    # type: (str, str, str) -> None
+    directory = os.path.dirname(os.path.realpath(path))
+    while True:
+        found = os.stat(directory)
+        writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        if found.st_uid != 0 or writable:
+            raise KmodError(tried, 'others than root can write the directory %s' % directory, build)
+        if directory == '/':
+            return
+        directory = os.path.dirname(directory)
+
+
+def vet_helper(path, kernel, layout):
+    # type: (str, Dict[str, Any], Dict[str, Any]) -> bytes
+    """The helper's bytes, if it was built for this very kernel. Raises KmodError otherwise."""
+    image = read_helper(path)
+    found = _module_file.describe(image, path)
+    tried = 'use the helper %s' % path
+    build = 'Build it against the headers of %s' % kernel['release']
+    if found['release'] != kernel['release'] or found['machine'] != kernel['arch']:
+        raise KmodError(tried, 'it was built for %s on %s, and this is %s on %s' % (
+            found['release'], found['machine'], kernel['release'], kernel['arch']), build)
+    for key in ('size', 'init', 'exit'):
+        if not is_unavailable(layout) and found['layout'][key] != layout[key]:
+            raise KmodError(tried, 'its struct module has %s at %s, the running kernel\'s at %s' % (
+                key, found['layout'][key], layout[key]), build)
+    if kernel['module_signatures'] == 'enforced' and not found['signed']:
+        raise KmodError(tried, 'this kernel enforces module signatures (lockdown=%s), and it has none' % (
+            kernel['lockdown'] if isinstance(kernel['lockdown'], str) else 'unknown'),
+            'Build it with sign_key and sign_cert')
+    return image
+
+
+def _entry(state, refcount, init, leave):
+    # type: (int, int, int, int) -> Dict[str, Any]
+    return {'state': STATE_NAMES.get(state, str(state)), 'refcount': refcount, 'init': init, 'exit': leave}
+
+
+def parse_report(data):
+    # type: (bytes) -> Dict[str, Any]
+    """``reset`` and ``loader`` by name, the entry ``found`` and ``left``, ``buckets`` cut and the ``loading_pid``."""
+    fields = REPORT.unpack(data)
+    if fields[0] != MAGIC or fields[1] >= len(RESETS) or fields[10] >= len(LOADERS):
+        raise KmodError('read the helper\'s report', 'it is not one', 'Is the helper file that of this collection')
+    return {
+        'reset': RESETS[fields[1]], 'found': _entry(*fields[2:6]), 'left': _entry(*fields[6:10]),
+        'loader': LOADERS[fields[10]], 'buckets': fields[11], 'loading_pid': fields[12],
+    }
+
+
+def load_helper(image, parameters):
+    # type: (bytes, Dict[str, Any]) -> Dict[str, Any]
+    """Loads the helper, which never stays, and returns its report. Raises KmodError where it did not run."""
+    buffer = ctypes.create_string_buffer(REPORT.size)
+    words = ['%s=%s' % item for item in sorted(parameters.items())] + ['report=%d' % ctypes.addressof(buffer)]
+    error = _syscalls.init_module(image, ' '.join(words))
+    if error != errno.ECANCELED:
+        why, advice = LOAD_ERRORS.get(error, ('the kernel refused it', 'Its words are in the kernel log'))
+        raise KmodError('load the helper', '%s: %s' % (_syscalls.errno_text(error), why), advice)
+    return parse_report(buffer.raw)
+
+
+def parameters(name, address, anchors, expect=None, write=None):
+    # type: (str, int, Dict[str, int], Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> Dict[str, Any]
+    """The helper's parameters to compare with ``expect`` and store ``write``; only to look where these are None.
+
+    ``anchors``: the addresses ``modules`` and ``module_mutex``.
+    """
+    values = {'name': name, 'address': address, 'modules': anchors['modules'], 'module_lock': anchors['module_mutex']}
+    if expect is None or write is None:
+        return dict(values, look=1)
+    for prefix, entry in (('old', expect), ('new', write)):
+        values[prefix + '_state'] = _ladder.STATE_NUMBERS[entry['state']]
+        for key in ('refcount', 'init', 'exit'):
+            values['%s_%s' % (prefix, key)] = entry[key]
+    return values
+
+
+def loader_parameters(anchors):
+    # type: (Dict[str, int]) -> Dict[str, Any]
+    """The helper's parameters to clear the loader's table of running loads; empty on a kernel that has none."""
+    keys = ('idem_hash', 'idem_lock', 'idem_buckets')
+    return dict((key, anchors[key]) for key in keys) if anchors.get('idem_hash') else {}
+
+
+def refusal(report, name):
+    # type: (Dict[str, Any], str) -> KmodError
+    """The error for a report that is not ``done``."""
+    why, advice = REFUSALS.get(report['reset'], ('the helper answered %s' % report['reset'], None))
+    return KmodError('reset %s' % name, why, advice, report=report)
