@@ -83,7 +83,7 @@ def foreign_oopses(facts):
 def _running(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
     tasks = list(facts['tasks']['tasks'])
-    spinning = facts['spinning']
+    spinning = [] if is_unavailable(facts['spinning']) else list(facts['spinning'])
     if own_oops(facts):
         # The oops accounts for the state: a busy task of another kind proves nothing.
         spinning = [task for task in spinning if task.get('command') in LOADERS]

@@ -40,10 +40,11 @@ def module(name, root='/', kernel=None, symbols=None):
         facts['live'] = _struct_module.read(entry['struct_address'], name, root, memory)
         if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0:
             return facts
-        facts['tasks'] = _tasks.in_module_code(name, root)
+        seen = _tasks.scan(root)
+        facts['tasks'] = _tasks.in_module_code(name, root, seen)
         facts['oopses'] = oopses(root)
         if entry['state'] != 'live':
-            facts['spinning'] = _tasks.spinning(root)
+            facts['spinning'] = _tasks.spinning(root, seen=seen)
             return facts
         if entry['permanent']:
             facts['cleanup_module'] = _cleanup_module(name, symbols)

@@ -1,0 +1,294 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gets one module out: survey, diagnose, plan, take the step, survey again, report what was seen."""
+
+import os
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _diagnosis,
+    _kernel,
+    _ladder,
+    _reset,
+    _struct_module,
+    _survey,
+    _syscalls,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
+
+# MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
+NAME_LIMIT = 55
+NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_-]*\Z')
+# IDEM_HASH_BITS is 8 in kernel/module/main.c
+IDEM_BUCKETS = 256
+POINTER_BYTES = 8
+
+Options = NamedTuple('Options', [
+    ('name', str), ('methods', List[str]), ('run_exit', str), ('cascade', bool), ('accept_hazards', List[str]),
+    ('helper_path', Optional[str]), ('timeout', float), ('check_mode', bool),
+])
+
+
+def checked_name(name):
+    # type: (str) -> str
+    """The name as the kernel has it (``-`` is ``_`` there). Raises KmodError for what cannot be a module's name."""
+    tried = 'unload the module %r' % (name if len(name) <= 80 else name[:77] + '...')
+    if not name:
+        raise KmodError('unload a module', 'name is empty', 'Give the name as lsmod shows it')
+    if len(name) > NAME_LIMIT:
+        raise KmodError(tried, 'a module\'s name has at most %d characters, and this has %d' % (NAME_LIMIT, len(name)))
+    if not NAME.match(name):
+        raise KmodError(tried, 'that is no module\'s name', 'Give the name as lsmod shows it, without path or .ko')
+    return name.replace('-', '_')
+
+
+class Unload:
+    """One run against one module of this host."""
+
+    def __init__(self, options, kernel=None, symbols=None):
+        # type: (Options, Optional[Dict[str, Any]], Optional[Symbols]) -> None
+        self.options = options
+        self.name = checked_name(options.name)
+        if os.geteuid() != 0:
+            raise KmodError('unload %s' % self.name, 'only root may, and this is user %d' % os.geteuid(),
+                            'Set become=true, or call ansible with -b')
+        self.kernel = kernel or _kernel.read()
+        self.symbols = symbols or Symbols()
+        self.steps = []  # type: List[Dict[str, Any]]
+        self.helper = {'path': options.helper_path or _reset.helper_path(self.kernel['release']),
+                       'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
+
+    def run(self):
+        # type: () -> Dict[str, Any]
+        """The module's return values. Raises KmodError, with these as its facts, where it stays in the kernel."""
+        facts = self._survey()
+        before = shown(facts)
+        dependents = facts['module'].get('used_by', []) if self.options.cascade else []
+        diagnosis, plan = self._judge(without_dependents(facts) if dependents else facts)
+        result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
+                  'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
+                  'hazards': diagnosis['hazards'], 'helper': self.helper, 'diff': {'before': before, 'after': before}}
+        if plan['refusal']:
+            raise KmodError('unload %s' % self.name, plan['refusal'], plan['next'], **result)
+        if plan['method'] == 'none':
+            return dict(result, msg=diagnosis['reason'])
+        try:
+            image = self._vetted_helper() if plan['method'] == 'reset' else None
+            for dependent in dependents:
+                self._unload_dependent(dependent)
+            if self.options.check_mode:
+                self._foresee(diagnosis, plan, facts)
+                after = {'state': 'absent'}
+            else:
+                self._act(diagnosis, plan, self._survey() if dependents else facts, image)
+                after = shown(self._survey())
+        except KmodError as error:
+            after = shown(self._survey())
+            changed = after != before or any(step['changed'] for step in self.steps)
+            error.facts = dict(result, after=after, changed=changed, diff={'before': before, 'after': after})
+            raise
+        result.update(changed=True, after=after, diff={'before': before, 'after': after})
+        if after['state'] != 'absent':
+            raise KmodError('unload %s' % self.name, 'the kernel accepted it, but shows it as %s' % after['state'],
+                            'Look at the kernel log', **result)
+        would = 'would be' if self.options.check_mode else 'is'
+        return dict(result, msg='%s %s unloaded by %s.' % (self.name, would, plan['method']))
+
+    def _survey(self):
+        # type: () -> Dict[str, Any]
+        return _syscalls.with_deadline(lambda: _survey.module(self.name, '/', self.kernel, self.symbols),
+                                       self.options.timeout, 'read the state of %s' % self.name)
+
+    def _judge(self, facts):
+        # type: (Dict[str, Any]) -> Any
+        diagnosis = _diagnosis.diagnose(facts)
+        return diagnosis, _ladder.plan(facts, diagnosis, self.options.methods, self.options.run_exit,
+                                       self.options.accept_hazards)
+
+    def _step(self, method, action, result, changed):
+        # type: (str, str, str, bool) -> None
+        self.steps.append({'module': self.name, 'method': method, 'action': action, 'result': result,
+                           'changed': changed})
+
+    def _unload_dependent(self, name):
+        # type: (str) -> None
+        dependent = Unload(self.options._replace(name=name), self.kernel, self.symbols)
+        try:
+            dependent.run()
+        finally:
+            self.steps.extend(dependent.steps)
+
+    def _vetted_helper(self):
+        # type: () -> Optional[bytes]
+        """The helper's bytes; in check mode None where it is not there yet, since the role builds it later."""
+        self.helper['needed'] = True
+        try:
+            image = _reset.vet_helper(self.helper['path'], self.kernel, _struct_module.layout())
+        except KmodError as error:
+            self.helper.update(usable=False, reason=str(error))
+            if self.options.check_mode:
+                return None
+            raise
+        self.helper.update(usable=True, reason='built for this kernel, owned by root')
+        return image
+
+    def _foresee(self, diagnosis, plan, facts):
+        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any]) -> None
+        expect = _ladder.expected(facts)
+        if plan['method'] == 'reset' and expect:
+            write = _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], expect)
+            self._step('reset', 'reset', 'would write %s' % described(expect, write), True)
+        self._step(plan['method'], 'delete_module', 'would unload', True)
+
+    def _act(self, diagnosis, plan, facts, image):
+        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], Optional[bytes]) -> None
+        method = plan['method']
+        if method == 'reset' and image is not None:
+            self._reset_and_delete(diagnosis, plan, facts, image)
+            return
+        error = self._in_child(lambda: _syscalls.delete_module(self.name, force=method == 'kernel_force'))
+        self._deleted(method, error)
+
+    def _in_child(self, function):
+        # type: (Callable[[], Any]) -> Any
+        return _syscalls.with_deadline(function, self.options.timeout, 'unload %s' % self.name)
+
+    def _deleted(self, method, error):
+        # type: (str, int) -> None
+        self._step(method, 'delete_module', 'unloaded' if not error else _syscalls.errno_text(error), not error)
+        if error:
+            raise KmodError('unload %s' % self.name, 'the kernel answered %s' % _syscalls.errno_text(error),
+                            'Run the task again: it reads what holds the module now')
+
+    def _anchors(self, verdict):
+        # type: (str) -> Dict[str, int]
+        anchors = {}
+        for symbol in ('modules', 'module_mutex'):
+            address = self.symbols.address(symbol)
+            if address is None:
+                raise KmodError('reset %s' % self.name, 'this kernel shows no symbol %s' % symbol,
+                                'The kernel needs CONFIG_KALLSYMS_ALL=y')
+            anchors[symbol] = address
+        if verdict == 'init_died':
+            anchors.update(self._loader_anchors())
+        return anchors
+
+    def _loader_anchors(self):
+        # type: () -> Dict[str, int]
+        table, lock = self.symbols.address('idem_hash'), self.symbols.address('idem_lock')
+        if not table or not lock or (self.symbols.size('idem_hash') or 0) < IDEM_BUCKETS * POINTER_BYTES:
+            return {}
+        return {'idem_hash': table, 'idem_lock': lock, 'idem_buckets': IDEM_BUCKETS}
+
+    def _reset_and_delete(self, diagnosis, plan, facts, image):
+        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], bytes) -> None
+        address = facts['module']['struct_address']
+        if is_unavailable(address):
+            raise KmodError('reset %s' % self.name, 'its address is not known: %s' % address['unavailable'],
+                            'Set kernel.kptr_restrict to 1 and run the task again')
+        anchors = self._anchors(diagnosis['verdict'])
+        done = self._in_child(lambda: reset_and_delete(
+            self.name, address, anchors, image, _ladder.expected(facts),
+            lambda entry: _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], entry)))
+        report = done['report']
+        self._step('reset', 'reset', 'wrote %s' % described(report['found'], report['left']), True)
+        if done['restored'] is not None:
+            self._step('reset', 'restore', done['restored'], True)
+        self._deleted('reset', done['error'])
+        if report['loader'] != 'not_asked':
+            self._report_loader(report, anchors, image)
+
+    def _report_loader(self, report, anchors, image):
+        # type: (Dict[str, Any], Dict[str, int], bytes) -> None
+        if report['loader'] == 'in_use':
+            # Whoever waited for the module that died has been woken by now.
+            report = self._in_child(lambda: _reset.load_helper(image, _reset.loader_parameters(anchors)))
+        words = {
+            'clean': 'no stale entry',
+            'cleared': 'cleared %d stale entries' % report['buckets'],
+            'in_use': 'left alone: task %d is inside finit_module' % report['loading_pid'],
+            'lock_busy': 'left alone: its lock could not be taken',
+        }
+        self._step('reset', 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
+        if report['loader'] in ('in_use', 'lock_busy'):
+            raise KmodError(
+                'clear what the dead load of %s left in the loader' % self.name,
+                'the module is unloaded, but the loader was %s' % words[report['loader']],
+                'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
+
+
+def reset_and_delete(name, address, anchors, image, expect, values):
+    # type: (str, int, Dict[str, int], bytes, Optional[Dict[str, Any]], Callable[[Dict[str, Any]], Dict[str, Any]]) -> Any
+    """Runs in the child: reset, then delete_module(2) at once; where that fails, puts back what was there.
+
+    Returns ``report`` of the helper, ``error`` (errno of delete_module) and ``restored`` (text, or None).
+    Raises KmodError where the helper wrote nothing.
+    """
+    if expect is None:
+        looked = _reset.load_helper(image, _reset.parameters(name, address, anchors))
+        if looked['reset'] != 'looked':
+            raise _reset.refusal(looked, name)
+        expect = looked['found']
+    write = values(expect)
+    report = _reset.load_helper(image, dict(_reset.parameters(name, address, anchors, expect, write),
+                                            **_reset.loader_parameters(anchors)))
+    if report['reset'] != 'done':
+        raise _reset.refusal(report, name)
+    error = _syscalls.delete_module(name)
+    restored = _restore(name, address, anchors, image, expect, write) if error else None
+    return {'report': report, 'error': error, 'restored': restored}
+
+
+def _restore(name, address, anchors, image, before, written):
+    # type: (str, int, Dict[str, int], bytes, Dict[str, Any], Dict[str, Any]) -> str
+    try:
+        now = _reset.load_helper(image, _reset.parameters(name, address, anchors))['found']
+        # References taken since then are somebody's: they stay counted.
+        back = dict(before, refcount=before['refcount'] + now['refcount'] - written['refcount'])
+        report = _reset.load_helper(image, _reset.parameters(name, address, anchors, now, back))
+    except KmodError as error:
+        return 'could not be put back: %s' % error
+    return 'put back as it was' if report['reset'] == 'done' else 'could not be put back: %s' % report['reset']
+
+
+def without_dependents(facts):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """The facts as they will be once the dependents, each of which holds one reference, are gone."""
+    module = facts['module']
+    remaining = max(0, module['refcount'] - len(module['used_by']))
+    return dict(facts, module=dict(module, used_by=[], refcount=remaining))
+
+
+def _hexadecimal(value):
+    # type: (Any) -> Any
+    return '0x%x' % value if isinstance(value, int) else value
+
+
+def described(expect, write):
+    # type: (Dict[str, Any], Dict[str, Any]) -> str
+    """``state coming -> live, refcount 2 -> 1``: what differs between two entries."""
+    changes = []
+    for key in ('state', 'refcount', 'init', 'exit'):
+        if expect[key] != write[key]:
+            old, new = expect[key], write[key]
+            if key in ('init', 'exit'):
+                old, new = _hexadecimal(old), _hexadecimal(new)
+            changes.append('%s %s -> %s' % (key, old, new))
+    return ', '.join(changes) or 'nothing new'
+
+
+def shown(facts):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """The part of the facts that is returned as ``before`` and ``after``; addresses as hexadecimal text."""
+    module = facts['module']
+    if module['state'] in ('absent', 'builtin'):
+        return {'state': module['state']}
+    live = facts['live']
+    if not is_unavailable(live):
+        live = dict((key, _hexadecimal(value) if key in ('module', 'init', 'exit') else value)
+                    for key, value in live.items())
+    return {'state': module['state'], 'refcount': module['refcount'], 'used_by': module['used_by'],
+            'permanent': module['permanent'], 'pointers': live}
