@@ -148,11 +148,12 @@ def parameters(name, address, anchors, expect=None, write=None):
     return values
 
 
-def loader_parameters(anchors):
-    # type: (Dict[str, int]) -> Dict[str, Any]
+def loader_parameters(anchors, buckets):
+    # type: (Dict[str, int], int) -> Dict[str, Any]
     """The helper's parameters to clear the loader's table of running loads; empty on a kernel that has none."""
-    keys = ('idem_hash', 'idem_lock', 'idem_buckets')
-    return dict((key, anchors[key]) for key in keys) if anchors.get('idem_hash') else {}
+    if not anchors['idem_hash'] or not anchors['idem_lock']:
+        return {}
+    return {'idem_hash': anchors['idem_hash'], 'idem_lock': anchors['idem_lock'], 'idem_buckets': buckets}
 
 
 def refusal(report, name):

@@ -19,19 +19,20 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kerne
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
 
 
-def module(name, root='/', kernel=None, symbols=None):
-    # type: (str, str, Any, Any) -> Dict[str, Any]
+def module(name, root='/', kernel=None):
+    # type: (str, str, Any) -> Dict[str, Any]
     """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
 
     Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
-    spinning, holders, oopses.
+    spinning, holders, oopses, anchors (addresses that the helper needs).
     """
     kernel = kernel or _kernel.read(root)
-    symbols = symbols or Symbols(root)
+    symbols = Symbols(root)
     entry = _module_table.module(name, kernel['release'], root)
     facts = {
         'name': name, 'kernel': kernel, 'module': entry, 'live': unavailable('%s is not loaded' % name),
         'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
+        'anchors': {},
     }  # type: Dict[str, Any]
     if entry['state'] in ('absent', 'builtin'):
         return facts
@@ -43,6 +44,7 @@ def module(name, root='/', kernel=None, symbols=None):
         seen = _tasks.scan(root)
         facts['tasks'] = _tasks.in_module_code(name, root, seen)
         facts['oopses'] = oopses(root)
+        facts['anchors'] = _anchors(symbols)
         if entry['state'] != 'live':
             facts['spinning'] = _tasks.spinning(root, seen=seen)
             return facts
@@ -61,6 +63,16 @@ def _cleanup_module(name, symbols):
         return symbols.address('cleanup_module', name)
     except KmodError as error:
         return unavailable(error)
+
+
+def _anchors(symbols):
+    # type: (Symbols) -> Dict[str, Any]
+    try:
+        anchors = dict((name, symbols.address(name)) for name in ('modules', 'module_mutex', 'idem_hash', 'idem_lock'))
+        anchors['idem_bytes'] = symbols.size('idem_hash')
+    except KmodError as error:
+        return unavailable(error)
+    return anchors
 
 
 def oopses(root='/'):

@@ -17,7 +17,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
 
 # MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
 NAME_LIMIT = 55
@@ -48,15 +47,14 @@ def checked_name(name):
 class Unload:
     """One run against one module of this host."""
 
-    def __init__(self, options, kernel=None, symbols=None):
-        # type: (Options, Optional[Dict[str, Any]], Optional[Symbols]) -> None
+    def __init__(self, options, kernel=None):
+        # type: (Options, Optional[Dict[str, Any]]) -> None
         self.options = options
         self.name = checked_name(options.name)
         if os.geteuid() != 0:
             raise KmodError('unload %s' % self.name, 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel or _kernel.read()
-        self.symbols = symbols or Symbols()
         self.steps = []  # type: List[Dict[str, Any]]
         self.helper = {'path': options.helper_path or _reset.helper_path(self.kernel['release']),
                        'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
@@ -99,7 +97,7 @@ class Unload:
 
     def _survey(self):
         # type: () -> Dict[str, Any]
-        return _syscalls.with_deadline(lambda: _survey.module(self.name, '/', self.kernel, self.symbols),
+        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel),
                                        self.options.timeout, 'read the state of %s' % self.name)
 
     def _judge(self, facts):
@@ -115,7 +113,7 @@ class Unload:
 
     def _unload_dependent(self, name):
         # type: (str) -> None
-        dependent = Unload(self.options._replace(name=name), self.kernel, self.symbols)
+        dependent = Unload(self.options._replace(name=name), self.kernel)
         try:
             dependent.run()
         finally:
@@ -163,25 +161,16 @@ class Unload:
             raise KmodError('unload %s' % self.name, 'the kernel answered %s' % _syscalls.errno_text(error),
                             'Run the task again: it reads what holds the module now')
 
-    def _anchors(self, verdict):
-        # type: (str) -> Dict[str, int]
-        anchors = {}
+    def _anchors(self, facts):
+        # type: (Dict[str, Any]) -> Dict[str, int]
+        tried, anchors = 'reset %s' % self.name, facts['anchors']
+        if is_unavailable(anchors):
+            raise KmodError(tried, anchors['unavailable'])
         for symbol in ('modules', 'module_mutex'):
-            address = self.symbols.address(symbol)
-            if address is None:
-                raise KmodError('reset %s' % self.name, 'this kernel shows no symbol %s' % symbol,
+            if not anchors[symbol]:
+                raise KmodError(tried, 'this kernel shows no symbol %s' % symbol,
                                 'The kernel needs CONFIG_KALLSYMS_ALL=y')
-            anchors[symbol] = address
-        if verdict == 'init_died':
-            anchors.update(self._loader_anchors())
         return anchors
-
-    def _loader_anchors(self):
-        # type: () -> Dict[str, int]
-        table, lock = self.symbols.address('idem_hash'), self.symbols.address('idem_lock')
-        if not table or not lock or (self.symbols.size('idem_hash') or 0) < IDEM_BUCKETS * POINTER_BYTES:
-            return {}
-        return {'idem_hash': table, 'idem_lock': lock, 'idem_buckets': IDEM_BUCKETS}
 
     def _reset_and_delete(self, diagnosis, plan, facts, image):
         # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], bytes) -> None
@@ -189,9 +178,12 @@ class Unload:
         if is_unavailable(address):
             raise KmodError('reset %s' % self.name, 'its address is not known: %s' % address['unavailable'],
                             'Set kernel.kptr_restrict to 1 and run the task again')
-        anchors = self._anchors(diagnosis['verdict'])
+        anchors = self._anchors(facts)
+        # Only a load that died leaves an entry behind; a table of another size is not the one known here.
+        clear = diagnosis['verdict'] == 'init_died' and (anchors['idem_bytes'] or 0) >= IDEM_BUCKETS * POINTER_BYTES
+        loader = _reset.loader_parameters(anchors, IDEM_BUCKETS) if clear else {}
         done = self._in_child(lambda: reset_and_delete(
-            self.name, address, anchors, image, _ladder.expected(facts),
+            self.name, address, anchors, loader, image, _ladder.expected(facts),
             lambda entry: _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], entry)))
         report = done['report']
         self._step('reset', 'reset', 'wrote %s' % described(report['found'], report['left']), True)
@@ -199,13 +191,13 @@ class Unload:
             self._step('reset', 'restore', done['restored'], True)
         self._deleted('reset', done['error'])
         if report['loader'] != 'not_asked':
-            self._report_loader(report, anchors, image)
+            self._report_loader(report, loader, image)
 
-    def _report_loader(self, report, anchors, image):
+    def _report_loader(self, report, loader, image):
         # type: (Dict[str, Any], Dict[str, int], bytes) -> None
         if report['loader'] == 'in_use':
             # Whoever waited for the module that died has been woken by now.
-            report = self._in_child(lambda: _reset.load_helper(image, _reset.loader_parameters(anchors)))
+            report = self._in_child(lambda: _reset.load_helper(image, loader))
         words = {
             'clean': 'no stale entry',
             'cleared': 'cleared %d stale entries' % report['buckets'],
@@ -220,8 +212,8 @@ class Unload:
                 'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
 
 
-def reset_and_delete(name, address, anchors, image, expect, values):
-    # type: (str, int, Dict[str, int], bytes, Optional[Dict[str, Any]], Callable[[Dict[str, Any]], Dict[str, Any]]) -> Any
+def reset_and_delete(name, address, anchors, loader, image, expect, values):
+    # type: (str, int, Any, Dict[str, int], bytes, Optional[Dict[str, Any]], Callable[[Any], Dict[str, Any]]) -> Any
     """Runs in the child: reset, then delete_module(2) at once; where that fails, puts back what was there.
 
     Returns ``report`` of the helper, ``error`` (errno of delete_module) and ``restored`` (text, or None).
@@ -233,8 +225,7 @@ def reset_and_delete(name, address, anchors, image, expect, values):
             raise _reset.refusal(looked, name)
         expect = looked['found']
     write = values(expect)
-    report = _reset.load_helper(image, dict(_reset.parameters(name, address, anchors, expect, write),
-                                            **_reset.loader_parameters(anchors)))
+    report = _reset.load_helper(image, dict(_reset.parameters(name, address, anchors, expect, write), **loader))
     if report['reset'] != 'done':
         raise _reset.refusal(report, name)
     error = _syscalls.delete_module(name)

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r'''
+module: kmod_force_unload
+short_description: Get a stuck kernel module out of the running kernel
+version_added: 0.1.0
+description:
+  - Unloads a kernel module that C(rmmod) refuses with "in use" or "Device or resource busy", without a reboot.
+  - Reads the module table, C(struct module) in the running kernel, the tasks, the holders and the kernel log; decides
+    why the module cannot go; takes the one step that will work with the least force; reads again and reports what it saw.
+  - Refuses a module in whose code a task still runs, or that something found still uses, and names the task, process,
+    mount or dependent module.
+  - A module that is not loaded is V(ok), unchanged.
+author:
+  - kernelops.kmod contributors (@kernelops)
+extends_documentation_fragment:
+  - kernelops.kmod.attributes
+options:
+  name:
+    description:
+      - The module, as C(lsmod) shows it. V(-) and V(_) mean the same.
+    type: str
+    required: true
+  methods:
+    description:
+      - The steps that may be taken. The one with the least force that will work is taken.
+      - V(plain) is C(delete_module(2\)), as C(rmmod) calls it.
+      - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module with leaked
+        references or without an exit function, on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints that kernel.
+      - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module under
+        the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
+    type: list
+    elements: str
+    choices: [plain, kernel_force, reset]
+    default: [plain, kernel_force, reset]
+  run_exit:
+    description:
+      - Whether the module's own exit function runs.
+      - V(auto) runs it, but for a module whose init or exit died half way. Where the kernel lost the pointer to it (a
+        layout mismatch), the pointer is restored first.
+      - V(always) runs it whatever happened before. An exit that undoes what init never did crashes.
+      - V(never) frees the module without it. What it registered then dangles.
+    type: str
+    choices: [auto, always, never]
+    default: auto
+  cascade:
+    description:
+      - Unload the modules that use this one first, in the right order, under the same options.
+      - Nothing is unloaded where one of them would be refused.
+    type: bool
+    default: false
+  accept_hazards:
+    description:
+      - Hazards that shall not lead to a refusal. Each must be named; none is accepted by default.
+      - V(running_task) is a task seen in the module's code. Freeing that code under it crashes the kernel.
+      - V(undecided) means that nothing shows whether the module's init or exit still runs or died.
+      - V(in_use) is a process, mount or network device found to hold the module.
+      - V(foreign_oops) is an oops outside the module, which may have left kernel locks held.
+    type: list
+    elements: str
+    choices: [running_task, undecided, in_use, foreign_oops]
+    default: []
+  helper:
+    description:
+      - Which helper the V(reset) uses.
+      - V(auto) and V(compiled) both take the one at O(helper_path).
+    type: str
+    choices: [auto, compiled]
+    default: auto
+  helper_path:
+    description:
+      - The compiled helper. Must belong to root, as must each directory above it, and be built for the running kernel.
+      - The default is C(/var/lib/kmod_reset/RELEASE/kmod_reset.ko), where the role P(kernelops.kmod.force_unload#role)
+        puts it.
+    type: path
+  timeout:
+    description:
+      - Seconds for each of reading and acting. A kernel whose locks died gives an answer after that, not a hang.
+    type: float
+    default: 30
+notes:
+  - Needs root on the host, and nothing there but Python 3.6 or newer.
+  - Shown on Debian's x86-64 kernels 5.10, 6.1, 6.12 and 7.3.
+seealso:
+  - module: kernelops.kmod.kmod_build
+'''
+
+EXAMPLES = r'''
+- name: Get the stuck module out
+  kernelops.kmod.kmod_force_unload:
+    name: init_oops
+
+- name: Only with what the kernel offers, nothing loaded
+  kernelops.kmod.kmod_force_unload:
+    name: leaked_ref
+    methods: [plain, kernel_force]
+
+- name: The modules that use it go first
+  kernelops.kmod.kmod_force_unload:
+    name: used_base
+    cascade: true
+
+# Ad hoc: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=init_oops
+'''
+
+RETURN = r'''
+verdict:
+  description:
+    - Why the module could not go, as found before anything was done.
+    - One of V(unloadable), V(absent), V(builtin), V(has_dependents), V(init_running), V(init_died), V(exit_running),
+      V(exit_died), V(no_exit), V(exit_lost), V(in_use), V(references_leaked), V(unload_disabled).
+  returned: when the module could be read
+  type: str
+  sample: init_died
+reason:
+  description: The verdict in one sentence, with what it rests on.
+  returned: when the module could be read
+  type: str
+  sample: 'The init of init_oops died: BUG: kernel NULL pointer dereference, address: 0000000000000000 in f_init.'
+method:
+  description: The step that was taken, or would be in check mode; V(none) where nothing was to be done or nothing may be.
+  returned: when the module could be read
+  type: str
+  sample: reset
+before:
+  description:
+    - The module as it was; V(state) alone for one that is not loaded or built in.
+    - RV(before.pointers) is C(struct module) as read from the running kernel, or the reason why it could not be read.
+  returned: when the module could be read
+  type: dict
+  sample:
+    state: coming
+    refcount: 1
+    used_by: []
+    permanent: false
+    pointers:
+      module: '0xffffffffc0a99040'
+      state: coming
+      refcount: 2
+      init: '0xffffffffc058d000'
+      exit: '0xffffffffc0a96010'
+      source: kcore
+after:
+  description: The same, read again afterwards; in check mode as it would be.
+  returned: when the module could be read
+  type: dict
+  sample: {state: absent}
+steps:
+  description: What was done, in order, to this module and to its dependents.
+  returned: when the module could be read
+  type: list
+  elements: dict
+  contains:
+    module:
+      description: The module that the step was for.
+      type: str
+      sample: init_oops
+    method:
+      description: The step of the ladder.
+      type: str
+      sample: reset
+    action:
+      description: One of V(reset), V(restore), V(delete_module), V(clear_loader).
+      type: str
+      sample: delete_module
+    result:
+      description: What came of it.
+      type: str
+      sample: unloaded
+    changed:
+      description: Whether it changed the kernel.
+      type: bool
+      sample: true
+hazards:
+  description: What makes a forced unload unsafe, accepted or not.
+  returned: when the module could be read
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: The code for O(accept_hazards).
+      type: str
+      sample: running_task
+    reason:
+      description: The hazard in words.
+      type: str
+      sample: 'the init of init_hang still runs: insmod (pid 1876, in f_init)'
+    evidence:
+      description: The tasks, holders or oopses that were found.
+      type: list
+      elements: raw
+      sample: [{pid: 1876, tid: 1876, command: insmod, function: f_init}]
+helper:
+  description: The helper that the V(reset) needs.
+  returned: when the module could be read
+  type: dict
+  sample:
+    path: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
+    needed: true
+    usable: true
+    reason: built for this kernel, owned by root
+'''
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+
+def argument_spec():
+    """The options, for the module and for its tests."""
+    return dict(
+        name=dict(type='str', required=True),
+        methods=dict(type='list', elements='str', choices=['plain', 'kernel_force', 'reset'],
+                     default=['plain', 'kernel_force', 'reset']),
+        run_exit=dict(type='str', choices=['auto', 'always', 'never'], default='auto'),
+        cascade=dict(type='bool', default=False),
+        accept_hazards=dict(type='list', elements='str', default=[],
+                            choices=['running_task', 'undecided', 'in_use', 'foreign_oops']),
+        helper=dict(type='str', choices=['auto', 'compiled'], default='auto'),
+        helper_path=dict(type='path'),
+        timeout=dict(type='float', default=30),
+    )
+
+
+def main():
+    """Arguments in, one call, the result out."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    options = dict((name, module.params[name]) for name in _unload.Options._fields if name != 'check_mode')
+    try:
+        result = _unload.Unload(_unload.Options(check_mode=module.check_mode, **options)).run()
+    except KmodError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == '__main__':
+    main()
