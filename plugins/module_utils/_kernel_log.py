@@ -19,8 +19,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unav
 LARGEST_RECORD = 16384
 LONGEST_LINE = 1024
 LONGEST_TRACE = 128
-# What the log blames when the code is not in a module.
-CORE_KERNEL = 'vmlinux'
+# The module of code that is in no module.
+CORE_KERNEL = ''
 LOST = 'the kernel log has lost this line'
 
 ESCAPE = re.compile(r'\\x([0-9a-f]{2})')
@@ -53,7 +53,7 @@ def oopses(lines):
     """Each oops and warning in a kernel log, in its order.
 
     Keys: ``kind`` (``oops``: a task died; ``warning``: it went on), ``cause``, ``function``, ``offset`` (bytes into it),
-    ``module`` (``vmlinux`` for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint`` (letters),
+    ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint`` (letters),
     ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where the kernel names one, ``address``.
     The module is that of the instruction pointer; where that has no name any more, the first in the trace.
     A line that is lost or garbled costs its own fact, which is then unavailable.
