@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds the Pythons of this machine.
 
-``python3 pythons.py tools`` prints the one for the tool venv: the newest on PATH from 3.12 on, else ``python3``.
+``python3 pythons.py tools`` prints the one for the tool venv: the newest on PATH, from 3.11 to 3.14.
 ``python3 pythons.py all`` prints one line for each minor version from 3.6 on: the version and the executable.
 """
 
@@ -12,29 +12,32 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterable, Iterator, Optional, Tuple
 
 Version = Tuple[int, int]
 
 OLDEST_ON_HOSTS = (3, 6)
 OLDEST_FOR_TOOLS = (3, 11)
-NEWEST_ANSIBLE_FROM = (3, 12)
+NEWEST_FOR_TOOLS = (3, 14)
 NAME = re.compile(r'python3\.\d+')
 
 
-def version_of(executable: Path) -> Optional[Version]:
-    """The minor version an executable reports; None if it is no working CPython with pip's or venv's means.
+def probe(executable: Path) -> Optional[Tuple[Version, Path]]:
+    """The minor version and the real path of a Python; None if it does not start, cannot make a venv, or is in one.
 
     It is run, since a pyenv shim exists for versions that the shim then refuses to start.
     """
-    program = 'import sys, ensurepip, venv; print(*sys.version_info[:2])'
+    program = ('import sys, ensurepip, venv\n'
+               'if sys.prefix == sys.base_prefix: print(*sys.version_info[:2], sys.executable)')
     try:
         done = subprocess.run([str(executable), '-c', program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=30, check=True)
+                              timeout=30, check=True, text=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    major, minor = done.stdout.split()
-    return int(major), int(minor)
+    if not done.stdout:
+        return None
+    major, minor, path = done.stdout.rstrip('\n').split(' ', 2)
+    return (int(major), int(minor)), Path(path)
 
 
 def on_path() -> Iterator[Path]:
@@ -56,28 +59,23 @@ def elsewhere() -> Iterator[Path]:
 
 def for_tools() -> Optional[Path]:
     """The Python for the tool venv, or None if there is none that is new enough."""
-    default = None
-    found: Dict[Version, Path] = {}
-    for path in on_path():
-        version = version_of(path)
-        if version is None:
-            continue
-        if path.name == 'python3' and default is None and version >= OLDEST_FOR_TOOLS:
-            default = path
-        found.setdefault(version, path)
-    newest = max(found, default=(0, 0))
-    if newest >= NEWEST_ANSIBLE_FROM:
-        return found[newest]
-    return default or found.get(newest if newest >= OLDEST_FOR_TOOLS else (0, 0))
+    fit = {version: path for version, path in distinct(on_path(), OLDEST_FOR_TOOLS).items()
+           if version <= NEWEST_FOR_TOOLS}
+    return fit[max(fit)] if fit else None
 
 
 def every() -> Dict[Version, Path]:
     """One executable for each minor version that runs on managed hosts, oldest first."""
+    return distinct([*on_path(), *elsewhere()], OLDEST_ON_HOSTS)
+
+
+def distinct(candidates: Iterable[Path], oldest: Version) -> Dict[Version, Path]:
+    """The first working Python of each minor version from ``oldest`` on, oldest first."""
     found: Dict[Version, Path] = {}
-    for path in [*on_path(), *elsewhere()]:
-        version = version_of(path)
-        if version is not None and version >= OLDEST_ON_HOSTS:
-            found.setdefault(version, path)
+    for candidate in candidates:
+        python = probe(candidate)
+        if python is not None and python[0] >= oldest:
+            found.setdefault(*python)
     return dict(sorted(found.items()))
 
 
@@ -90,8 +88,8 @@ def main() -> int:
     if sys.argv[1:] == ['tools']:
         tools = for_tools()
         if tools is None:
-            sys.stderr.write('No Python from %d.%d on with venv is on PATH. On Debian and Ubuntu: make prepare.\n'
-                             % OLDEST_FOR_TOOLS)
+            sys.stderr.write('No Python from %d.%d to %d.%d with venv is on PATH. On Debian 12 and later: make prepare.\n'
+                             % (*OLDEST_FOR_TOOLS, *NEWEST_FOR_TOOLS))
             return 1
         print(tools)
         return 0

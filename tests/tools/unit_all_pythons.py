@@ -12,10 +12,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import List
 
 from pythons import every
+from steps import record
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / '.cache/units'
@@ -61,7 +63,10 @@ def main() -> int:
     for version, executable in every().items():
         name = '%d.%d' % version
         print('Python %s (%s), %d test files' % (name, executable, len(on_hosts)), flush=True)
-        if not run_under(venv_with_pytest(name, executable), on_hosts, output / ('python%s.xml' % name)):
+        start = time.monotonic()
+        passed = run_under(venv_with_pytest(name, executable), on_hosts, output / ('python%s.xml' % name))
+        record('unit tests, Python %s' % name, time.monotonic() - start, int(passed), int(not passed))
+        if not passed:
             failed.append(name)
     if failed:
         print('failed under Python %s' % ', '.join(failed))

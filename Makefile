@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+KERNELS ?= 5.10 6.1 6.12 7.3
+SCENARIO ?=
+JOBS ?= 2
+PYTHON ?= $(shell python3 tests/tools/pythons.py tools)
+
+BIN := .venv/bin
+LINK := .ansible/collections/ansible_collections/kernelops/kmod
+LAB := python3 tests/lab
+STEP := python3 tests/tools/steps.py run
+PACKAGES := git perl python3-venv
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all of them and JOBS=$(JOBS) guests side by side unless told:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Times are of two cores without KVM; the first build of an image takes 2 minutes each.'
+
+.PHONY: prepare
+prepare: ## installs the Debian packages that all else needs, as root (1 minute; at once if they are there)
+	@missing=$$(for name in $(PACKAGES); do dpkg-query -Wf '$${Status}' $$name 2>&1 | grep -q ' installed$$' || echo $$name; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" != 0 ]; then echo "Debian packages are missing:" $$missing "- as root: make prepare"; exit 1; fi; \
+	  echo "Installing Debian packages:" $$missing "(about a minute)"; \
+	  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $$missing; \
+	fi
+	@$(LAB) prepare
+
+.PHONY: venv
+venv: .venv/installed $(LINK) ## the tools, pinned, in .venv (40 seconds once)
+
+.venv/installed: requirements-dev.txt requirements-unit.txt
+	@$(MAKE) --no-print-directory prepare
+	@test -n '$(PYTHON)'
+	@echo 'Installing the tools into .venv with $(PYTHON), about 40 s ...'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The collection's place in a collections_path, for ansible, ansible-lint, mypy and molecule.
+$(LINK):
+	@mkdir -p $(@D)
+	@ln -sfn ../../../.. $@
+
+.PHONY: lint
+lint: ruff mypy yamllint ansible-lint checkpatch ## ruff, mypy, yamllint, ansible-lint, the kernel's checkpatch (30 seconds)
+
+.PHONY: ruff
+ruff: venv
+	@$(STEP) $@ -- ruff check
+
+.PHONY: mypy
+mypy: venv
+	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
+	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py
+
+.PHONY: yamllint
+yamllint: venv
+	@$(STEP) $@ -- yamllint --strict .
+
+.PHONY: ansible-lint
+ansible-lint: venv
+	@$(STEP) $@ -- ansible-lint --offline
+
+.PHONY: checkpatch
+checkpatch: venv
+	@$(STEP) $@ -- python3 tests/tools/checkpatch.py
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity with no ignore file (1 minute, 2 the first time)
+	@$(STEP) 'ansible-test sanity' -- $(BIN)/python tests/tools/sanity.py
+
+.PHONY: unit
+unit: venv ## the unit tests (seconds)
+	@$(STEP) 'unit tests' --junit tests/output/junit/unit.xml -- pytest --junit-xml tests/output/junit/unit.xml
+
+.PHONY: units-all-pythons
+units-all-pythons: venv ## the unit tests under every Python from 3.6 on that is here (2 minutes the first time)
+	@python3 tests/tools/unit_all_pythons.py
+
+.PHONY: lab
+lab: prepare ## the disk images of KERNELS and the fault modules for them (3 minutes each, once)
+	@$(LAB) build $(KERNELS)
+	@$(LAB) modules $(KERNELS)
+
+.PHONY: demo
+demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes; 3 more for the image, once)
+	@$(BIN)/python tests/demo.py
+
+.PHONY: test
+test: ## all of it: lint, sanity, unit tests, molecule on KERNELS
+	@python3 tests/tools/steps.py start
+	@start=$$(date +%s); status=0; \
+	$(MAKE) --no-print-directory --keep-going prepare lint sanity unit units-all-pythons molecule || status=$$?; \
+	echo "make test took $$(( $$(date +%s) - start )) s:"; \
+	python3 tests/tools/steps.py summary $$status
+
+.PHONY: clean
+clean: ## ends this checkout's guests and removes what make has made in it (the lab's images stay)
+	@$(LAB) down --all
+	rm -rf .venv .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
