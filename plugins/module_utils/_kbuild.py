@@ -1,0 +1,287 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds out-of-tree modules with kbuild in a private directory, and vets what came out before anyone may use it."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _kernel,
+    _module_file,
+    _struct_module,
+    _toolchain,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+
+STAMP = '.kmod_build.json'
+# What kbuild leaves in a source directory; no source of the next build.
+PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
+LAST_LINES = 12
+ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin'}
+
+Options = NamedTuple('Options', [
+    ('src', str), ('kernel_release', Optional[str]), ('kdir', Optional[str]), ('cc', Optional[str]),
+    ('make_args', List[str]), ('jobs', Optional[int]), ('sign_key', Optional[str]), ('sign_cert', Optional[str]),
+    ('dest', Optional[str]), ('timeout', float), ('state', str), ('check_mode', bool),
+])
+
+
+class Build:
+    """One build of the modules in a source directory for one kernel."""
+
+    def __init__(self, options):
+        # type: (Options) -> None
+        self.options = options
+        self.release = options.kernel_release or os.uname().release
+        self.kdir = options.kdir or '/lib/modules/%s/build' % self.release
+        self.dest = options.dest or options.src
+        self.tried = 'build the modules in %s for %s' % (options.src, self.release)
+        self.packages = _toolchain.packages_for(read_os_release(), self.release)
+
+    def run(self):
+        # type: () -> Dict[str, Any]
+        """The module's return values: ``changed``, ``modules``, ``compiler``, ``kdir``, ``diff``, ``msg``."""
+        stamp = self._read_stamp()
+        if self.options.state == 'clean':
+            return self._clean(stamp)
+        sources = self._source_digests()
+        config = self._checked_headers()
+        compiler = self._compiler(config)
+        wanted = {'release': self.release, 'kdir': os.path.realpath(self.kdir), 'sources': sources,
+                  'config': digest(os.path.join(self.kdir, '.config')), 'cc': compiler['version_text'],
+                  'make_args': self.options.make_args, 'key': self._key_digest()}
+        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', [])}
+        if stamp.get('wanted') == wanted and self._still_there(stamp['modules']):
+            return dict(result, msg='Already built in %s.' % self.dest, diff=self._diff(stamp, stamp['modules']))
+        result['changed'] = True
+        if self.options.check_mode:
+            return dict(result, msg='Would be built into %s.' % self.dest, diff=self._diff(stamp, None))
+        built = self._build(compiler, wanted)
+        return dict(result, modules=built, msg='Built %s.' % ', '.join(entry['path'] for entry in built),
+                    diff=self._diff(stamp, built))
+
+    def _diff(self, stamp, built):
+        # type: (Dict[str, Any], Optional[List[Dict[str, Any]]]) -> Dict[str, Any]
+        def listed(modules):
+            # type: (List[Dict[str, Any]]) -> str
+            return ''.join('%s  %s\n' % (entry['sha256'], entry['path']) for entry in modules)
+        after = 'the modules of %s, built for %s\n' % (self.options.src, self.release) if built is None \
+            else listed(built)
+        return {'before_header': self.dest, 'after_header': self.dest,
+                'before': listed(stamp.get('modules', [])), 'after': after}
+
+    def _read_stamp(self):
+        # type: () -> Dict[str, Any]
+        try:
+            with open(os.path.join(self.dest, STAMP)) as stream:
+                stamp = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return stamp if isinstance(stamp, dict) else {}
+
+    def _still_there(self, modules):
+        # type: (List[Dict[str, Any]]) -> bool
+        try:
+            return all(digest(entry['path']) == entry['sha256'] for entry in modules)
+        except OSError:
+            return False
+
+    def _clean(self, stamp):
+        # type: (Dict[str, Any]) -> Dict[str, Any]
+        paths = [entry['path'] for entry in stamp.get('modules', [])] + [os.path.join(self.dest, STAMP)]
+        there = [path for path in paths if os.path.lexists(path)]
+        if not self.options.check_mode:
+            for path in there:
+                os.unlink(path)
+        return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {},
+                'diff': {'before': ''.join(path + '\n' for path in there), 'after': ''},
+                'msg': 'Removed %s.' % ', '.join(there) if there else 'Nothing to remove.'}
+
+    def _source_digests(self):
+        # type: () -> Dict[str, str]
+        if not os.path.isdir(self.options.src):
+            raise KmodError(self.tried, 'there is no such directory on this host', 'Copy the sources there first')
+        digests = {}
+        for directory, subdirectories, files in os.walk(self.options.src):
+            subdirectories[:] = sorted(name for name in subdirectories if not name.startswith('.'))
+            for name in sorted(files):
+                path = os.path.join(directory, name)
+                if not name.startswith('.') and not name.endswith(PRODUCTS) and os.path.isfile(path):
+                    digests[os.path.relpath(path, self.options.src)] = digest(path)
+        if 'Kbuild' not in digests and 'Makefile' not in digests:
+            raise KmodError(self.tried, 'it has neither Kbuild nor Makefile', 'kbuild needs one with obj-m in it')
+        return digests
+
+    def _checked_headers(self):
+        # type: () -> Dict[str, str]
+        advice = 'Install the package %s' % self.packages['headers']
+        for name in ('Makefile', '.config'):
+            if not os.path.exists(os.path.join(self.kdir, name)):
+                raise KmodError(self.tried, 'the headers of this kernel are not there (%s has no %s)' % (
+                    self.kdir, name), advice, package=self.packages['headers'])
+        release = read_text(os.path.join(self.kdir, 'include/config/kernel.release')).strip()
+        if release and release != self.release:
+            raise KmodError(self.tried, 'the headers in %s are those of kernel %s' % (self.kdir, release), advice,
+                            package=self.packages['headers'])
+        return _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
+
+    def _compiler(self, config):
+        # type: (Dict[str, str]) -> Dict[str, Any]
+        kernel = _toolchain.parse_compiler(config.get('CONFIG_CC_VERSION_TEXT', ''))
+        if not shutil.which('make', path=ENVIRONMENT['PATH']):
+            raise KmodError(self.tried, 'the host has no make', 'Install the package make', package='make')
+        if self.options.cc:
+            text = version_text(self.options.cc)
+            if text is None:
+                raise KmodError(self.tried, 'the compiler %s cannot be run' % self.options.cc, 'Install it, or leave out cc')
+            chosen = {'cc': self.options.cc, 'llvm': _toolchain.parse_compiler(text)['family'] == 'clang',
+                      'same': None, 'reason': 'asked for'}  # type: Optional[Dict[str, Any]]
+            return dict(chosen or {}, version_text=text)
+        texts = dict((name, version_text(name)) for name in _toolchain.compiler_candidates(kernel))
+        found = dict((name, _toolchain.parse_compiler(text)) for name, text in texts.items() if text)
+        chosen = _toolchain.choose_compiler(kernel, found)
+        if chosen is None:
+            wanted = '%s-%s' % (kernel['family'], kernel['major']) if kernel['family'] else self.packages['compiler']
+            raise KmodError(self.tried, 'the host has no compiler for it (looked for %s)' % ', '.join(texts),
+                            'Install the package %s' % wanted, package=wanted)
+        return dict(chosen, version_text=texts[chosen['cc']])
+
+    def _key_digest(self):
+        # type: () -> Optional[str]
+        if not self.options.sign_key:
+            return None
+        for path in (self.options.sign_key, self.options.sign_cert):
+            if not os.path.isfile(path):
+                raise KmodError(self.tried, 'there is no key file %s on this host' % path)
+        return digest(self.options.sign_key)
+
+    def _build(self, compiler, wanted):
+        # type: (Dict[str, Any], Dict[str, Any]) -> List[Dict[str, Any]]
+        made = not os.path.isdir(self.dest)
+        os.makedirs(self.dest, mode=0o755, exist_ok=True)
+        private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
+        kept = False
+        try:
+            tree = os.path.join(private, 'src')
+            shutil.copytree(self.options.src, tree, symlinks=True,
+                            ignore=lambda directory, names: [name for name in names if name.startswith('.')
+                                                             or name.endswith(PRODUCTS)])
+            self._make(tree, compiler)
+            built = [self._vet(path, tree) for path in sorted(built_modules(tree))]
+            if not built:
+                raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
+            for entry in built:
+                os.chmod(entry['built'], 0o644)
+                os.replace(entry.pop('built'), entry['path'])
+            write_atomically(os.path.join(self.dest, STAMP), json.dumps({'wanted': wanted, 'modules': built}))
+            kept = True
+            return built
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+            if made and not kept:
+                shutil.rmtree(self.dest, ignore_errors=True)
+
+    def _make(self, tree, compiler):
+        # type: (str, Dict[str, Any]) -> None
+        toolchain = ['LLVM=1'] if compiler['llvm'] else []
+        command = ['make', '-C', self.kdir, 'M=' + tree, 'CC=' + compiler['cc'],
+                   '-j%d' % (self.options.jobs or os.cpu_count() or 1)] + toolchain + self.options.make_args
+        run(command + ['modules'], self.options.timeout, self.tried)
+
+    def _vet(self, path, tree):
+        # type: (str, str) -> Dict[str, Any]
+        if self.options.sign_key:
+            config = _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
+            run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
+                 self.options.sign_key, str(self.options.sign_cert), path], 60, 'sign %s' % os.path.basename(path))
+        found = _module_file.describe(_module_file.load(path), os.path.basename(path))
+        name = os.path.basename(path)
+        if found['release'] != self.release:
+            raise KmodError(self.tried, '%s came out for kernel %s' % (name, found['release']),
+                            'Give the headers of %s as kdir' % self.release)
+        if self.release == os.uname().release:
+            running = _struct_module.layout()
+            differences = [] if is_unavailable(running) else _toolchain.layout_differences(found['layout'], running)
+            if differences:
+                raise KmodError(
+                    self.tried, '%s has another layout of struct module than the running kernel: %s. It would load and '
+                    'never go' % (name, ', '.join(differences)), 'Build it with the kernel\'s own compiler and headers')
+        return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path, 'signed': found['signed'],
+                'vermagic': found['vermagic'], 'sha256': digest(path),
+                'layout': dict((key, found['layout'][key]) for key in ('size', 'init', 'exit'))}
+
+
+def built_modules(tree):
+    # type: (str) -> List[str]
+    """Paths of all .ko files below ``tree``."""
+    return [os.path.join(directory, name) for directory, dummy, files in os.walk(tree) for name in files
+            if name.endswith('.ko')]
+
+
+def run(command, timeout, tried):
+    # type: (List[str], float, str) -> str
+    """Runs ``command`` and returns its output; a failure is a KmodError with its last lines."""
+    try:
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                 env=ENVIRONMENT, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise KmodError(tried, '%s did not end within %g seconds' % (command[0], timeout), 'Raise timeout')
+    except OSError as error:
+        raise KmodError(tried, '%s: %s' % (command[0], error.strerror))
+    output = process.stdout.decode('utf-8', 'replace')
+    if process.returncode:
+        lines = [line for line in output.splitlines() if line.strip()][-LAST_LINES:]
+        raise KmodError(tried, '%s ended with %d. Its last lines:\n%s\n' % (
+            os.path.basename(command[0]), process.returncode, '\n'.join(lines)), None, command=command, output=output[-8000:])
+    return output
+
+
+def version_text(cc):
+    # type: (str) -> Optional[str]
+    """The first line of ``CC --version``; None where it cannot be run."""
+    try:
+        process = subprocess.run([cc, '--version'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 stdin=subprocess.DEVNULL, env=ENVIRONMENT, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = process.stdout.decode('utf-8', 'replace').splitlines()
+    return lines[0] if lines and process.returncode == 0 else None
+
+
+def digest(path):
+    # type: (str) -> str
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, 'rb') as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def read_text(path):
+    # type: (str) -> str
+    """The text of a file; empty where it cannot be read."""
+    try:
+        with open(path, errors='replace') as stream:
+            return stream.read()
+    except OSError:
+        return ''
+
+
+def write_atomically(path, text):
+    # type: (str, str) -> None
+    """Replaces ``path`` as a whole."""
+    descriptor, temporary = tempfile.mkstemp(prefix='.kmod_build-', dir=os.path.dirname(path))
+    with os.fdopen(descriptor, 'w') as stream:
+        stream.write(text)
+    os.replace(temporary, path)
+
+
+def read_os_release():
+    # type: () -> Dict[str, str]
+    """os-release(5) as a dict."""
+    lines = read_text('/etc/os-release').splitlines()
+    return dict((name, value.strip('"\'')) for name, dummy, value in (line.partition('=') for line in lines))

@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r'''
+module: kmod_build
+short_description: Build out-of-tree kernel modules on the host that will run them
+version_added: 0.1.0
+description:
+  - Builds the modules in a directory with kbuild, against the headers of one kernel, with the compiler that built that
+    kernel where the host has it.
+  - Builds in a private copy. A build that fails leaves O(dest) as it was.
+  - Checks the layout of C(struct module) in what came out against the running kernel. A module with another layout would
+    load and never go, so it fails here.
+  - Builds again only where the sources, the kernel's configuration, the compiler or the options changed.
+author:
+  - kernelops.kmod contributors (@kernelops)
+extends_documentation_fragment:
+  - kernelops.kmod.attributes
+options:
+  src:
+    description:
+      - Directory on the host with the sources and a C(Kbuild) or C(Makefile) that has C(obj-m) in it.
+      - Several objects to a module and several modules to a directory work as kbuild has them.
+    type: path
+    required: true
+  dest:
+    description:
+      - Directory that the built modules are put into. The default is O(src).
+    type: path
+  kernel_release:
+    description:
+      - The kernel to build for, as C(uname -r) prints it. The default is the running kernel.
+    type: str
+  kdir:
+    description:
+      - The headers to build against. The default is C(/lib/modules/RELEASE/build).
+    type: path
+  cc:
+    description:
+      - The compiler. The default is the one that built the kernel, where the host has it, or else another version of the
+        same family. A kernel built by clang is built for with C(LLVM=1).
+    type: str
+  make_args:
+    description:
+      - Further arguments of C(make), such as V(CONFIG_DEBUG_INFO=).
+    type: list
+    elements: str
+    default: []
+  jobs:
+    description:
+      - How many compilers run at once. The default is the number of processors.
+    type: int
+  sign_key:
+    description:
+      - Private key to sign the modules with, such as DKMS's C(/var/lib/dkms/mok.key). Needs O(sign_cert).
+    type: path
+  sign_cert:
+    description:
+      - Certificate for O(sign_key), such as C(/var/lib/dkms/mok.pub).
+    type: path
+  timeout:
+    description:
+      - Seconds that the build may take.
+    type: float
+    default: 600
+  state:
+    description:
+      - V(built) builds; V(clean) removes from O(dest) what an earlier run put there.
+    type: str
+    choices: [built, clean]
+    default: built
+notes:
+  - Needs C(make), a compiler and the kernel's headers on the host; says which package is missing.
+  - Shown on Debian's x86-64 kernels 5.10, 6.1, 6.12 and 7.3. Signing was not tested on a kernel that enforces it.
+seealso:
+  - module: kernelops.kmod.kmod_force_unload
+'''
+
+EXAMPLES = r'''
+- name: Build the helper for the running kernel, without debug information
+  kernelops.kmod.kmod_build:
+    src: /usr/local/src/kmod_reset
+    dest: /var/lib/kmod_reset/{{ ansible_facts.kernel }}
+    make_args: [CONFIG_DEBUG_INFO_BTF_MODULES=, CONFIG_DEBUG_INFO=]
+
+- name: Take away what was built
+  kernelops.kmod.kmod_build:
+    src: /usr/local/src/kmod_reset
+    dest: /var/lib/kmod_reset/{{ ansible_facts.kernel }}
+    state: clean
+'''
+
+RETURN = r'''
+modules:
+  description: What was built; in check mode, what an earlier run built.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The module's name.
+      type: str
+      sample: kmod_reset
+    path:
+      description: Where it was put.
+      type: str
+      sample: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
+    sha256:
+      description: Digest of the file.
+      type: str
+      sample: 5e5b6a0c8f3f2a6d0a37c8c1d7a3f1f3c3f4b6b6a2d1e0f9c8b7a6958473625140
+    vermagic:
+      description: The kernel it is for, as the kernel compares it.
+      type: str
+      sample: '6.1.0-50-amd64 SMP preempt mod_unload modversions '
+    signed:
+      description: Whether a signature is appended.
+      type: bool
+      sample: false
+    layout:
+      description: Size of C(struct module) and the byte offsets of C(init) and C(exit) in it; null without such a function.
+      type: dict
+      sample: {size: 896, init: 312, exit: 848}
+compiler:
+  description: The compiler that was taken, and why.
+  returned: success
+  type: dict
+  sample:
+    cc: gcc-12
+    llvm: false
+    same: true
+    reason: the kernel was built by gcc 12.2.0
+    version_text: gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0
+kdir:
+  description: The headers that were built against.
+  returned: success
+  type: str
+  sample: /lib/modules/6.1.0-50-amd64/build
+package:
+  description: The package that is missing.
+  returned: when headers, make or a compiler are missing
+  type: str
+  sample: linux-headers-6.1.0-50-amd64
+output:
+  description: The end of what make printed.
+  returned: when make failed
+  type: str
+  sample: "foo.c:3:1: error: unknown type name 'innt'"
+'''
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+
+def argument_spec():
+    """The options, for the module and for its tests."""
+    return dict(
+        src=dict(type='path', required=True),
+        dest=dict(type='path'),
+        kernel_release=dict(type='str'),
+        kdir=dict(type='path'),
+        cc=dict(type='str'),
+        make_args=dict(type='list', elements='str', default=[]),
+        jobs=dict(type='int'),
+        sign_key=dict(type='path', no_log=False),
+        sign_cert=dict(type='path'),
+        timeout=dict(type='float', default=600),
+        state=dict(type='str', choices=['built', 'clean'], default='built'),
+    )
+
+
+def main():
+    """Arguments in, one call, the result out."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True,
+                           required_by={'sign_key': ('sign_cert',)})
+    try:
+        result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
+    except KmodError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == '__main__':
+    main()
