@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
 LAST_LINES = 12
+UTS_RELEASE = re.compile(r'#define UTS_RELEASE "([^"]+)"')
 ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin'}
 
 Options = NamedTuple('Options', [
@@ -125,7 +127,9 @@ class Build:
             if not os.path.exists(os.path.join(self.kdir, name)):
                 raise KmodError(self.tried, 'the headers of this kernel are not there (%s has no %s)' % (
                     self.kdir, name), advice, package=self.packages['headers'])
-        release = read_text(os.path.join(self.kdir, 'include/config/kernel.release')).strip()
+        # include/config/kernel.release is not it: Debian leaves the upstream version there.
+        match = UTS_RELEASE.search(read_text(os.path.join(self.kdir, 'include/generated/utsrelease.h')))
+        release = match.group(1) if match else None
         if release and release != self.release:
             raise KmodError(self.tried, 'the headers in %s are those of kernel %s' % (self.kdir, release), advice,
                             package=self.packages['headers'])

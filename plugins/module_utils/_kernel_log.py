@@ -52,8 +52,8 @@ def oopses(lines):
     # type: (Iterable[str]) -> List[Dict[str, Any]]
     """Each oops and warning in a kernel log, in its order.
 
-    Keys: ``kind`` (``oops``: a task died; ``warning``: it went on), ``cause``, ``function``, ``offset`` (bytes into it),
-    ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint`` (letters),
+    Keys: ``kind`` (``oops``: a task died; ``warning``: it went on), ``cause``, ``function``, ``offset`` (bytes into
+    it), ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint`` (letters),
     ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where the kernel names one, ``address``.
     The module is that of the instruction pointer; where that has no name any more, the first in the trace.
     A line that is lost or garbled costs its own fact, which is then unavailable.
@@ -159,7 +159,7 @@ class _Report:
 
 
 class _Reader:
-    """Sorts log lines into reports; one report is open for each printing task (CONFIG_PRINTK_CALLER), else one in all."""
+    """Sorts log lines into reports; one is open for each printing task (CONFIG_PRINTK_CALLER), else one in all."""
 
     def __init__(self):
         # type: () -> None
@@ -250,10 +250,7 @@ class _Reader:
         # type: (Match) -> None
         report = self._current('warning')
         note = report.note
-        report.know(cause='WARNING at %s' % (match.group('old') or match.group('new')) + (': ' + note if note else ''))
-        pid = match.group('pid') or match.group('newpid')
-        if pid:
-            report.know(pid=int(pid))
+        report.know(cause='WARNING at %s' % match.group('place') + (': ' + note if note else ''), pid=int(match.group('pid')))
 
     def die(self, match):
         # type: (Match) -> None
@@ -324,8 +321,9 @@ LINES = [(re.compile(pattern), handle) for pattern, handle in (
     (r'(?:watchdog: )?BUG: (.*)', _Reader.bug),
     (r'[kK]ernel BUG at (\S+)!', _Reader.bug_at),
     (r'Unable to handle (kernel .*)', _Reader.unable),
-    (r'WARNING: (?:CPU: \d+ PID: (?P<pid>\d{1,10}) at (?P<old>\S+)|(?P<new>\S+) at [^,]*, CPU#\d+: .*/(?P<newpid>\d{1,10}))',
-     _Reader.warning),
+    (r'WARNING: CPU: \d+ PID: (?P<pid>\d{1,10}) at (?P<place>\S+)', _Reader.warning),
+    # Since 6.19: WARNING: foo.c:6 at f_init+0x14/0x1000 [foo], CPU#0: insmod/2349
+    (r'WARNING: (?P<place>\S+) at [^,]*, CPU#\d+: .*/(?P<pid>\d{1,10})', _Reader.warning),
     (r'(.{1,200}): [0-9a-f]{1,16} \[#\d+\]', _Reader.die),
     (r'CPU: \d+ (?:UID: \d+ )?PID: (\d{1,10}) Comm: (.{0,64}?) (?:Kdump: \S+ )?(?:Not tainted|Tainted: ([A-Z ]*[A-Z]))',
      _Reader.cpu),
