@@ -45,7 +45,23 @@ def name_holders(holders):
         texts.append('mount %s' % mount['path'])
     for device in _known(holders, 'network'):
         texts.append('network device %s' % device['device'])
+    for protocol in _known(holders, 'protocols'):
+        texts.append('%d sockets of protocol %s' % (protocol['sockets'], protocol['protocol']))
+    for algorithm in _known(holders, 'algorithms'):
+        texts.append('users of the algorithm %s' % algorithm['algorithm'])
     return texts
+
+
+def unseen_holders(holders):
+    # type: (Dict[str, Any]) -> List[str]
+    """Why holders of a kind that can hold any module could not be looked for: processes, mounts."""
+    return ['%s: %s' % (kind, holders[kind]['unavailable']) for kind in ('processes', 'mounts')
+            if isinstance(holders.get(kind), dict)]
+
+
+def _word(fact, otherwise):
+    # type: (Any, str) -> str
+    return otherwise if is_unavailable(fact) or not fact else str(fact)
 
 
 def _known(holders, kind):
@@ -75,7 +91,7 @@ def foreign_oopses(facts):
         if entry.get('module') == facts['name']:
             continue
         in_own_call = any(call in frame for frame in entry.get('trace', []) for call in OWN_CALLS)
-        if not (entry.get('module') and in_own_call):
+        if not (_word(entry['module'], '') and in_own_call):
             found.append(entry)
     return found
 
@@ -101,7 +117,7 @@ def _half_way(facts, call):
     oops = own_oops(facts)
     if oops:
         return (call + '_died', 'The %s of %s died: %s in %s.' % (
-            call, name, oops.get('cause') or 'an oops', oops.get('function') or 'its code'), [])
+            call, name, _word(oops['cause'], 'an oops'), _word(oops['function'], 'its code')), [])
     return (call + '_running',
             'Whether the %s of %s still runs or died cannot be told: no task is seen in its code, and the kernel log '
             'shows no oops in it.' % (call, name),
@@ -139,7 +155,7 @@ def diagnose(facts):
     foreign = [] if verdict in ('absent', 'builtin', 'unloadable') else foreign_oopses(facts)
     if foreign:
         last = foreign[-1]
-        where = '%s in %s' % (last.get('cause') or 'an oops', last.get('function') or 'unknown code')
+        where = '%s in %s' % (_word(last['cause'], 'an oops'), _word(last['function'], 'unknown code'))
         hazards = hazards + [_hazard('foreign_oops', 'the kernel log shows an oops outside %s: %s' % (
             facts['name'], where), foreign)]
     return {'verdict': verdict, 'reason': reason, 'hazards': hazards}
@@ -179,6 +195,10 @@ def _verdict(facts):
         return verdict, reason, hazards
     if module['refcount'] > 0 and holders:
         return 'in_use', '%s is held by %s.' % (name, _listed(holders)), hazards
+    unseen = unseen_holders(facts['holders'])
+    if module['refcount'] > 0 and unseen:
+        hazards.append(_hazard('undecided', 'what may hold %s could not be looked for: %s' % (
+            name, '; '.join(unseen)), unseen))
     if module['refcount'] > 0:
         return ('references_leaked', '%s has %d references, and nothing was found that holds them.' % (
             name, module['refcount']), hazards)

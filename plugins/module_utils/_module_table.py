@@ -4,7 +4,7 @@
 """The kernel's module table as ``/proc/modules`` and ``/sys/module`` show it (kernel/module/procfs.c, sysfs.c)."""
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 
@@ -82,6 +82,17 @@ def is_builtin(name, release, root='/'):
             return any(line.strip().rsplit('/', 1)[-1].split('.ko')[0].replace('-', '_') == name for line in stream)
     except OSError:
         return False
+
+
+def aliases(name, release, root='/'):
+    # type: (str, str, str) -> List[str]
+    """The module's aliases in ``modules.alias`` of the kernel ``release`` that name file systems: ``fs-ext2``."""
+    try:
+        with open(os.path.join(root, 'lib/modules', release, 'modules.alias'), errors='replace') as stream:
+            lines = [line.split() for line in stream if line.startswith('alias fs-')]
+    except OSError:
+        return []
+    return [words[1] for words in lines if len(words) == 3 and words[2].replace('-', '_') == name]
 
 
 def module(name, release, root='/', table=None):

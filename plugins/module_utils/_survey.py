@@ -4,7 +4,7 @@
 """All that is known of one module, from every reader that its state calls for. Dear readers are asked last."""
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _holders,
@@ -19,72 +19,107 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kerne
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
 
 
-def module(name, root='/', kernel=None):
-    # type: (str, str, Any) -> Dict[str, Any]
-    """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
+class Survey:
+    """Readers that share what they read: each source is read at most once, and only where a fact needs it."""
 
-    Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
-    spinning, holders, oopses, anchors (addresses that the helper needs).
-    """
-    kernel = kernel or _kernel.read(root)
-    symbols = Symbols(root)
-    entry = _module_table.module(name, kernel['release'], root)
-    facts = {
-        'name': name, 'kernel': kernel, 'module': entry, 'live': unavailable('%s is not loaded' % name),
-        'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
-        'anchors': {},
-    }  # type: Dict[str, Any]
-    if entry['state'] in ('absent', 'builtin'):
-        return facts
-    memory = KernelMemory(root)
-    try:
-        facts['live'] = _struct_module.read(entry['struct_address'], name, root, memory)
+    def __init__(self, root='/', kernel=None):
+        # type: (str, Optional[Dict[str, Any]]) -> None
+        self.root = root
+        self.kernel = kernel or _kernel.read(root)
+        self.symbols = Symbols(root)
+        self.memory = KernelMemory(root)
+        self.table = _module_table.read(root)
+        self._seen = None  # type: Optional[_tasks.Scan]
+        self._oopses = None  # type: Any
+
+    def __enter__(self):
+        # type: () -> Survey
+        return self
+
+    def __exit__(self, *_exception):
+        # type: (*Any) -> None
+        self.memory.close()
+
+    def module(self, name):
+        # type: (str) -> Dict[str, Any]
+        """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
+
+        Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
+        spinning, holders, oopses, anchors (addresses that the helper needs).
+        """
+        entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
+        facts = {
+            'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable('%s is not loaded' % name),
+            'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {},
+            'oopses': [], 'anchors': {},
+        }  # type: Dict[str, Any]
+        if entry['state'] in ('absent', 'builtin'):
+            return facts
+        facts['live'] = _struct_module.read(entry['struct_address'], name, self.root, self.memory)
         if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0:
             return facts
-        seen = _tasks.scan(root)
-        facts['tasks'] = _tasks.in_module_code(name, root, seen)
-        facts['oopses'] = oopses(root)
-        facts['anchors'] = _anchors(symbols)
+        facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
+        facts['oopses'] = self.oopses
+        facts['anchors'] = self._anchors()
         if entry['state'] != 'live':
-            facts['spinning'] = _tasks.spinning(root, seen=seen)
+            facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
             return facts
         if entry['permanent']:
-            facts['cleanup_module'] = _cleanup_module(name, symbols)
+            facts['cleanup_module'] = self._cleanup_module(name)
         if entry['refcount'] > 0:
-            facts['holders'] = _holders.find(name, entry['struct_address'], root, memory, symbols=symbols.address)
+            facts['holders'] = _holders.find(name, entry['struct_address'], self.root, self.memory,
+                                             symbols=self._address, aliases=_module_table.aliases(
+                                                 name, self.kernel['release'], self.root))
         return facts
-    finally:
-        memory.close()
+
+    @property
+    def seen(self):
+        # type: () -> _tasks.Scan
+        """One pass over all tasks."""
+        if self._seen is None:
+            self._seen = _tasks.scan(self.root)
+        return self._seen
+
+    @property
+    def oopses(self):
+        # type: () -> Any
+        """The kernel log's oopses and warnings; ``task_gone``: whoever died is no longer there."""
+        if self._oopses is None:
+            lines = _kernel_log.read(self.root)
+            self._oopses = lines if is_unavailable(lines) else [
+                dict(entry, task_gone=not _alive(entry['pid'], self.root)) for entry in _kernel_log.oopses(lines)]
+        return self._oopses
+
+    def _address(self, name):
+        # type: (str) -> Optional[int]
+        try:
+            return self.symbols.address(name)
+        except KmodError:
+            return None
+
+    def _cleanup_module(self, name):
+        # type: (str) -> Any
+        try:
+            return self.symbols.address('cleanup_module', name)
+        except KmodError as error:
+            return unavailable(error)
+
+    def _anchors(self):
+        # type: () -> Dict[str, Any]
+        names = ('modules', 'module_mutex', 'idem_hash', 'idem_lock')
+        try:
+            anchors = dict((name, self.symbols.address(name)) for name in names)  # type: Dict[str, Any]
+            anchors['idem_bytes'] = self.symbols.size('idem_hash')
+        except KmodError as error:
+            return unavailable(error)
+        return anchors
 
 
-def _cleanup_module(name, symbols):
-    # type: (str, Symbols) -> Any
-    try:
-        return symbols.address('cleanup_module', name)
-    except KmodError as error:
-        return unavailable(error)
-
-
-def _anchors(symbols):
-    # type: (Symbols) -> Dict[str, Any]
-    try:
-        anchors = dict((name, symbols.address(name)) for name in ('modules', 'module_mutex', 'idem_hash', 'idem_lock'))
-        anchors['idem_bytes'] = symbols.size('idem_hash')
-    except KmodError as error:
-        return unavailable(error)
-    return anchors
-
-
-def oopses(root='/'):
-    # type: (str) -> Any
-    """The kernel log's oopses and warnings; ``task_gone`` says that the task which died is no longer there."""
-    lines = _kernel_log.read(root)
-    if is_unavailable(lines):
-        return lines
-    found = _kernel_log.oopses(lines)  # type: List[Dict[str, Any]]
-    for entry in found:
-        entry['task_gone'] = not _alive(entry.get('pid'), root)
-    return found
+def module(name, root='/', kernel=None):
+    # type: (str, str, Optional[Dict[str, Any]]) -> Dict[str, Any]
+    """The facts of one module (:meth:`Survey.module`)."""
+    with Survey(root, kernel) as survey:
+        return survey.module(name)
 
 
 def _alive(pid, root):
