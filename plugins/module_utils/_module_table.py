@@ -6,7 +6,7 @@
 import os
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
 STATES = {'Live': 'live', 'Loading': 'coming', 'Unloading': 'going'}
 
@@ -36,17 +36,26 @@ def parse_line(line):
 
 def read(root='/'):
     # type: (str) -> Dict[str, Any]
-    """``{'modules': {name: entry}, 'warnings': [text]}``; a line that cannot be read costs that line."""
+    """``{'modules': {name: entry}, 'warnings': [text]}``; a line that cannot be read costs that line.
+
+    Raises KmodError where there is no table at all.
+    """
+    path = os.path.join(root, 'proc/modules')
+    try:
+        with open(path, errors='replace') as stream:
+            lines = stream.readlines()
+    except OSError as error:
+        raise KmodError('read the module table', '%s: %s' % (path, error.strerror),
+                        'A kernel without CONFIG_MODULES has no modules')
     modules = {}
     warnings = []
-    with open(os.path.join(root, 'proc/modules'), errors='replace') as stream:
-        for line in stream:
-            try:
-                entry = parse_line(line)
-            except ValueError as error:
-                warnings.append(str(error))
-                continue
-            modules[entry['name']] = entry
+    for line in lines:
+        try:
+            entry = parse_line(line)
+        except ValueError as error:
+            warnings.append(str(error))
+            continue
+        modules[entry['name']] = entry
     return {'modules': modules, 'warnings': warnings}
 
 
