@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import sys
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -29,10 +29,22 @@ KIND_WORDS = {
     11: (0, 0), 12: (0, 0), 13: (0, 2), 14: (1, 0), 15: (0, 3), 16: (0, 0), 17: (1, 0), 18: (0, 0), 19: (0, 3),
 }
 
-Member = NamedTuple('Member', [('name', bytes), ('type_id', int), ('bits', int)])
-Record = NamedTuple('Record', [('size', int), ('members', List[Member])])
-
 _running = {}  # type: Dict[str, object]
+
+
+class Member(NamedTuple):
+    """One member of a struct: its name, the id of its type, its offset in bits."""
+
+    name: bytes
+    type_id: int
+    bits: int
+
+
+class Record(NamedTuple):
+    """A struct or union: its size in bytes and its members."""
+
+    size: int
+    members: List[Member]
 
 
 class Btf:
@@ -43,7 +55,7 @@ class Btf:
         self._data = data
         self._origin = origin
         self._records = {}  # type: Dict[str, List[Record]]
-        self._positions = None
+        self._positions = None  # type: Optional[array.array]
         if len(data) < 24:
             raise self._broken('it is %d bytes long' % len(data))
         magic, version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from('<HBBIIIII', data)
@@ -63,13 +75,13 @@ class Btf:
                 data = stream.read(LARGEST_FILE)
         except OSError as error:
             raise KmodError('read the kernel\'s types from %s' % path, error.strerror or str(error),
-                            'The kernel needs CONFIG_DEBUG_INFO_BTF')
+                            'The kernel needs CONFIG_DEBUG_INFO_BTF') from error
         return cls(data, path)
 
     def size(self, name):
         # type: (str) -> int
         """sizeof(struct name) in bytes."""
-        return self._agreed('the size of struct %s' % name, set(record.size for record in self._structs(name)))
+        return self._agreed('the size of struct %s' % name, {record.size for record in self._structs(name)})
 
     def offset(self, name, path):
         # type: (str, str) -> int
@@ -216,4 +228,4 @@ def running(root='/'):
 def layout_of(btf, wanted):
     # type: (Btf, Dict[str, Tuple[str, str]]) -> Dict[str, int]
     """Byte offsets by key: ``{'f_op': ('file', 'f_op')}``. Raises KmodError at the first that is missing."""
-    return dict((key, btf.offset(name, path)) for key, (name, path) in wanted.items())
+    return {key: btf.offset(name, path) for key, (name, path) in wanted.items()}

@@ -19,14 +19,13 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kcore, KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 
 Lookup = Callable[[str], Optional[int]]
 Found = List[Dict[str, Any]]
 
-MOST_TASKS = 1 << 20
-MOST_MOUNTS = 1 << 20
-MOST_FILES = 1 << 20
+# More tasks, files of one task, or superblocks than any host has: a list that lost its end.
+MOST = 1 << 20
 WALKS = 3
 COMM_LENGTH = 16
 
@@ -43,12 +42,30 @@ SOCKETS = {'private_data': ('file', 'private_data'), 'ops': ('socket', 'ops'), '
 MOUNTS = {'list': ('super_block', 's_list'), 'type': ('super_block', 's_type'), 'dev': ('super_block', 's_dev'),
           'owner': ('file_system_type', 'owner'), 'name': ('file_system_type', 'name')}
 
-Task = NamedTuple('Task', [('address', int), ('pid', int), ('command', str), ('files', int), ('signal', int),
-                           ('next_leader', int), ('next_thread', int)])
-Mount = NamedTuple('Mount', [('device', str), ('path', str), ('type', str), ('number', str), ('pid', int)])
+
+class Task(NamedTuple):
+    """A task_struct: its address, the process it belongs to, and the addresses that lead on from it."""
+
+    address: int
+    pid: int
+    command: str
+    files: int
+    signal: int
+    next_leader: int
+    next_thread: int
 
 
-def find(name, module_address, root='/', memory=None, symbols=None, aliases=()):
+class Mount(NamedTuple):
+    """A line of /proc/PID/mountinfo; number is MAJOR:MINOR of the superblock."""
+
+    device: str
+    path: str
+    type: str
+    number: str
+    pid: int
+
+
+def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=()):
     # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Iterable[str]) -> Dict[str, Any]
     """What uses module ``name``, whose struct module is at ``module_address`` (unavailable, None or 0: not known).
 
@@ -119,25 +136,15 @@ def _open_files(owner, memory, symbols):
     # type: (int, KernelMemory, Optional[Lookup]) -> Found
     """Every open file whose operations belong to the module: a character device of any kind, or a socket."""
     offsets = _btf.layout_of(memory.btf, FILES)
-    kcore = memory.kcore
-    sockets = _SocketOwner(memory, symbols)
-    owners = {0: 0}  # type: Dict[int, int]
+    owners = _Owners(memory, symbols, offsets)
     seen = set()  # type: Set[int]
     found = []
     for task in _tasks(memory, symbols, offsets['thread_head']):
         if not task.files or task.files in seen:
             continue
         seen.add(task.files)
-        for descriptor, address in _descriptors(kcore, task.files, offsets):
-            try:
-                operations = kcore.u64(address + offsets['f_op'])
-                if operations not in owners:
-                    owners[operations] = kcore.u64(operations + offsets['owner'])
-                evidence = OPEN_FILE if owners[operations] == owner else None
-                if operations == sockets.operations and sockets.owner(address) == owner:
-                    evidence = OPEN_SOCKET
-            except KmodError:
-                continue  # Closed and freed while it was looked at
+        for descriptor, address in _descriptors(memory, task.files, offsets):
+            evidence = owners.evidence(address, owner)
             if evidence:
                 found.append(_open_file(task.pid, task.command, descriptor, evidence, memory.root))
     return found
@@ -152,31 +159,47 @@ def _open_file(pid, command, descriptor, evidence, root):
     return {'pid': pid, 'command': command, 'path': path, 'fd': descriptor, 'evidence': evidence}
 
 
-class _SocketOwner:
-    """Who owns a socket's protocol; ``operations`` is 0 where sockets cannot be told from other files."""
+class _Owners:
+    """Which module an open file belongs to: the owner of its operations, for a socket that of its protocol."""
 
-    def __init__(self, memory, symbols):
-        # type: (KernelMemory, Optional[Lookup]) -> None
+    def __init__(self, memory, symbols, offsets):
+        # type: (KernelMemory, Optional[Lookup], Dict[str, int]) -> None
         self._kcore = memory.kcore
+        self._offsets = offsets
+        self._owners = {0: 0}  # type: Dict[int, int]
         try:
-            self._offsets = _btf.layout_of(memory.btf, SOCKETS)
-            self.operations = _symbol(symbols, 'socket_file_ops')
+            self._sockets = _btf.layout_of(memory.btf, SOCKETS)
+            self._socket_operations = _symbol(symbols, 'socket_file_ops')
         except KmodError:
-            self.operations = 0
+            self._socket_operations = -1
 
-    def owner(self, file_address):
-        # type: (int) -> int
-        opened = self._kcore.u64(file_address + self._offsets['private_data'])
-        operations = self._kcore.u64(opened + self._offsets['ops'])
-        return self._kcore.u64(operations + self._offsets['owner']) if operations else 0
+    def evidence(self, file_address, owner):
+        # type: (int, int) -> Optional[str]
+        """Why the struct file there is the owner's; None where it is not, or was freed while it was looked at."""
+        try:
+            operations = self._kcore.u64(file_address + self._offsets['f_op'])
+            if operations == self._socket_operations:
+                opened = self._kcore.u64(file_address + self._sockets['private_data'])
+                protocol = self._kcore.u64(opened + self._sockets['ops'])
+                return OPEN_SOCKET if self._owner(protocol, self._sockets['owner']) == owner else None
+            return OPEN_FILE if self._owner(operations, self._offsets['owner']) == owner else None
+        except KmodError:
+            return None
+
+    def _owner(self, operations, offset):
+        # type: (int, int) -> int
+        if operations not in self._owners:
+            self._owners[operations] = self._kcore.u64(operations + offset)
+        return self._owners[operations]
 
 
-def _descriptors(kcore, files, offsets):
-    # type: (Kcore, int, Dict[str, int]) -> Iterator[Tuple[int, int]]
+def _descriptors(memory, files, offsets):
+    # type: (KernelMemory, int, Dict[str, int]) -> Iterator[Tuple[int, int]]
     """File descriptor and address of struct file; nothing for a table that went away while it was read."""
+    kcore = memory.kcore
     try:
         table = kcore.u64(files + offsets['fdt'])
-        count = min(kcore.u32(table + offsets['max_fds']), MOST_FILES)
+        count = min(kcore.u32(table + offsets['max_fds']), MOST)
         pointers = array.array('Q', kcore.read(kcore.u64(table + offsets['fd']), 8 * count))
     except KmodError:
         return
@@ -185,46 +208,44 @@ def _descriptors(kcore, files, offsets):
             yield descriptor, address
 
 
-def _tasks(memory, symbols, thread_head):
-    # type: (KernelMemory, Optional[Lookup], int) -> List[Task]
+def _tasks(memory, symbols, thread_head, walks=WALKS):
+    # type: (KernelMemory, Optional[Lookup], int, int) -> List[Task]
     """Every thread of every process. The list is read without the kernel's locks: a walk that got lost is repeated."""
-    first = _symbol(symbols, 'init_task')
     offsets = _btf.layout_of(memory.btf, TASK)
-    for attempt in range(WALKS):
-        try:
-            return list(_walk_tasks(memory.kcore, first, offsets, thread_head))
-        except KmodError:
-            if attempt == WALKS - 1:
-                raise
-    return []
+    try:
+        return list(_walk_tasks(memory, _symbol(symbols, 'init_task'), offsets, thread_head))
+    except KmodError:
+        if walks == 1:
+            raise
+        return _tasks(memory, symbols, thread_head, walks - 1)
 
 
-def _walk_tasks(kcore, first, offsets, thread_head):
-    # type: (Kcore, int, Dict[str, int], int) -> Iterator[Task]
+def _walk_tasks(memory, first, offsets, thread_head):
+    # type: (KernelMemory, int, Dict[str, int], int) -> Iterator[Task]
     seen = {first}
-    address = _task(kcore, first, offsets).next_leader
+    address = _task(memory, first, offsets).next_leader
     while address != first:
-        if address in seen or len(seen) > MOST_TASKS:
+        if address in seen or len(seen) > MOST:
             raise KmodError('walk the kernel\'s task list', 'it does not lead back to its start')
         seen.add(address)
-        leader = _task(kcore, address, offsets)
+        leader = _task(memory, address, offsets)
         yield leader
         end, thread = leader.signal + thread_head - offsets['thread'], leader.next_thread
         while thread not in (end, leader.address):
-            if thread in seen or len(seen) > MOST_TASKS:
+            if thread in seen or len(seen) > MOST:
                 raise KmodError('walk the threads of process %d' % leader.pid, 'they do not lead back to its start')
             seen.add(thread)
-            other = _task(kcore, thread, offsets)
+            other = _task(memory, thread, offsets)
             yield other
             thread = other.next_thread
         address = leader.next_leader
 
 
-def _task(kcore, address, offsets):
-    # type: (Kcore, int, Dict[str, int]) -> Task
+def _task(memory, address, offsets):
+    # type: (KernelMemory, int, Dict[str, int]) -> Task
     # One read for all members: they lie within two pages.
     start = min(offsets.values())
-    data = kcore.read(address + start, max(offsets.values()) + COMM_LENGTH - start)
+    data = memory.kcore.read(address + start, max(offsets.values()) + COMM_LENGTH - start)
 
     def u64(key):
         # type: (str) -> int
@@ -245,20 +266,17 @@ def _open_devices(name, root):
     names = _device_names(root)
     known = {}  # type: Dict[Tuple[bool, int], str]
     found = []
-    for pid in _pids(root):
-        for descriptor in _numbers(os.path.join(root, 'proc/%d/fd' % pid)):
-            try:
-                status = os.stat(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))
-            except OSError:
+    for pid in _numbers(root, 'proc'):
+        for descriptor in _numbers(root, 'proc/%d/fd' % pid):
+            status = _status(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))
+            if status is None or not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
                 continue
-            block = stat.S_ISBLK(status.st_mode)
-            if not block and not stat.S_ISCHR(status.st_mode):
-                continue
-            key = (block, status.st_rdev)
+            key = (stat.S_ISBLK(status.st_mode), status.st_rdev)
             if key not in known:
-                known[key] = _device_evidence(name, root, block, status.st_rdev, names)
+                known[key] = _device_evidence(name, root, key[0], key[1], names)
             if known[key]:
-                found.append(_open_file(pid, _command(root, pid), descriptor, known[key], root))
+                command = _lines(root, 'proc/%d/comm' % pid)[0:1]
+                found.append(_open_file(pid, ''.join(command), descriptor, known[key], root))
     return found
 
 
@@ -305,7 +323,7 @@ def _mounts_by_owner(owner, memory, symbols):
     found, seen = [], {head}  # type: Found, Set[int]
     node = kcore.u64(head)
     while node != head:
-        if node in seen or len(seen) > MOST_MOUNTS:
+        if node in seen or len(seen) > MOST:
             raise KmodError('walk the kernel\'s superblocks', 'the list does not lead back to its start')
         seen.add(node)
         address = node - offsets['list']
@@ -325,7 +343,7 @@ def _mounts_by_owner(owner, memory, symbols):
 
 def _mounts_by_type(name, aliases, root):
     # type: (str, Iterable[str], str) -> Found
-    types = {name} | set(alias[3:] for alias in aliases if alias.startswith('fs-'))
+    types = {name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}
     return [_mount(mount, '/proc/%d/mountinfo' % mount.pid) for mount in _mounts(root)
             if mount.type.partition('.')[0].replace('-', '_') in types or mount.type in types]
 
@@ -339,15 +357,15 @@ def _mounts(root):
     # type: (str) -> List[Mount]
     """The mounts of every mount namespace, each namespace by the first process in it."""
     found, namespaces = [], set()  # type: List[Mount], Set[str]
-    for pid in _pids(root):
+    for pid in _numbers(root, 'proc'):
         try:
             namespace = os.readlink(os.path.join(root, 'proc/%d/ns/mnt' % pid))
         except OSError:
             continue
         if namespace not in namespaces:
             namespaces.add(namespace)
-            found.extend(mount for mount in (_parse_mount(line, pid) for line in _lines(root, 'proc/%d/mountinfo' % pid))
-                         if mount)
+            lines = _lines(root, 'proc/%d/mountinfo' % pid)
+            found.extend(mount for mount in (_parse_mount(line, pid) for line in lines) if mount)
     return found
 
 
@@ -441,6 +459,14 @@ def _text(name):
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
+def _status(path):
+    # type: (str) -> Optional[os.stat_result]
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
 def _link_name(path):
     # type: (str) -> Optional[str]
     try:
@@ -460,19 +486,11 @@ def _lines(root, path, must_exist=False):
         return []
 
 
-def _command(root, pid):
-    # type: (str, int) -> str
-    return (_lines(root, 'proc/%d/comm' % pid) or [''])[0]
-
-
-def _pids(root):
-    # type: (str) -> List[int]
-    return _numbers(os.path.join(root, 'proc'))
-
-
-def _numbers(directory):
-    # type: (str) -> List[int]
+def _numbers(root, directory):
+    # type: (str, str) -> List[int]
+    """The entries that are numbers: processes in proc, file descriptors in proc/PID/fd."""
     try:
-        return sorted(int(entry) for entry in os.listdir(directory) if re.match(r'[0-9]{1,10}\Z', entry))
+        entries = os.listdir(os.path.join(root, directory))
+        return sorted(int(entry) for entry in entries if re.match(r'[0-9]{1,10}\Z', entry))
     except OSError:
         return []

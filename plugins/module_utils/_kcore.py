@@ -18,7 +18,13 @@ PT_LOAD = 1
 PROGRAM_HEADER = struct.Struct('<IIQQQQQQ')
 LARGEST_READ = 16 << 20
 
-Segment = NamedTuple('Segment', [('start', int), ('end', int), ('offset', int)])
+
+class Segment(NamedTuple):
+    """Kernel addresses from start to before end, and where the file holds them."""
+
+    start: int
+    end: int
+    offset: int
 
 
 class Kcore:
@@ -39,7 +45,7 @@ class Kcore:
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
         except OSError as error:
-            raise _refusal(path, error, root)
+            raise _refusal(path, error, root) from error
         try:
             return cls(descriptor, path)
         except BaseException:
@@ -72,7 +78,7 @@ class Kcore:
         try:
             data = os.pread(self._descriptor, length, segment.offset + address - segment.start)
         except (OSError, OverflowError) as error:
-            raise KmodError(tried, '%s: %s' % (self._path, getattr(error, 'strerror', None) or error))
+            raise KmodError(tried, '%s: %s' % (self._path, getattr(error, 'strerror', None) or error)) from error
         if len(data) != length:
             raise KmodError(tried, '%s gave %d bytes' % (self._path, len(data)))
         return data
@@ -113,10 +119,10 @@ class Kcore:
                 raise KmodError(tried, 'it is not a little-endian ELF64 file')
             table, entry, count = struct.unpack_from('<Q', header, 32) + struct.unpack_from('<HH', header, 54)
             if entry != PROGRAM_HEADER.size:
-                raise KmodError(tried, 'its program headers are %d bytes long instead of %d' % (entry, PROGRAM_HEADER.size))
+                raise KmodError(tried, 'its program headers are %d bytes long, not %d' % (entry, PROGRAM_HEADER.size))
             data = os.pread(self._descriptor, entry * count, table)
         except (OSError, OverflowError) as error:
-            raise KmodError(tried, getattr(error, 'strerror', None) or str(error))
+            raise KmodError(tried, getattr(error, 'strerror', None) or str(error)) from error
         if len(data) != entry * count:
             raise KmodError(tried, 'its program headers are cut off')
         segments = []

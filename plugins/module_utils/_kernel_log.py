@@ -53,8 +53,8 @@ def oopses(lines):
     """Each oops and warning in a kernel log, in its order.
 
     Keys: ``kind`` (``oops``: a task died; ``warning``: it went on), ``cause``, ``function``, ``offset`` (bytes into
-    it), ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint`` (letters),
-    ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where the kernel names one, ``address``.
+    it), ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint``
+    (letters), ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where it names one, ``address``.
     The module is that of the instruction pointer; where that has no name any more, the first in the trace.
     A line that is lost or garbled costs its own fact, which is then unavailable.
     """
@@ -250,7 +250,8 @@ class _Reader:
         # type: (Match) -> None
         report = self._current('warning')
         note = report.note
-        report.know(cause='WARNING at %s' % match.group('place') + (': ' + note if note else ''), pid=int(match.group('pid')))
+        report.know(cause='WARNING at %s' % match.group('place') + (': ' + note if note else ''))
+        report.know(pid=int(match.group('pid')))
 
     def die(self, match):
         # type: (Match) -> None

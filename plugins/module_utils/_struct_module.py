@@ -74,8 +74,8 @@ def _read(address, name, memory):
         # type: (str, str) -> Any
         try:
             return struct.unpack_from(form, data, offsets[key])[0]
-        except struct.error:
-            raise KmodError(tried, 'the kernel\'s BTF puts %s outside of it' % key)
+        except struct.error as error:
+            raise KmodError(tried, 'the kernel\'s BTF puts %s outside of it' % key) from error
 
     in_memory = at('name', '%ds' % NAME_LENGTH).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
     if in_memory != name:

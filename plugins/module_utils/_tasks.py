@@ -48,7 +48,7 @@ class Scan:
         self.tasks = 0
         self._refused = {}  # type: Dict[Tuple[str, str], int]
         numbers = LOADER_CALLS.get(self.machine, ())
-        self._names = dict(('%d' % number, name) for number, name in zip(numbers, CALL_NAMES))
+        self._names = {'%d' % number: name for number, name in zip(numbers, CALL_NAMES)}
         ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
         for pid, tid in self._ids():
             if pid != ourselves:
