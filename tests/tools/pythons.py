@@ -88,7 +88,7 @@ def main() -> int:
     if sys.argv[1:] == ['tools']:
         tools = for_tools()
         if tools is None:
-            sys.stderr.write('No Python from %d.%d to %d.%d with venv is on PATH. On Debian 12 and later: make prepare.\n'
+            sys.stderr.write('PATH has no Python from %d.%d to %d.%d with venv. On Debian 12 or later: make prepare\n'
                              % (*OLDEST_FOR_TOOLS, *NEWEST_FOR_TOOLS))
             return 1
         print(tools)

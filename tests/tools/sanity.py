@@ -53,7 +53,7 @@ def environment(home: Path, links: Path) -> Dict[str, str]:
     for version, executable in every().items():
         (links / ('python%d.%d' % version)).symlink_to(executable)
     path = os.pathsep.join([str(Path(sys.executable).parent), str(links), os.environ.get('PATH', os.defpath)])
-    return {**os.environ, 'HOME': str(home), 'PATH': path, 'PIP_QUIET': '2'}
+    return {**os.environ, 'HOME': str(home), 'PATH': path}
 
 
 def main() -> int:

@@ -16,9 +16,9 @@ import shlex
 import subprocess
 import sys
 import time
-from xml.etree import ElementTree
 from pathlib import Path
 from typing import List, Optional, Tuple
+from xml.etree import ElementTree
 
 BOOK = Path(__file__).resolve().parents[1] / 'output/steps.jsonl'
 
