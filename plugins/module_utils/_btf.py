@@ -8,6 +8,7 @@ Only a member of an anonymous or nested struct needs type ids, and so one walk o
 """
 
 import array
+import itertools
 import os
 import re
 import struct
@@ -18,7 +19,10 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 
 MAGIC = 0xEB9F
 LARGEST_FILE = 256 << 20
-NESTING_LIMIT = 32
+# Types entered for one member; typedefs of typedefs. Bounds the work that broken data can ask for.
+NESTING_LIMIT = 64
+# Types of one name: different sources may define a struct of the same name.
+MOST_CANDIDATES = 32
 
 KIND_STRUCT, KIND_UNION = 4, 5
 # Kinds that only stand for another type: typedef, volatile, const, restrict, type tag.
@@ -74,44 +78,46 @@ class Btf:
             with open(path, 'rb') as stream:
                 data = stream.read(LARGEST_FILE)
         except OSError as error:
-            raise KmodError('read the kernel\'s types from %s' % path, error.strerror or str(error),
+            raise KmodError(f'read the kernel\'s types from {path}', error.strerror or str(error),
                             'The kernel needs CONFIG_DEBUG_INFO_BTF') from error
         return cls(data, path)
 
     def size(self, name):
         # type: (str) -> int
         """sizeof(struct name) in bytes."""
-        return self._agreed('the size of struct %s' % name, {record.size for record in self._structs(name)})
+        return self._agreed(f'the size of struct {name}', {record.size for record in self._structs(name)})
 
     def offset(self, name, path):
         # type: (str, str) -> int
         """offsetof(struct name, path) in bytes; ``path`` may go through nested structs, as in ``mkobj.mod``."""
-        what = 'the offset of %s in struct %s' % (path, name)
+        what = f'the offset of {path} in struct {name}'
         parts = [part.encode() for part in path.split('.')]
         found = set()  # type: Set[int]
         for record in self._structs(name):
-            found.update(self._descend(record, parts, 0, 0))
+            found.update(self._descend(record, parts, 0, set()))
         bits = self._agreed(what, found)
         if bits % 8:
-            raise KmodError('find %s' % what, 'it is a bit field that starts at bit %d' % bits)
+            raise KmodError(f'find {what}', 'it is a bit field that starts at bit %d' % bits)
         return bits // 8
 
     def _broken(self, why):
-        return KmodError('use %s' % self._origin, 'it is not BTF that this version reads: %s' % why)
+        return KmodError(f'use {self._origin}', f'it is not BTF that this version reads: {why}')
 
     def _agreed(self, what, answers):
         if len(answers) == 1:
             return answers.pop()
         why = 'the kernel has no such member' if not answers else 'several types of this name differ in it'
-        raise KmodError('find %s in %s' % (what, self._origin), why)
+        raise KmodError(f'find {what} in {self._origin}', why)
 
     def _structs(self, name):
         # type: (str) -> List[Record]
         if name not in self._records:
-            found = [record for position in self._positions_of(name) for record in self._read_struct(position)]
-            self._records[name] = found
+            positions = list(itertools.islice(self._positions_of(name), MOST_CANDIDATES + 1))
+            if len(positions) > MOST_CANDIDATES:
+                raise self._broken('more than %d types may be struct %s' % (MOST_CANDIDATES, name))
+            self._records[name] = [record for position in positions for record in self._read_struct(position)]
         if not self._records[name]:
-            raise KmodError('find struct %s in %s' % (name, self._origin), 'it has no type of this name')
+            raise KmodError(f'find struct {name} in {self._origin}', 'it has no type of this name')
         return self._records[name]
 
     def _positions_of(self, name):
@@ -155,25 +161,24 @@ class Btf:
         end = self._data.find(b'\0', start, min(self._strings_end, start + 512))
         return self._data[start:end] if end >= 0 else b''
 
-    def _descend(self, record, parts, base, depth):
-        # type: (Record, List[bytes], int, int) -> Iterator[int]
-        """Bit offsets of the member that parts name, in record and in its anonymous structs and unions."""
-        if depth > NESTING_LIMIT:
-            raise self._broken('its structs are nested more than %d deep' % NESTING_LIMIT)
+    def _descend(self, record, parts, base, seen):
+        # type: (Record, List[bytes], int, Set[Tuple[int, int]]) -> Iterator[int]
+        """Bit offsets of the member that parts name, in record and in its anonymous structs and unions.
+
+        A type is entered once for each part: C has no two members of one name, and data that goes in circles ends.
+        """
         direct = [member for member in record.members if member.name == parts[0]]
-        for member in direct:
-            if len(parts) == 1:
+        if direct and len(parts) == 1:
+            for member in direct:
                 yield base + member.bits
-            else:
+            return
+        inside = direct or [member for member in record.members if not member.name]
+        rest = parts[1:] if direct else parts
+        for member in inside:
+            if (member.type_id, len(rest)) not in seen and len(seen) < NESTING_LIMIT:
+                seen.add((member.type_id, len(rest)))
                 for inner in self._struct_of(member.type_id):
-                    for bits in self._descend(inner, parts[1:], base + member.bits, depth + 1):
-                        yield bits
-        if not direct:
-            for member in record.members:
-                if not member.name:
-                    for inner in self._struct_of(member.type_id):
-                        for bits in self._descend(inner, parts, base + member.bits, depth + 1):
-                            yield bits
+                    yield from self._descend(inner, rest, base + member.bits, seen)
 
     def _struct_of(self, type_id):
         # type: (int) -> List[Record]
