@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the faults against an image's own headers, and brings a guest's module into the state of a fault."""
+
+import io
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import images
+from guests import Guest
+from host import LabError, cache_dir, digest, locked, must_be_root, run, say, timed
+
+SOURCES = Path(__file__).resolve().parent / "faults"
+GUEST_DIRECTORY = "/root/lab"
+JAM_DEADLINE_S = 60
+PAD = "\tchar lab_pad[16];\n"
+EXIT_MEMBER = "\tvoid (*exit)(void);"
+
+
+class Fault(NamedTuple):
+    """How a guest gets into the state of a fault, and how that state looks."""
+
+    line: str  # what follows name and size in /proc/modules: references, dependents, state
+    load_returns: bool = True  # whether init ends, by its return or by its task's death
+    needs: str = ""  # a module to load before
+    then: str = ""  # a shell command for the loaded module
+
+
+FAULTS = {
+    "init_oops": Fault("1 - Loading"),
+    "init_bug": Fault("1 - Loading"),
+    "dashed-name": Fault("1 - Loading"),
+    "exit_oops": Fault("-1 - Unloading", then=f"timeout {JAM_DEADLINE_S} rmmod exit_oops"),
+    "leaked_ref": Fault("3 - Live"),
+    "no_exit": Fault("0 [permanent], Live"),
+    "layout_pad": Fault("0 [permanent], Live"),
+    "init_hang": Fault("1 - Loading", load_returns=False),
+    "init_spin": Fault("1 - Loading", load_returns=False),
+    "exit_hang": Fault("-1 - Unloading", then="setsid -f rmmod exit_hang >/dev/null 2>&1 </dev/null"),
+    "used_base": Fault("1 used_by, Live", then=f"insmod {GUEST_DIRECTORY}/used_by.ko"),
+    "used_by": Fault("0 - Live", needs="used_base"),
+    "cdev_held": Fault("1 - Live", then="setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_held"),
+    "healthy": Fault("0 - Live"),
+}
+
+# The modules that are built in a run of make of their own, with the padded struct module.
+PADDED = ("layout_pad",)
+
+
+def kernels_with_compiler() -> list[str]:
+    return [kernel for kernel, recipe in images.RECIPES.items() if recipe.toolchain]
+
+
+def build(kernel: str) -> Path:
+    """The directory of a kernel's fault modules: ``*.ko`` and, healthy and of the same names, ``fixed/*.ko``."""
+    image = images.image(images.known(kernel))
+    if not images.RECIPES[kernel].toolchain:
+        return _build_of_same_release(image)
+    sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
+    code = Path(__file__).read_text(encoding="utf-8")
+    directory = cache_dir() / "modules" / f"{kernel}-{digest(image.key, image.release, code, *sources)}"
+    with locked(f"modules-{kernel}"):
+        if not directory.exists():
+            must_be_root()
+            with timed(f"Building the fault modules of {kernel} (about half a minute)"):
+                _build_into(image, directory)
+    return directory
+
+
+def _build_of_same_release(image: images.Image) -> Path:
+    """The modules of the image that has the same kernel and a compiler."""
+    release = image.kernel.removeprefix("bare-")
+    directory = build(release)
+    if images.image(release).release != image.release:
+        raise LabError(
+            f"The images of {release} and {image.kernel} hold different kernels, since the mirror changed between their"
+            f" builds; build both: `python3 tests/lab build --again {release} {image.kernel}`."
+        )
+    return directory
+
+
+def _build_into(image: images.Image, directory: Path) -> None:
+    partial = directory.with_name(f".{directory.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    (partial / "fixed").mkdir(parents=True)
+    plain = [name for name in FAULTS if name not in PADDED]
+    with tempfile.TemporaryDirectory(dir=image.rootfs / "tmp", prefix="lab-") as scratch:
+        _make(image, Path(scratch, "plain"), plain, "", partial)
+        _make(image, Path(scratch, "fixed"), list(FAULTS), "-DFIXED", partial / "fixed")
+        header = Path(scratch, "padded", "module.h")
+        header.parent.mkdir()
+        header.write_text(padded(_module_header(image).read_text(encoding="utf-8")), encoding="utf-8")
+        inside = "/" + str(header.relative_to(image.rootfs))
+        _make(image, Path(scratch, "pad"), list(PADDED), f"-include {inside}", partial)
+    for old in directory.parent.glob(f"{image.kernel}-*"):
+        shutil.rmtree(old)
+    partial.rename(directory)
+
+
+def _make(image: images.Image, build_dir: Path, names: list[str], flags: str, destination: Path) -> None:
+    """Run kbuild in the image's tree: in a mount and a pid namespace, with /proc, which objtool reads."""
+    shutil.copytree(SOURCES, build_dir)
+    inside = "/" + str(build_dir.relative_to(image.rootfs))
+    run(
+        [
+            "unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={image.rootfs}", "--wd=/", "--mount-proc",
+            "make", "-j2", "-C", f"/lib/modules/{image.release}/build", f"M={inside}", f"MODULES={' '.join(names)}",
+            f"KCFLAGS={flags}", "CONFIG_DEBUG_INFO=", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+        ],
+        timeout=600, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    for name in names:
+        shutil.copyfile(build_dir / f"{name}.ko", destination / f"{name}.ko")
+
+
+def _module_header(image: images.Image) -> Path:
+    found = list((image.rootfs / "usr" / "src").glob("linux-headers-*-common/include/linux/module.h"))
+    if len(found) != 1:
+        raise LabError(f"The image of {image.kernel} should hold one include/linux/module.h; it holds {found}.")
+    return found[0]
+
+
+def padded(header: str) -> str:
+    """include/linux/module.h with 16 bytes more in front of ``exit`` in struct module."""
+    if header.count(EXIT_MEMBER) != 1:
+        raise LabError("include/linux/module.h does not have the member `exit` that the layout fault is put in front of.")
+    return header.replace(EXIT_MEMBER, PAD + EXIT_MEMBER)
+
+
+def jam(guest: Guest, name: str) -> str:
+    """Bring the guest's module into the state of the fault; return what was done and its /proc/modules line."""
+    directory = build(guest.must_run()["kernel"])
+    fault = FAULTS[name]
+    say(f"Jamming {guest.name} with {name} ...")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(directory, arcname=".")
+    unpack = f"mkdir -p {GUEST_DIRECTORY} && tar -x -C {GUEST_DIRECTORY} --no-same-owner"
+    script = f"{unpack} || exit; {jam_script(name, fault)}"
+    return guest.ssh(script, timeout=4 * JAM_DEADLINE_S, stdin=archive.getvalue()).rstrip()
+
+
+def jam_script(name: str, fault: Fault) -> str:
+    """The shell script that jams; it ends with 0 when /proc/modules shows the state, and prints each step."""
+    module = name.replace("-", "_")
+    wanted = f"^{module} [0-9]* {fault.line} ".replace("[permanent]", r"\[permanent\]")
+    steps = []
+    if fault.needs:
+        steps.append(f"grep -q '^{fault.needs} ' /proc/modules || insmod {GUEST_DIRECTORY}/{fault.needs}.ko")
+    load = f"insmod {GUEST_DIRECTORY}/{name}.ko"
+    if fault.load_returns:
+        steps.append(f"timeout {JAM_DEADLINE_S} {load}")
+    else:
+        steps.append(f"setsid -f {load} >/dev/null 2>&1 </dev/null")
+    if fault.then:
+        steps.append(fault.then)
+    lines = [
+        f"if grep '{wanted}' /proc/modules; then echo 'already in this state'; exit 0; fi",
+        f"if grep '^{module} ' /proc/modules; then echo '{module} is loaded, and not in this state' >&2; exit 1; fi",
+    ]
+    for step in steps:
+        quoted = step.replace("'", "'\\''")
+        lines.append(f"echo '$ {quoted}'; {{ {step}; }} 2>&1; echo \"exit status $?\"")
+    lines += [
+        f"for attempt in $(seq {JAM_DEADLINE_S * 2}); do",
+        f"  grep '{wanted}' /proc/modules && exit 0",
+        "  sleep 0.5",
+        "done",
+        f"echo 'after {JAM_DEADLINE_S} s /proc/modules has no line of the state looked for; it has:' >&2",
+        f"grep '^{module} ' /proc/modules >&2 || echo 'no {module}' >&2",
+        "exit 1",
+    ]
+    return "\n".join(lines)
