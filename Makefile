@@ -90,6 +90,10 @@ lab: prepare ## the disk images of KERNELS and the fault modules for them (3 min
 	@$(LAB) build $(KERNELS)
 	@$(LAB) modules $(KERNELS)
 
+.PHONY: molecule
+molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (8 minutes for two kernels)
+	@$(BIN)/python tests/tools/run_molecule.py --jobs $(JOBS) $(SCENARIO:%=--scenario %) $(KERNELS)
+
 .PHONY: demo
 demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes; 3 more for the image, once)
 	@$(BIN)/python tests/demo.py

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 from xml.etree import ElementTree
 
 BOOK = Path(__file__).resolve().parents[1] / 'output/steps.jsonl'
@@ -43,13 +43,14 @@ def counts(junit: Path) -> Tuple[int, int]:
     return total - bad - skipped, bad
 
 
-def run(name: str, command: List[str], junit: Optional[Path]) -> int:
+def run(name: str, command: List[str], junit: Optional[Path], cwd: Optional[Path] = None,
+        environment: Optional[Dict[str, str]] = None) -> int:
     """Runs a step, writes it down and returns its exit status."""
     print('== %s: %s' % (name, shlex.join(command)), flush=True)
     if junit:
         junit.unlink(missing_ok=True)
     start = time.monotonic()
-    status = subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
     passed, failed = (1, 0) if status == 0 else (0, 1)
     if junit and junit.exists():
         passed, failed = counts(junit)
