@@ -26,8 +26,8 @@ def _hazard(code, reason, evidence):
 def name_task(task):
     # type: (Dict[str, Any]) -> str
     """``insmod (pid 1876, in f_init)``."""
-    where = ', in %s' % task['function'] if task.get('function') else ''
-    return '%s (pid %s%s)' % (task.get('command', '?'), task.get('pid', '?'), where)
+    where = ', in {}'.format(task['function']) if task.get('function') else ''
+    return '{} (pid {}{})'.format(task.get('command', '?'), task.get('pid', '?'), where)
 
 
 def _listed(texts):
@@ -40,22 +40,22 @@ def name_holders(holders):
     """One text for each holder found: process, mount or network device."""
     texts = []
     for process in _known(holders, 'processes'):
-        texts.append('process %s (pid %s) with %s open' % (process['command'], process['pid'], process['path']))
+        texts.append('process {} (pid {}) with {} open'.format(process['command'], process['pid'], process['path']))
     for mount in _known(holders, 'mounts'):
-        texts.append('mount %s' % mount['path'])
+        texts.append('mount {}'.format(mount['path']))
     for device in _known(holders, 'network'):
-        texts.append('network device %s' % device['device'])
+        texts.append('network device {}'.format(device['device']))
     for protocol in _known(holders, 'protocols'):
         texts.append('%d sockets of protocol %s' % (protocol['sockets'], protocol['protocol']))
     for algorithm in _known(holders, 'algorithms'):
-        texts.append('users of the algorithm %s' % algorithm['algorithm'])
+        texts.append('users of the algorithm {}'.format(algorithm['algorithm']))
     return texts
 
 
 def unseen_holders(holders):
     # type: (Dict[str, Any]) -> List[str]
     """Why holders of a kind that can hold any module could not be looked for: processes, mounts."""
-    return ['%s: %s' % (kind, holders[kind]['unavailable']) for kind in ('processes', 'mounts')
+    return ['{}: {}'.format(kind, holders[kind]['unavailable']) for kind in ('processes', 'mounts')
             if isinstance(holders.get(kind), dict)]
 
 
@@ -67,12 +67,12 @@ def _word(fact, otherwise):
 def _known(holders, kind):
     # type: (Dict[str, Any], str) -> List[Dict[str, Any]]
     found = holders.get(kind)
-    return [] if is_unavailable(found) else list(found)
+    return list(found) if isinstance(found, list) else []
 
 
 def _oopses(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
-    log = facts.get('oopses')
+    log = facts['oopses']
     return [] if is_unavailable(log) else [entry for entry in log if entry['kind'] == 'oops']
 
 
@@ -112,16 +112,16 @@ def _half_way(facts, call):
     running = _running(facts)
     if running:
         named = _listed([name_task(task) for task in running])
-        return (call + '_running', 'The %s of %s still runs: %s.' % (call, name, named),
-                [_hazard('running_task', 'the %s of %s still runs: %s' % (call, name, named), running)])
+        return (call + '_running', f'The {call} of {name} still runs: {named}.',
+                [_hazard('running_task', f'the {call} of {name} still runs: {named}', running)])
     oops = own_oops(facts)
     if oops:
-        return (call + '_died', 'The %s of %s died: %s in %s.' % (
+        return (call + '_died', 'The {} of {} died: {} in {}.'.format(
             call, name, _word(oops['cause'], 'an oops'), _word(oops['function'], 'its code')), [])
     return (call + '_running',
-            'Whether the %s of %s still runs or died cannot be told: no task is seen in its code, and the kernel log '
-            'shows no oops in it.' % (call, name),
-            [_hazard('undecided', 'no task is seen in the %s of %s, and no oops either' % (call, name), [])])
+            (f'Whether the {call} of {name} still runs or died cannot be told: no task is seen in its code, and the '
+             'kernel log shows no oops in it.'),
+            [_hazard('undecided', f'no task is seen in the {call} of {name}, and no oops either', [])])
 
 
 def exit_missing(facts):
@@ -138,11 +138,11 @@ def _without_exit(facts):
     name = facts['name']
     cleanup = facts['cleanup_module']
     if is_unavailable(cleanup):
-        why = '' if cleanup is None else ' (its symbols: %s)' % cleanup['unavailable']
-        return 'no_exit', '%s has no exit function, so the kernel calls it permanent%s.' % (name, why)
+        why = '' if cleanup is None else ' (its symbols: {})'.format(cleanup['unavailable'])
+        return 'no_exit', f'{name} has no exit function, so the kernel calls it permanent{why}.'
     return 'exit_lost', (
-        '%s has an exit function, but the kernel finds no pointer to it: the module was built with another layout of '
-        'struct module than the running kernel has.' % name)
+        f'{name} has an exit function, but the kernel finds no pointer to it: the module was built with another layout '
+        'of struct module than the running kernel has.')
 
 
 def diagnose(facts):
@@ -155,8 +155,8 @@ def diagnose(facts):
     foreign = [] if verdict in ('absent', 'builtin', 'unloadable') else foreign_oopses(facts)
     if foreign:
         last = foreign[-1]
-        where = '%s in %s' % (_word(last['cause'], 'an oops'), _word(last['function'], 'unknown code'))
-        hazards = hazards + [_hazard('foreign_oops', 'the kernel log shows an oops outside %s: %s' % (
+        where = '{} in {}'.format(_word(last['cause'], 'an oops'), _word(last['function'], 'unknown code'))
+        hazards = hazards + [_hazard('foreign_oops', 'the kernel log shows an oops outside {}: {}'.format(
             facts['name'], where), foreign)]
     return {'verdict': verdict, 'reason': reason, 'hazards': hazards}
 
@@ -167,39 +167,68 @@ def _verdict(facts):
     module = facts['module']
     state = module['state']
     if state == 'absent':
-        return 'absent', '%s is not loaded.' % name, []
+        return 'absent', f'{name} is not loaded.', []
     if state == 'builtin':
-        return 'builtin', '%s is built into the kernel.' % name, []
+        return 'builtin', f'{name} is built into the kernel.', []
     if facts['kernel']['modules_disabled'] == 1:
         return 'unload_disabled', 'kernel.modules_disabled=1 forbids loading and unloading until the next boot.', []
     if is_unavailable(module['refcount']):
         return 'unload_disabled', 'This kernel cannot unload modules (CONFIG_MODULE_UNLOAD is not set).', []
     if module['used_by']:
-        return 'has_dependents', '%s is used by the modules %s.' % (name, ', '.join(module['used_by'])), []
+        return 'has_dependents', '{} is used by the modules {}.'.format(name, ', '.join(module['used_by'])), []
     if state == 'coming':
         return _half_way(facts, 'init')
     if state == 'going':
         return _half_way(facts, 'exit')
 
-    holders = name_holders(facts['holders'])
-    tasks = facts['tasks']['tasks']
+    return _live(facts)
+
+
+def _live(facts):
+    # type: (Dict[str, Any]) -> Tuple[str, str, List[Dict[str, Any]]]
+    name, references = facts['name'], facts['module']['refcount']
+    if is_unavailable(facts['holders']):
+        reason = facts['holders']['unavailable']
+        return 'in_use', f'{name} has {references} references; who holds them was {reason}.', []
     hazards = []
+    holders = name_holders(facts['holders'])
     if holders:
-        hazards.append(_hazard('in_use', '%s is held by %s' % (name, _listed(holders)), holders))
+        hazards.append(_hazard('in_use', f'{name} is held by {_listed(holders)}', holders))
+    tasks = facts['tasks']['tasks']
     if tasks:
         named = _listed([name_task(task) for task in tasks])
-        hazards.append(_hazard('running_task', 'tasks run in the code of %s: %s' % (name, named), tasks))
+        hazards.append(_hazard('running_task', f'tasks run in the code of {name}: {named}', tasks))
+    unseen = unseen_holders(facts['holders'])
+    if references > 0 and unseen and not holders:
+        why = '; '.join(unseen)
+        hazards.append(_hazard('undecided', f'what may hold {name} could not be looked for: {why}', unseen))
 
     if exit_missing(facts):
         verdict, reason = _without_exit(facts)
         return verdict, reason, hazards
-    if module['refcount'] > 0 and holders:
-        return 'in_use', '%s is held by %s.' % (name, _listed(holders)), hazards
-    unseen = unseen_holders(facts['holders'])
-    if module['refcount'] > 0 and unseen:
-        hazards.append(_hazard('undecided', 'what may hold %s could not be looked for: %s' % (
-            name, '; '.join(unseen)), unseen))
-    if module['refcount'] > 0:
-        return ('references_leaked', '%s has %d references, and nothing was found that holds them.' % (
-            name, module['refcount']), hazards)
-    return 'unloadable', '%s is live and unused.' % name, hazards
+    if references == 0:
+        return 'unloadable', f'{name} is live and unused.', hazards
+    if holders:
+        return 'in_use', f'{name} is held by {_listed(holders)}.', hazards
+    return ('references_leaked', f'{name} has {references} references, and nothing was found that holds them.',
+            hazards)
+
+
+def loader(oopses, has_idempotent_loads, stale_buckets):
+    # type: (Any, bool, Any) -> str
+    """``ok``, ``stale_entry_suspected`` or ``wedged``: what loads that died left in the module loader.
+
+    ``wedged``: an oops in the loader itself, outside any module, with the loader's locks held. ``stale_buckets``: how
+    many were counted in idem_hash (kernel/module/main.c), or unavailable; decides where it is known.
+    """
+    if is_unavailable(oopses):
+        return 'ok'
+    died = [entry for entry in oopses if entry['kind'] == 'oops']
+    for entry in died:
+        in_loader = any(call in frame for frame in entry['trace'] for call in ('load_module', 'do_init_module'))
+        if in_loader and not _word(entry['module'], ''):
+            return 'wedged'
+    in_finit = any('finit_module' in frame for entry in died for frame in entry['trace'])
+    if not has_idempotent_loads or not in_finit:
+        return 'ok'
+    return 'ok' if stale_buckets == 0 else 'stale_entry_suspected'

@@ -50,7 +50,7 @@ class Relocatable:
 
     def _broken(self, why):
         # type: (str) -> KmodError
-        return KmodError('read the module file %s' % self._origin, why)
+        return KmodError(f'read the module file {self._origin}', why)
 
     def _unpack(self, form, offset):
         # type: (struct.Struct, int) -> Tuple
@@ -67,7 +67,7 @@ class Relocatable:
         for entry in headers:
             name = self._string(names[4], names[5], entry[0])
             self._table.append(Section(name, entry[1], entry[4], entry[5], entry[6]))
-        return dict((section.name, section) for section in self._table)
+        return {section.name: section for section in self._table}
 
     def _string(self, table, size, offset):
         # type: (int, int, int) -> str
@@ -84,7 +84,7 @@ class Relocatable:
         if section is None or section.kind == SHT_NOBITS:
             return b''
         if section.offset + section.size > len(self._data):
-            raise self._broken('section %s is cut short' % name)
+            raise self._broken(f'section {name} is cut short')
         return self._data[section.offset:section.offset + section.size]
 
     def relocations(self, name):

@@ -18,9 +18,9 @@ class KmodError(Exception):
         self.why = why
         self.next_step = next_step
         self.facts = facts
-        message = 'Cannot %s: %s.' % (tried, why.rstrip('.'))
+        message = 'Cannot {}: {}.'.format(tried, why.rstrip('.'))
         if next_step:
-            message += ' %s.' % next_step.rstrip('.')
+            message += ' {}.'.format(next_step.rstrip('.'))
         super().__init__(message)
 
 
@@ -28,7 +28,7 @@ def unavailable(reason):
     # type: (object) -> Dict[str, str]
     """A fact that cannot be had, with the reason in its place."""
     if isinstance(reason, OSError) and reason.filename:
-        reason = '%s: %s' % (reason.filename, reason.strerror)
+        reason = f'{reason.filename}: {reason.strerror}'
     return {'unavailable': str(reason)}
 
 

@@ -125,7 +125,7 @@ def _symbol(symbols, name):
     # type: (Optional[Lookup], str) -> int
     address = symbols(name) if symbols else None
     if not address:
-        raise KmodError('find the kernel\'s %s' % name, '/proc/kallsyms does not give its address')
+        raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
     return address
 
 
@@ -286,10 +286,10 @@ def _device_evidence(name, root, block, number, names):
     directory = 'sys/dev/%s/%d:%d' % ('block' if block else 'char', major, minor)
     for link in ('device/driver/module', 'driver/module'):
         if _link_name(os.path.join(root, directory, link)) == name:
-            return '/%s/%s' % (directory, link)
+            return f'/{directory}/{link}'
     for key, table in (((block, major, minor), '/proc/misc'), ((block, major, -1), '/proc/devices')):
         if _same_name(names.get(key, ''), name):
-            return '%s: %s' % (table, names[key])
+            return f'{table}: {names[key]}'
     return ''
 
 
@@ -394,7 +394,7 @@ def _network_devices(name, root):
     found = []
     for device in sorted(os.listdir(directory)):
         driver = _link_name(os.path.join(directory, device, 'device/driver/module'))
-        evidence = '/sys/class/net/%s/device/driver/module' % device
+        evidence = f'/sys/class/net/{device}/device/driver/module'
         if driver is None and os.path.realpath(root) == '/':
             driver, evidence = _ethtool_driver(device), 'ethtool driver name'
         if driver is not None and _same_name(driver, name):

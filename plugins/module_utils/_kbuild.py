@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional
@@ -27,11 +28,21 @@ LAST_LINES = 12
 UTS_RELEASE = re.compile(r'#define UTS_RELEASE "([^"]+)"')
 ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin'}
 
-Options = NamedTuple('Options', [
-    ('src', str), ('kernel_release', Optional[str]), ('kdir', Optional[str]), ('cc', Optional[str]),
-    ('make_args', List[str]), ('jobs', Optional[int]), ('sign_key', Optional[str]), ('sign_cert', Optional[str]),
-    ('dest', Optional[str]), ('timeout', float), ('state', str), ('check_mode', bool),
-])
+class Options(NamedTuple):
+    """The options of kmod_build, and whether it runs in check mode."""
+
+    src: str
+    kernel_release: Optional[str]
+    kdir: Optional[str]
+    cc: Optional[str]
+    make_args: List[str]
+    jobs: Optional[int]
+    sign_key: Optional[str]
+    sign_cert: Optional[str]
+    dest: Optional[str]
+    timeout: float
+    state: str
+    check_mode: bool
 
 
 class Build:
@@ -41,9 +52,9 @@ class Build:
         # type: (Options) -> None
         self.options = options
         self.release = options.kernel_release or os.uname().release
-        self.kdir = options.kdir or '/lib/modules/%s/build' % self.release
+        self.kdir = options.kdir or f'/lib/modules/{self.release}/build'
         self.dest = options.dest or options.src
-        self.tried = 'build the modules in %s for %s' % (options.src, self.release)
+        self.tried = f'build the modules in {options.src} for {self.release}'
         self.packages = _toolchain.packages_for(read_os_release(), self.release)
 
     def run(self):
@@ -60,20 +71,20 @@ class Build:
                   'make_args': self.options.make_args, 'key': self._key_digest()}
         result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', [])}
         if stamp.get('wanted') == wanted and self._still_there(stamp['modules']):
-            return dict(result, msg='Already built in %s.' % self.dest, diff=self._diff(stamp, stamp['modules']))
+            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']))
         result['changed'] = True
         if self.options.check_mode:
-            return dict(result, msg='Would be built into %s.' % self.dest, diff=self._diff(stamp, None))
+            return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
         built = self._build(compiler, wanted)
-        return dict(result, modules=built, msg='Built %s.' % ', '.join(entry['path'] for entry in built),
+        return dict(result, modules=built, msg='Built {}.'.format(', '.join(entry['path'] for entry in built)),
                     diff=self._diff(stamp, built))
 
     def _diff(self, stamp, built):
         # type: (Dict[str, Any], Optional[List[Dict[str, Any]]]) -> Dict[str, Any]
         def listed(modules):
             # type: (List[Dict[str, Any]]) -> str
-            return ''.join('%s  %s\n' % (entry['sha256'], entry['path']) for entry in modules)
-        after = 'the modules of %s, built for %s\n' % (self.options.src, self.release) if built is None \
+            return ''.join('{}  {}\n'.format(entry['sha256'], entry['path']) for entry in modules)
+        after = f'the modules of {self.options.src}, built for {self.release}\n' if built is None \
             else listed(built)
         return {'before_header': self.dest, 'after_header': self.dest,
                 'before': listed(stamp.get('modules', [])), 'after': after}
@@ -103,7 +114,7 @@ class Build:
                 os.unlink(path)
         return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {},
                 'diff': {'before': ''.join(path + '\n' for path in there), 'after': ''},
-                'msg': 'Removed %s.' % ', '.join(there) if there else 'Nothing to remove.'}
+                'msg': 'Removed {}.'.format(', '.join(there)) if there else 'Nothing to remove.'}
 
     def _source_digests(self):
         # type: () -> Dict[str, str]
@@ -122,16 +133,16 @@ class Build:
 
     def _checked_headers(self):
         # type: () -> Dict[str, str]
-        advice = 'Install the package %s' % self.packages['headers']
+        advice = 'Install the package {}'.format(self.packages['headers'])
         for name in ('Makefile', '.config'):
             if not os.path.exists(os.path.join(self.kdir, name)):
-                raise KmodError(self.tried, 'the headers of this kernel are not there (%s has no %s)' % (
-                    self.kdir, name), advice, package=self.packages['headers'])
+                raise KmodError(self.tried, f'the headers of this kernel are not there ({self.kdir} has no {name})',
+                                advice, package=self.packages['headers'])
         # include/config/kernel.release is not it: Debian leaves the upstream version there.
         match = UTS_RELEASE.search(read_text(os.path.join(self.kdir, 'include/generated/utsrelease.h')))
         release = match.group(1) if match else None
         if release and release != self.release:
-            raise KmodError(self.tried, 'the headers in %s are those of kernel %s' % (self.kdir, release), advice,
+            raise KmodError(self.tried, f'the headers in {self.kdir} are those of kernel {release}', advice,
                             package=self.packages['headers'])
         return _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
 
@@ -143,26 +154,29 @@ class Build:
         if self.options.cc:
             text = version_text(self.options.cc)
             if text is None:
-                raise KmodError(self.tried, 'the compiler %s cannot be run' % self.options.cc, 'Install it, or leave out cc')
+                raise KmodError(self.tried, f'the compiler {self.options.cc} cannot be run',
+                                'Install it, or leave out cc')
             chosen = {'cc': self.options.cc, 'llvm': _toolchain.parse_compiler(text)['family'] == 'clang',
                       'same': None, 'reason': 'asked for'}  # type: Optional[Dict[str, Any]]
             return dict(chosen or {}, version_text=text)
-        texts = dict((name, version_text(name)) for name in _toolchain.compiler_candidates(kernel))
-        found = dict((name, _toolchain.parse_compiler(text)) for name, text in texts.items() if text)
+        texts = {name: version_text(name) for name in _toolchain.compiler_candidates(kernel)}
+        found = {name: _toolchain.parse_compiler(text) for name, text in texts.items() if text}
         chosen = _toolchain.choose_compiler(kernel, found)
         if chosen is None:
-            wanted = '%s-%s' % (kernel['family'], kernel['major']) if kernel['family'] else self.packages['compiler']
-            raise KmodError(self.tried, 'the host has no compiler for it (looked for %s)' % ', '.join(texts),
-                            'Install the package %s' % wanted, package=wanted)
+            wanted = self.packages['compiler']
+            if kernel['family']:
+                wanted = '{}-{}'.format(kernel['family'], kernel['major'])
+            raise KmodError(self.tried, 'the host has no compiler for it (looked for {})'.format(', '.join(texts)),
+                            f'Install the package {wanted}', package=wanted)
         return dict(chosen, version_text=texts[chosen['cc']])
 
     def _key_digest(self):
         # type: () -> Optional[str]
-        if not self.options.sign_key:
+        if not self.options.sign_key or not self.options.sign_cert:
             return None
         for path in (self.options.sign_key, self.options.sign_cert):
             if not os.path.isfile(path):
-                raise KmodError(self.tried, 'there is no key file %s on this host' % path)
+                raise KmodError(self.tried, f'there is no key file {path} on this host')
         return digest(self.options.sign_key)
 
     def _build(self, compiler, wanted):
@@ -173,11 +187,10 @@ class Build:
         kept = False
         try:
             tree = os.path.join(private, 'src')
-            shutil.copytree(self.options.src, tree, symlinks=True,
-                            ignore=lambda directory, names: [name for name in names if name.startswith('.')
-                                                             or name.endswith(PRODUCTS)])
+            shutil.copytree(self.options.src, tree, symlinks=True, ignore=shutil.ignore_patterns(
+                '.*', *('*' + product for product in PRODUCTS)))
             self._make(tree, compiler)
-            built = [self._vet(path, tree) for path in sorted(built_modules(tree))]
+            built = [self._vet(path) for path in sorted(built_modules(tree))]
             if not built:
                 raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
             for entry in built:
@@ -198,27 +211,28 @@ class Build:
                    '-j%d' % (self.options.jobs or os.cpu_count() or 1)] + toolchain + self.options.make_args
         run(command + ['modules'], self.options.timeout, self.tried)
 
-    def _vet(self, path, tree):
-        # type: (str, str) -> Dict[str, Any]
+    def _vet(self, path):
+        # type: (str) -> Dict[str, Any]
         if self.options.sign_key:
             config = _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
             run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
-                 self.options.sign_key, str(self.options.sign_cert), path], 60, 'sign %s' % os.path.basename(path))
+                 self.options.sign_key, str(self.options.sign_cert), path], 60, f'sign {os.path.basename(path)}')
         found = _module_file.describe(_module_file.load(path), os.path.basename(path))
         name = os.path.basename(path)
         if found['release'] != self.release:
-            raise KmodError(self.tried, '%s came out for kernel %s' % (name, found['release']),
-                            'Give the headers of %s as kdir' % self.release)
+            raise KmodError(self.tried, '{} came out for kernel {}'.format(name, found['release']),
+                            f'Give the headers of {self.release} as kdir')
         if self.release == os.uname().release:
             running = _struct_module.layout()
             differences = [] if is_unavailable(running) else _toolchain.layout_differences(found['layout'], running)
             if differences:
                 raise KmodError(
-                    self.tried, '%s has another layout of struct module than the running kernel: %s. It would load and '
-                    'never go' % (name, ', '.join(differences)), 'Build it with the kernel\'s own compiler and headers')
+                    self.tried, '{} has another layout of struct module than the running kernel: {}. It would load and '
+                    'never go'.format(name, ', '.join(differences)),
+                    'Build it with the kernel\'s own compiler and headers')
         return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path, 'signed': found['signed'],
                 'vermagic': found['vermagic'], 'sha256': digest(path),
-                'layout': dict((key, found['layout'][key]) for key in ('size', 'init', 'exit'))}
+                'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}
 
 
 def built_modules(tree):
@@ -232,17 +246,21 @@ def run(command, timeout, tried):
     # type: (List[str], float, str) -> str
     """Runs ``command`` and returns its output; a failure is a KmodError with its last lines."""
     try:
-        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                 env=ENVIRONMENT, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        raise KmodError(tried, '%s did not end within %g seconds' % (command[0], timeout), 'Raise timeout')
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   env=ENVIRONMENT, start_new_session=True)
     except OSError as error:
-        raise KmodError(tried, '%s: %s' % (command[0], error.strerror))
-    output = process.stdout.decode('utf-8', 'replace')
+        raise KmodError(tried, f'{command[0]}: {error.strerror}') from error
+    try:
+        output = process.communicate(timeout=timeout)[0].decode('utf-8', 'replace')
+    except subprocess.TimeoutExpired as error:
+        # make's compilers are in its process group, and end with it.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise KmodError(tried, f'{command[0]} did not end within {timeout:g} seconds', 'Raise timeout') from error
     if process.returncode:
         lines = [line for line in output.splitlines() if line.strip()][-LAST_LINES:]
-        raise KmodError(tried, '%s ended with %d. Its last lines:\n%s\n' % (
-            os.path.basename(command[0]), process.returncode, '\n'.join(lines)), None, command=command, output=output[-8000:])
+        raise KmodError(tried, '{} ended with {}. Its last lines:\n{}'.format(
+            os.path.basename(command[0]), process.returncode, '\n'.join(lines)), command=command, output=output[-8000:])
     return output
 
 
@@ -288,4 +306,4 @@ def read_os_release():
     # type: () -> Dict[str, str]
     """os-release(5) as a dict."""
     lines = read_text('/etc/os-release').splitlines()
-    return dict((name, value.strip('"\'')) for name, dummy, value in (line.partition('=') for line in lines))
+    return {name: value.strip('"\'') for name, dummy, value in (line.partition('=') for line in lines)}

@@ -74,11 +74,11 @@ class Kcore:
         if segment is None or not segment.start <= address < segment.end:
             segment = self._last = self._segment_of(address, tried)
         if not 0 <= length <= min(segment.end - address, LARGEST_READ):
-            raise KmodError(tried, 'it does not fit into one segment of %s' % self._path)
+            raise KmodError(tried, f'it does not fit into one segment of {self._path}')
         try:
             data = os.pread(self._descriptor, length, segment.offset + address - segment.start)
         except (OSError, OverflowError) as error:
-            raise KmodError(tried, '%s: %s' % (self._path, getattr(error, 'strerror', None) or error)) from error
+            raise KmodError(tried, '{}: {}'.format(self._path, getattr(error, 'strerror', None) or error)) from error
         if len(data) != length:
             raise KmodError(tried, '%s gave %d bytes' % (self._path, len(data)))
         return data
@@ -108,11 +108,11 @@ class Kcore:
         for segment in self._segments:
             if segment.start <= address < segment.end:
                 return segment
-        raise KmodError(tried, 'no segment of %s holds this address' % self._path)
+        raise KmodError(tried, f'no segment of {self._path} holds this address')
 
     def _read_segments(self):
         # type: () -> List[Segment]
-        tried = 'use %s' % self._path
+        tried = f'use {self._path}'
         try:
             header = os.pread(self._descriptor, 64, 0)
             if len(header) < 64 or header[:6] != b'\x7fELF\x02\x01':
@@ -191,10 +191,10 @@ def _refusal(path, error, root):
         elif os.geteuid() != 0:
             why += ': not root'
         else:
-            why += ': CAP_SYS_RAWIO is missing' + (', lockdown=%s' % lockdown if lockdown else '')
+            why += ': CAP_SYS_RAWIO is missing' + (f', lockdown={lockdown}' if lockdown else '')
     elif error.errno == errno.ENOENT:
         why += ': the kernel needs CONFIG_PROC_KCORE'
-    return KmodError('read kernel memory from %s' % path, why)
+    return KmodError(f'read kernel memory from {path}', why)
 
 
 def _lockdown(root):

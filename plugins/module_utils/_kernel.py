@@ -34,7 +34,7 @@ def _number(path, root):
     try:
         return int(text)
     except ValueError:
-        return unavailable('/%s reads %r' % (path, text[:40]))
+        return unavailable(f'/{path} reads {text[:40]!r}')
 
 
 def taint_flags(value):
@@ -65,8 +65,8 @@ def parse_config(text):
 def config(release, root='/'):
     # type: (str, str) -> Dict[str, Any]
     """The configuration of the running kernel, from where distributions keep it; unavailable where none does."""
-    candidates = ('boot/config-' + release, 'lib/modules/%s/config' % release,
-                  'usr/lib/modules/%s/config' % release, 'lib/modules/%s/build/.config' % release)
+    candidates = ('boot/config-' + release, f'lib/modules/{release}/config',
+                  f'usr/lib/modules/{release}/config', f'lib/modules/{release}/build/.config')
     for candidate in candidates:
         text = _text(candidate, root)
         if not is_unavailable(text):
@@ -75,7 +75,8 @@ def config(release, root='/'):
         with gzip.open(os.path.join(root, 'proc/config.gz'), 'rt', errors='replace') as stream:
             return parse_config(stream.read())
     except (OSError, EOFError):
-        return unavailable('neither /proc/config.gz nor %s is there' % ', '.join('/' + name for name in candidates))
+        places = ', '.join('/' + name for name in candidates)
+        return unavailable(f'neither /proc/config.gz nor {places} is there')
 
 
 def _signatures(options, lock, root):
@@ -93,14 +94,14 @@ def _signatures(options, lock, root):
 def headers(release, root='/'):
     # type: (str, str) -> Dict[str, Any]
     """``dir`` is where kbuild for ``release`` is looked for, ``present`` whether a Makefile and a .config are there."""
-    directory = 'lib/modules/%s/build' % release
+    directory = f'lib/modules/{release}/build'
     present = all(os.path.exists(os.path.join(root, directory, name)) for name in ('Makefile', '.config'))
     return {'dir': '/' + directory, 'present': present}
 
 
 def read(root='/', release=None, machine=None):
     # type: (str, Any, Any) -> Dict[str, Any]
-    """The facts named ``kernel`` in the collection's returns; ``config`` beside them is for the collection's own use."""
+    """The facts named ``kernel`` in the collection's returns; ``config`` beside them is the collection's own."""
     release = release or os.uname().release
     taint = _number('proc/sys/kernel/tainted', root)
     lock = _text('sys/kernel/security/lockdown', root)

@@ -28,7 +28,7 @@ JOURNAL_LINE = re.compile(r'\[ *([0-9]+\.[0-9]+)\] \S+ kernel: (.*)')
 # [  185.234789] text, with CONFIG_PRINTK_CALLER [  185.234789][  T481] text
 TIMED = re.compile(r'(?:<[0-9]+>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]+)\])? ?(.*)')
 PLACE = r'([^\s+\[\]:]+)\+0x([0-9a-f]+)/0x[0-9a-f]+(?: \[([^\]\s]+)[^\]]*\])?'
-TRACE_ENTRY = re.compile(r'\s*(?:\[<[0-9a-f]+>\] )?(\? )?(%s)' % PLACE)
+TRACE_ENTRY = re.compile(rf'\s*(?:\[<[0-9a-f]+>\] )?(\? )?({PLACE})')
 
 
 def read(root='/', path='/dev/kmsg', deadline=2.0):
@@ -88,7 +88,7 @@ def _lines_of(record):
     if len(fields) < 4 or not fields[2].isdigit() or len(fields[2]) > 18:
         return []
     text = ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), rest.partition('\n')[0])
-    caller = ''.join('[%s]' % field[7:] for field in fields if field.startswith('caller='))
+    caller = ''.join(f'[{field[7:]}]' for field in fields if field.startswith('caller='))
     stamp = '[%5d.%06d]%s ' % (divmod(int(fields[2]), 1000000) + (caller,))
     return [stamp + line for line in text.split('\n')]
 
@@ -103,7 +103,7 @@ def _journal(deadline):
     except (OSError, subprocess.SubprocessError):
         return []
     matches = (JOURNAL_LINE.match(line) for line in done.stdout.decode('utf-8', 'backslashreplace').splitlines())
-    return ['[%s] %s' % match.groups() for match in matches if match]
+    return ['[{}] {}'.format(*match.groups()) for match in matches if match]
 
 
 class _Report:
@@ -237,7 +237,7 @@ class _Reader:
         # type: (Match) -> None
         report = self._current('bug at')
         report.fatal = True
-        report.know(cause='kernel BUG at %s' % match.group(1))
+        report.know(cause=f'kernel BUG at {match.group(1)}')
 
     def unable(self, match):
         # type: (Match) -> None
@@ -250,7 +250,7 @@ class _Reader:
         # type: (Match) -> None
         report = self._current('warning')
         note = report.note
-        report.know(cause='WARNING at %s' % match.group('place') + (': ' + note if note else ''))
+        report.know(cause='WARNING at {}'.format(match.group('place')) + (': ' + note if note else ''))
         report.know(pid=int(match.group('pid')))
 
     def die(self, match):

@@ -107,11 +107,11 @@ def _refusal(diagnosis, guards, blocked):
         advice = NEXT_STEPS.get(diagnosis['verdict'], 'Remove what the hazard names')
         if any(hazard['code'] == 'foreign_oops' for hazard in blocked):
             advice = 'A reboot is the safe way'
-        return {'refusal': 'it is not safe: %s' % reasons,
-                'next': '%s (accept_hazards=%s overrides this, at the risk of the host)' % (advice, codes)}
+        return {'refusal': f'it is not safe: {reasons}',
+                'next': f'{advice} (accept_hazards={codes} overrides this, at the risk of the host)'}
     would = [method for method in METHODS if guards[method]]
-    return {'refusal': '%s None of the methods allowed will get it out' % diagnosis['reason'],
-            'next': 'Allow one of methods=%s' % ','.join(would)}
+    return {'refusal': '{} None of the methods allowed will get it out'.format(diagnosis['reason']),
+            'next': 'Allow one of methods={}'.format(','.join(would))}
 
 
 def expected(facts):
@@ -120,4 +120,4 @@ def expected(facts):
     live = facts['live']
     if is_unavailable(live):
         return None
-    return dict((key, live[key]) for key in ('state', 'refcount', 'init', 'exit'))
+    return {key: live[key] for key in ('state', 'refcount', 'init', 'exit')}

@@ -29,7 +29,7 @@ def load(path):
             with open(path, 'rb') as stream:
                 image = stream.read(LIMIT)
     except (OSError, EOFError, lzma.LZMAError) as error:
-        raise KmodError('read the module file %s' % path, getattr(error, 'strerror', None) or str(error))
+        raise KmodError(f'read the module file {path}', getattr(error, 'strerror', None) or str(error)) from error
     return image
 
 
@@ -43,13 +43,13 @@ def describe(image, origin):
     """
     module = Relocatable(image, origin)
     if THIS_MODULE not in module.sections:
-        raise KmodError('read the module file %s' % origin, 'it has no section %s' % THIS_MODULE)
-    info = {}
+        raise KmodError(f'read the module file {origin}', f'it has no section {THIS_MODULE}')
+    info = {}  # type: Dict[str, str]
     for record in module.content('.modinfo').split(b'\0'):
         key, equals, value = record.partition(b'=')
         if equals:
             info.setdefault(key.decode('utf-8', 'replace'), value.decode('utf-8', 'replace'))
-    offsets = dict((symbol, offset) for offset, symbol in module.relocations(THIS_MODULE))
+    offsets = {symbol: offset for offset, symbol in module.relocations(THIS_MODULE)}
     vermagic = info.get('vermagic', '')
     return {
         'name': info.get('name', ''),
@@ -64,3 +64,9 @@ def describe(image, origin):
             'source': origin,
         },
     }
+
+
+def note(image, section, origin):
+    # type: (bytes, str, str) -> bytes
+    """The bytes of a note section, empty without one. Raises KmodError for what is no ELF file."""
+    return Relocatable(image, origin).content(section)

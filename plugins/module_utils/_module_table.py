@@ -4,11 +4,43 @@
 """The kernel's module table as ``/proc/modules`` and ``/sys/module`` show it (kernel/module/procfs.c, sysfs.c)."""
 
 import os
+import re
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 
+# MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
+NAME_LIMIT = 55
+NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_-]*\Z')
 STATES = {'Live': 'live', 'Loading': 'coming', 'Unloading': 'going'}
+
+
+def kernel_name(name):
+    # type: (str) -> str
+    """The name as the kernel has it (``-`` is ``_`` there). Raises KmodError for what cannot be a module's name."""
+    tried = 'unload the module %r' % (name if len(name) <= 80 else name[:77] + '...')
+    if not name:
+        raise KmodError('unload a module', 'name is empty', 'Give the name as lsmod shows it')
+    if len(name) > NAME_LIMIT:
+        raise KmodError(tried, 'a module\'s name has at most %d characters, and this has %d' % (NAME_LIMIT, len(name)))
+    if not NAME.match(name):
+        raise KmodError(tried, 'that is no module\'s name', 'Give the name as lsmod shows it, without path or .ko')
+    return name.replace('-', '_')
+
+
+def hexadecimal(value):
+    # type: (Any) -> Any
+    """An address as it is returned to users: text, since YAML and JSON readers differ on large numbers."""
+    return f'0x{value:x}' if isinstance(value, int) else value
+
+
+def shown_pointers(live):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """What was read of struct module, its addresses as hexadecimal text."""
+    if is_unavailable(live):
+        return live
+    return {key: hexadecimal(value) if key in ('module', 'init', 'exit') else value
+                for key, value in live.items()}
 
 
 def parse_line(line):
@@ -20,7 +52,7 @@ def parse_line(line):
     """
     words = line.split()
     if len(words) < 6 or words[4] not in STATES:
-        raise ValueError('not a line of /proc/modules: %r' % line[:80])
+        raise ValueError(f'not a line of /proc/modules: {line[:80]!r}')
     users = [user for user in words[3].split(',') if user not in ('', '-')]
     return {
         'name': words[0],
@@ -45,8 +77,8 @@ def read(root='/'):
         with open(path, errors='replace') as stream:
             lines = stream.readlines()
     except OSError as error:
-        raise KmodError('read the module table', '%s: %s' % (path, error.strerror),
-                        'A kernel without CONFIG_MODULES has no modules')
+        raise KmodError('read the module table', f'{path}: {error.strerror}',
+                        'A kernel without CONFIG_MODULES has no modules') from error
     modules = {}
     warnings = []
     for line in lines:
@@ -77,7 +109,7 @@ def struct_address(name, root='/'):
     try:
         address = int(text, 16)
     except ValueError:
-        return unavailable('the section address reads %r' % text[:40])
+        return unavailable(f'the section address reads {text[:40]!r}')
     return address or unavailable('section addresses are hidden (kernel.kptr_restrict=2)')
 
 

@@ -11,14 +11,14 @@ import errno
 import os
 import stat
 import struct
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder, _module_file, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 
 REPORT = struct.Struct('<IIIiQQIiQQIIiI')
 MAGIC = 0x5453524b
-STATE_NAMES = dict((number, name) for name, number in _ladder.STATE_NUMBERS.items())
+STATE_NAMES = {number: name for name, number in _ladder.STATE_NUMBERS.items()}
 RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
 LIMIT = 16 * 1024 * 1024
@@ -30,7 +30,8 @@ REFUSALS = {
 }
 LOAD_ERRORS = {
     errno.EKEYREJECTED: ('the kernel wants a signature that it trusts', 'Build the helper with sign_key and sign_cert'),
-    errno.EPERM: ('the kernel is locked down, or kernel.modules_disabled=1', 'Only a signed helper, or a reboot, helps'),
+    errno.EPERM: ('the kernel is locked down, or kernel.modules_disabled=1',
+                  'Only a signed helper, or a reboot, helps'),
     errno.ENOEXEC: ('the kernel calls it a file of another kernel', 'Build it against the headers of this kernel'),
     errno.EEXIST: ('another kmod_reset is being loaded', 'Run the task again'),
     errno.EBUSY: ('another kmod_reset is being loaded', 'Run the task again'),
@@ -40,7 +41,7 @@ LOAD_ERRORS = {
 def helper_path(release):
     # type: (str) -> str
     """Where the role puts the compiled helper for a kernel release."""
-    return '/var/lib/kmod_reset/%s/kmod_reset.ko' % release
+    return f'/var/lib/kmod_reset/{release}/kmod_reset.ko'
 
 
 def read_helper(path):
@@ -50,12 +51,12 @@ def read_helper(path):
     The file is opened once, without following a link, and judged by what was opened; each directory above it must
     belong to root and be writable for nobody else, or be sticky.
     """
-    tried = 'use the helper %s' % path
+    tried = f'use the helper {path}'
     build = 'Build it with the role kernelops.kmod.force_unload, or with kmod_build'
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise KmodError(tried, error.strerror, build)
+        raise KmodError(tried, error.strerror or str(error), build) from error
     with os.fdopen(descriptor, 'rb') as stream:
         found = os.fstat(stream.fileno())
         if not stat.S_ISREG(found.st_mode):
@@ -76,7 +77,7 @@ def _check_directories(path, tried, build):
         found = os.stat(directory)
         writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
         if found.st_uid != 0 or writable:
-            raise KmodError(tried, 'others than root can write the directory %s' % directory, build)
+            raise KmodError(tried, f'others than root can write the directory {directory}', build)
         if directory == '/':
             return
         directory = os.path.dirname(directory)
@@ -87,14 +88,14 @@ def vet_helper(path, kernel, layout):
     """The helper's bytes, if it was built for this very kernel. Raises KmodError otherwise."""
     image = read_helper(path)
     found = _module_file.describe(image, path)
-    tried = 'use the helper %s' % path
-    build = 'Build it against the headers of %s' % kernel['release']
+    tried = f'use the helper {path}'
+    build = 'Build it against the headers of {}'.format(kernel['release'])
     if found['release'] != kernel['release'] or found['machine'] != kernel['arch']:
-        raise KmodError(tried, 'it was built for %s on %s, and this is %s on %s' % (
+        raise KmodError(tried, 'it was built for {} on {}, and this is {} on {}'.format(
             found['release'], found['machine'], kernel['release'], kernel['arch']), build)
     for key in ('size', 'init', 'exit'):
         if not is_unavailable(layout) and found['layout'][key] != layout[key]:
-            raise KmodError(tried, 'its struct module has %s at %s, the running kernel\'s at %s' % (
+            raise KmodError(tried, 'its struct module has {} at {}, the running kernel\'s at {}'.format(
                 key, found['layout'][key], layout[key]), build)
     if kernel['module_signatures'] == 'enforced' and not found['signed']:
         raise KmodError(tried, 'this kernel enforces module signatures (lockdown=%s), and it has none' % (
@@ -124,28 +125,53 @@ def load_helper(image, parameters):
     # type: (bytes, Dict[str, Any]) -> Dict[str, Any]
     """Loads the helper, which never stays, and returns its report. Raises KmodError where it did not run."""
     buffer = ctypes.create_string_buffer(REPORT.size)
-    words = ['%s=%s' % item for item in sorted(parameters.items())] + ['report=%d' % ctypes.addressof(buffer)]
-    error = _syscalls.init_module(image, ' '.join(words))
+    words = [f'{key}={value}' for key, value in sorted(parameters.items())]
+    error = _syscalls.init_module(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
     if error != errno.ECANCELED:
         why, advice = LOAD_ERRORS.get(error, ('the kernel refused it', 'Its words are in the kernel log'))
-        raise KmodError('load the helper', '%s: %s' % (_syscalls.errno_text(error), why), advice)
+        raise KmodError('load the helper', f'{_syscalls.errno_text(error)}: {why}', advice)
     return parse_report(buffer.raw)
 
 
-def parameters(name, address, anchors, expect=None, write=None):
-    # type: (str, int, Dict[str, int], Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> Dict[str, Any]
-    """The helper's parameters to compare with ``expect`` and store ``write``; only to look where these are None.
+class Target:
+    """One entry of the module table, reached through the helper. Each call loads the helper once."""
 
-    ``anchors``: the addresses ``modules`` and ``module_mutex``.
-    """
-    values = {'name': name, 'address': address, 'modules': anchors['modules'], 'module_lock': anchors['module_mutex']}
-    if expect is None or write is None:
-        return dict(values, look=1)
-    for prefix, entry in (('old', expect), ('new', write)):
-        values[prefix + '_state'] = _ladder.STATE_NUMBERS[entry['state']]
-        for key in ('refcount', 'init', 'exit'):
-            values['%s_%s' % (prefix, key)] = entry[key]
-    return values
+    def __init__(self, name, address, anchors, image):
+        # type: (str, int, Dict[str, int], bytes) -> None
+        """``address`` of its struct module; ``anchors``: the addresses ``modules`` and ``module_mutex``."""
+        self.name = name
+        self._image = image
+        self._parameters = {'name': name, 'address': address, 'modules': anchors['modules'],
+                            'module_lock': anchors['module_mutex']}
+
+    def look(self):
+        # type: () -> Dict[str, Any]
+        """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry."""
+        report = load_helper(self._image, dict(self._parameters, look=1))
+        if report['reset'] != 'looked':
+            raise self._refusal(report)
+        return report['found']
+
+    def store(self, expect, write, loader):
+        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
+        """Writes ``write`` where the entry is ``expect``; returns the report. Raises KmodError where nothing was written.
+
+        ``loader`` are parameters to clear the loader's table as well, or empty.
+        """
+        values = dict(self._parameters, **loader)
+        for prefix, entry in (('old', expect), ('new', write)):
+            values[prefix + '_state'] = _ladder.STATE_NUMBERS[entry['state']]
+            for key in ('refcount', 'init', 'exit'):
+                values[f'{prefix}_{key}'] = entry[key]
+        report = load_helper(self._image, values)
+        if report['reset'] != 'done':
+            raise self._refusal(report)
+        return report
+
+    def _refusal(self, report):
+        # type: (Dict[str, Any]) -> KmodError
+        why, advice = REFUSALS.get(report['reset'], ('the helper answered {}'.format(report['reset']), None))
+        return KmodError(f'reset {self.name}', why, advice)
 
 
 def loader_parameters(anchors, buckets):
@@ -154,10 +180,3 @@ def loader_parameters(anchors, buckets):
     if not anchors['idem_hash'] or not anchors['idem_lock']:
         return {}
     return {'idem_hash': anchors['idem_hash'], 'idem_lock': anchors['idem_lock'], 'idem_buckets': buckets}
-
-
-def refusal(report, name):
-    # type: (Dict[str, Any], str) -> KmodError
-    """The error for a report that is not ``done``."""
-    why, advice = REFUSALS.get(report['reset'], ('the helper answered %s' % report['reset'], None))
-    return KmodError('reset %s' % name, why, advice, report=report)

@@ -64,7 +64,7 @@ def _offsets(btf):
 
 def _read(address, name, memory):
     # type: (int, str, KernelMemory) -> Dict[str, Any]
-    tried = 'read struct module of %s at %#x' % (name, address)
+    tried = f'read struct module of {name} at {address:#x}'
     offsets = _offsets(memory.btf)
     if not max(offsets.values()) + 8 <= offsets['size'] + 8 <= LARGEST_STRUCT:
         raise KmodError(tried, 'the kernel\'s BTF gives it %d bytes' % offsets['size'])
@@ -75,13 +75,13 @@ def _read(address, name, memory):
         try:
             return struct.unpack_from(form, data, offsets[key])[0]
         except struct.error as error:
-            raise KmodError(tried, 'the kernel\'s BTF puts %s outside of it' % key) from error
+            raise KmodError(tried, f'the kernel\'s BTF puts {key} outside of it') from error
 
     in_memory = at('name', '%ds' % NAME_LENGTH).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
     if in_memory != name:
-        raise KmodError(tried, 'the name there is %r' % in_memory)
+        raise KmodError(tried, f'the name there is {in_memory!r}')
     if at('mkobj_mod', '<Q') != address:
-        raise KmodError(tried, 'its mkobj.mod is %#x, not its own address' % at('mkobj_mod', '<Q'))
+        raise KmodError(tried, 'its mkobj.mod is {:#x}, not its own address'.format(at('mkobj_mod', '<Q')))
     state = at('state', '<I')
     if state not in STATES:
         raise KmodError(tried, 'its state is %d, which no kernel has' % state)

@@ -4,7 +4,8 @@
 """All that is known of one module, from every reader that its state calls for. Dear readers are asked last."""
 
 import os
-from typing import Any, Dict, Optional
+import struct
+from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _holders,
@@ -17,6 +18,10 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
+
+# IDEM_HASH_BITS is 8 in kernel/module/main.c; a bucket is one pointer.
+IDEM_BUCKETS = 256
+IDEM_BYTES = IDEM_BUCKETS * 8
 
 
 class Survey:
@@ -40,16 +45,18 @@ class Survey:
         # type: (*Any) -> None
         self.memory.close()
 
-    def module(self, name):
-        # type: (str) -> Dict[str, Any]
+    def module(self, name, dear=True):
+        # type: (str, bool) -> Dict[str, Any]
         """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
+
+        Without ``dear`` the holders of a live module, whose search takes tenths of a second, are not looked for.
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
         spinning, holders, oopses, anchors (addresses that the helper needs).
         """
         entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
         facts = {
-            'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable('%s is not loaded' % name),
+            'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {},
             'oopses': [], 'anchors': {},
         }  # type: Dict[str, Any]
@@ -58,6 +65,8 @@ class Survey:
         facts['live'] = _struct_module.read(entry['struct_address'], name, self.root, self.memory)
         if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0:
             return facts
+        if entry['state'] == 'live' and not entry['permanent'] and not dear:
+            return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
         facts['oopses'] = self.oopses
         facts['anchors'] = self._anchors()
@@ -90,6 +99,27 @@ class Survey:
                 dict(entry, task_gone=not _alive(entry['pid'], self.root)) for entry in _kernel_log.oopses(lines)]
         return self._oopses
 
+    def running_loads(self):
+        # type: () -> Tuple[bool, Any]
+        """Whether this kernel keeps a table of running loads (from 6.5 on), and how many of its buckets hold one now.
+
+        The count needs the symbol table, so it is made only where the log shows an oops; otherwise it is unavailable.
+        """
+        try:
+            self.memory.btf.size('idempotent')
+        except KmodError:
+            return False, unavailable('this kernel has no such table')
+        if is_unavailable(self.oopses) or not self.oopses:
+            return True, unavailable('not counted: the kernel log shows no oops')
+        try:
+            table, room = self.symbols.address('idem_hash'), self.symbols.size('idem_hash')
+            if not table or not room:
+                return True, unavailable('its address is not known')
+            heads = self.memory.kcore.read(table, min(room, IDEM_BYTES))
+        except KmodError as error:
+            return True, unavailable(error)
+        return True, sum(1 for (head,) in struct.iter_unpack('<Q', heads[:len(heads) // 8 * 8]) if head)
+
     def _address(self, name):
         # type: (str) -> Optional[int]
         try:
@@ -108,7 +138,7 @@ class Survey:
         # type: () -> Dict[str, Any]
         names = ('modules', 'module_mutex', 'idem_hash', 'idem_lock')
         try:
-            anchors = dict((name, self.symbols.address(name)) for name in names)  # type: Dict[str, Any]
+            anchors = {name: self.symbols.address(name) for name in names}  # type: Dict[str, Any]
             anchors['idem_bytes'] = self.symbols.size('idem_hash')
         except KmodError as error:
             return unavailable(error)

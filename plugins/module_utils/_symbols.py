@@ -28,17 +28,17 @@ class Symbols:
                 with open(self._path, 'rb') as stream:
                     self._table = stream.read()
             except OSError as error:
-                raise KmodError('read kernel symbols', '%s: %s' % (self._path, error.strerror))
+                raise KmodError('read kernel symbols', f'{self._path}: {error.strerror}') from error
         return self._table
 
     def addresses(self, name, module=None):
         # type: (str, Optional[str]) -> List[int]
         """All addresses of ``name`` in the kernel itself, or in ``module``; raises KmodError where they are hidden."""
-        tail = r'\t\[%s\]' % re.escape(module) if module else ''
+        tail = rf'\t\[{re.escape(module)}\]' if module else ''
         table = self._text()
         found = []
         # A plain search for the name costs a tenth of a regular expression over ten megabytes.
-        word = (' %s%s\n' % (name, '\t[%s]' % module if module else '')).encode()
+        word = (' {}{}\n'.format(name, f'\t[{module}]' if module else '')).encode()
         at = table.find(word)
         while at != -1:
             start = table.rfind(b'\n', 0, at) + 1
@@ -56,17 +56,17 @@ class Symbols:
         """The one address of ``name``; None where it is not there, KmodError where several are."""
         found = self.addresses(name, module)
         if len(found) > 1:
-            raise KmodError('find the kernel symbol %s' % name, '/proc/kallsyms lists %d of them' % len(found))
+            raise KmodError(f'find the kernel symbol {name}', '/proc/kallsyms lists %d of them' % len(found))
         return found[0] if found else None
 
     def size(self, name):
         # type: (str) -> Optional[int]
-        """Bytes from ``name`` to the next symbol of the kernel itself, which lists them by address; None without one."""
+        """Bytes from ``name`` to the next symbol of the kernel itself, which lists them by address, or None."""
         start = self.address(name)
         if start is None:
             return None
         table = self._text()
-        at = table.find((' %s\n' % name).encode())
+        at = table.find((f' {name}\n').encode())
         for line in table[at:at + 4096].splitlines()[1:-1]:
             other = int(line.split(None, 1)[0], 16)
             if other > start:

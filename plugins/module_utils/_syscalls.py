@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -30,8 +30,8 @@ def numbers(machine=None):
     """System call numbers by name for ``machine`` (default: this one, as ``uname -m`` spells it)."""
     machine = machine or os.uname().machine
     if machine not in NUMBERS:
-        raise KmodError('call the module loader', 'the system call numbers of %s are not known here' % machine,
-                        'Supported architectures are %s' % ', '.join(sorted(NUMBERS)))
+        raise KmodError('call the module loader', f'the system call numbers of {machine} are not known here',
+                        'Supported architectures are {}'.format(', '.join(sorted(NUMBERS))))
     return NUMBERS[machine]
 
 
@@ -61,7 +61,7 @@ def delete_module(name, force=False):
 def errno_text(number):
     # type: (int) -> str
     """``EBUSY (Device or resource busy)``."""
-    return '%s (%s)' % (errno.errorcode.get(number, number), os.strerror(number))
+    return f'{errno.errorcode.get(number, number)} ({os.strerror(number)})'
 
 
 def _child_hangs_in(pid):
@@ -85,7 +85,7 @@ def _run_child(function, write_end):
     except KmodError as error:
         answer = {'tried': error.tried, 'why': error.why, 'next_step': error.next_step, 'facts': error.facts}
     except Exception as error:  # pylint: disable=broad-except  # whatever it is, the parent must hear of it
-        answer = {'tried': 'act on the module', 'why': '%s: %s' % (type(error).__name__, error)}
+        answer = {'tried': 'act on the module', 'why': f'{type(error).__name__}: {error}'}
     with os.fdopen(write_end, 'w') as stream:
         json.dump(answer, stream)
 
@@ -127,7 +127,7 @@ def with_deadline(function, seconds, tried):
 
 def _read_until(descriptor, deadline):
     # type: (int, float) -> Optional[str]
-    chunks = []
+    chunks = []  # type: List[bytes]
     while True:
         ready, dummy, dummy = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
         if not ready:

@@ -114,7 +114,7 @@ class Scan:
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno == errno.ENOENT and os.path.exists('%s/%d/task/%d/stat' % (self.proc, pid, tid)):
-                reason = 'the kernel has no /proc/PID/%s' % name
+                reason = f'the kernel has no /proc/PID/{name}'
             elif error.errno in (errno.ENOENT, errno.ESRCH, errno.EAGAIN):
                 return b''
             self._refused[name, reason] = self._refused.get((name, reason), 0) + 1
@@ -152,7 +152,7 @@ def in_loader_calls(root='/', seen=None):
     """
     seen = seen or scan(root)
     if seen.machine not in LOADER_CALLS:
-        return unavailable('the system call numbers of %s are not known' % seen.machine)
+        return unavailable(f'the system call numbers of {seen.machine} are not known')
     refused = seen.unreadable('syscall')
     if refused and not seen.calls:
         return unavailable('; '.join(refused))

@@ -21,7 +21,7 @@ GCC_VERSION = re.compile(r'(\d+\.\d+(?:\.\d+)*)')
 
 def parse_compiler(text):
     # type: (str) -> Dict[str, Any]
-    """``command``, ``family`` (gcc, clang or None), ``version`` and ``major`` from a line as ``CC --version`` prints it.
+    """``command``, ``family`` (gcc, clang or None), ``version`` and ``major`` from a line of ``CC --version``.
 
     Distributions put names and versions of their own in parentheses: those are passed over for gcc.
     """
@@ -42,8 +42,8 @@ def compiler_candidates(kernel):
     # type: (Dict[str, Any]) -> List[str]
     """Commands to look for, best first, to build for a kernel whose compiler is ``kernel`` (:func:`parse_compiler`)."""
     if kernel['family'] == 'clang':
-        return ['clang-%s' % kernel['major'], 'clang']
-    names = [kernel['command'], 'gcc-%s' % kernel['major'] if kernel['major'] else None, 'gcc', 'cc']
+        return ['clang-{}'.format(kernel['major']), 'clang']
+    names = [kernel['command'], 'gcc-{}'.format(kernel['major']) if kernel['major'] else None, 'gcc', 'cc']
     return [name for index, name in enumerate(names) if name and name not in names[:index]]
 
 
@@ -58,11 +58,11 @@ def choose_compiler(kernel, found):
                  and kernel['family'] in (None, found[name]['family'])]
     same = [name for name in of_family if found[name]['major'] == kernel['major']]
     for name in same + of_family:
-        built_by = 'built by %s %s' % (kernel['family'], kernel['version']) if kernel['family'] else \
+        built_by = 'built by {} {}'.format(kernel['family'], kernel['version']) if kernel['family'] else \
             'built by a compiler that its configuration does not name'
-        reason = 'the kernel was %s' % built_by
+        reason = f'the kernel was {built_by}'
         if name not in same:
-            reason += ', and the host has %s %s' % (found[name]['family'], found[name]['version'])
+            reason += ', and the host has {} {}'.format(found[name]['family'], found[name]['version'])
         return {'cc': name, 'llvm': found[name]['family'] == 'clang', 'same': name in same, 'reason': reason}
     return None
 
@@ -74,7 +74,7 @@ def packages_for(os_release, release):
     for identifiers, headers, compiler in PACKAGES:
         if any(word.split('-')[0] in identifiers for word in words):
             return {'headers': headers % release, 'compiler': compiler}
-    return {'headers': 'the headers of kernel %s' % release, 'compiler': 'gcc'}
+    return {'headers': f'the headers of kernel {release}', 'compiler': 'gcc'}
 
 
 def layout_differences(built, running):

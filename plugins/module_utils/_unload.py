@@ -4,7 +4,6 @@
 """Gets one module out: survey, diagnose, plan, take the step, survey again, report what was seen."""
 
 import os
-import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
@@ -17,31 +16,24 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
-
-# MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
-NAME_LIMIT = 55
-NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_-]*\Z')
-# IDEM_HASH_BITS is 8 in kernel/module/main.c
-IDEM_BUCKETS = 256
-POINTER_BYTES = 8
-
-Options = NamedTuple('Options', [
-    ('name', str), ('methods', List[str]), ('run_exit', str), ('cascade', bool), ('accept_hazards', List[str]),
-    ('helper_path', Optional[str]), ('timeout', float), ('check_mode', bool),
-])
+from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import (
+    hexadecimal,
+    kernel_name,
+    shown_pointers,
+)
 
 
-def checked_name(name):
-    # type: (str) -> str
-    """The name as the kernel has it (``-`` is ``_`` there). Raises KmodError for what cannot be a module's name."""
-    tried = 'unload the module %r' % (name if len(name) <= 80 else name[:77] + '...')
-    if not name:
-        raise KmodError('unload a module', 'name is empty', 'Give the name as lsmod shows it')
-    if len(name) > NAME_LIMIT:
-        raise KmodError(tried, 'a module\'s name has at most %d characters, and this has %d' % (NAME_LIMIT, len(name)))
-    if not NAME.match(name):
-        raise KmodError(tried, 'that is no module\'s name', 'Give the name as lsmod shows it, without path or .ko')
-    return name.replace('-', '_')
+class Options(NamedTuple):
+    """The options of kmod_force_unload, and whether it runs in check mode."""
+
+    name: str
+    methods: List[str]
+    run_exit: str
+    cascade: bool
+    accept_hazards: List[str]
+    helper_path: Optional[str]
+    timeout: float
+    check_mode: bool
 
 
 class Unload:
@@ -50,9 +42,9 @@ class Unload:
     def __init__(self, options, kernel=None):
         # type: (Options, Optional[Dict[str, Any]]) -> None
         self.options = options
-        self.name = checked_name(options.name)
+        self.name = kernel_name(options.name)
         if os.geteuid() != 0:
-            raise KmodError('unload %s' % self.name, 'only root may, and this is user %d' % os.geteuid(),
+            raise KmodError(f'unload {self.name}', 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel or _kernel.read()
         self.steps = []  # type: List[Dict[str, Any]]
@@ -70,7 +62,7 @@ class Unload:
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
                   'hazards': diagnosis['hazards'], 'helper': self.helper, 'diff': {'before': before, 'after': before}}
         if plan['refusal']:
-            raise KmodError('unload %s' % self.name, plan['refusal'], plan['next'], **result)
+            raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
         try:
@@ -90,15 +82,15 @@ class Unload:
             raise
         result.update(changed=True, after=after, diff={'before': before, 'after': after})
         if after['state'] != 'absent':
-            raise KmodError('unload %s' % self.name, 'the kernel accepted it, but shows it as %s' % after['state'],
+            raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(after['state']),
                             'Look at the kernel log', **result)
         would = 'would be' if self.options.check_mode else 'is'
-        return dict(result, msg='%s %s unloaded by %s.' % (self.name, would, plan['method']))
+        return dict(result, msg='{} {} unloaded by {}.'.format(self.name, would, plan['method']))
 
     def _survey(self):
         # type: () -> Dict[str, Any]
         return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel),
-                                       self.options.timeout, 'read the state of %s' % self.name)
+                                       self.options.timeout, f'read the state of {self.name}')
 
     def _judge(self, facts):
         # type: (Dict[str, Any]) -> Any
@@ -138,7 +130,7 @@ class Unload:
         expect = _ladder.expected(facts)
         if plan['method'] == 'reset' and expect:
             write = _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], expect)
-            self._step('reset', 'reset', 'would write %s' % described(expect, write), True)
+            self._step('reset', 'reset', f'would write {described(expect, write)}', True)
         self._step(plan['method'], 'delete_module', 'would unload', True)
 
     def _act(self, diagnosis, plan, facts, image):
@@ -152,23 +144,23 @@ class Unload:
 
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any
-        return _syscalls.with_deadline(function, self.options.timeout, 'unload %s' % self.name)
+        return _syscalls.with_deadline(function, self.options.timeout, f'unload {self.name}')
 
     def _deleted(self, method, error):
         # type: (str, int) -> None
         self._step(method, 'delete_module', 'unloaded' if not error else _syscalls.errno_text(error), not error)
         if error:
-            raise KmodError('unload %s' % self.name, 'the kernel answered %s' % _syscalls.errno_text(error),
+            raise KmodError(f'unload {self.name}', f'the kernel answered {_syscalls.errno_text(error)}',
                             'Run the task again: it reads what holds the module now')
 
     def _anchors(self, facts):
         # type: (Dict[str, Any]) -> Dict[str, int]
-        tried, anchors = 'reset %s' % self.name, facts['anchors']
+        tried, anchors = f'reset {self.name}', facts['anchors']
         if is_unavailable(anchors):
             raise KmodError(tried, anchors['unavailable'])
         for symbol in ('modules', 'module_mutex'):
             if not anchors[symbol]:
-                raise KmodError(tried, 'this kernel shows no symbol %s' % symbol,
+                raise KmodError(tried, f'this kernel shows no symbol {symbol}',
                                 'The kernel needs CONFIG_KALLSYMS_ALL=y')
         return anchors
 
@@ -176,17 +168,18 @@ class Unload:
         # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], bytes) -> None
         address = facts['module']['struct_address']
         if is_unavailable(address):
-            raise KmodError('reset %s' % self.name, 'its address is not known: %s' % address['unavailable'],
+            raise KmodError(f'reset {self.name}', 'its address is not known: {}'.format(address['unavailable']),
                             'Set kernel.kptr_restrict to 1 and run the task again')
         anchors = self._anchors(facts)
         # Only a load that died leaves an entry behind; a table of another size is not the one known here.
-        clear = diagnosis['verdict'] == 'init_died' and (anchors['idem_bytes'] or 0) >= IDEM_BUCKETS * POINTER_BYTES
-        loader = _reset.loader_parameters(anchors, IDEM_BUCKETS) if clear else {}
+        clear = diagnosis['verdict'] == 'init_died' and (anchors['idem_bytes'] or 0) >= _survey.IDEM_BYTES
+        loader = _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
+        target = _reset.Target(self.name, address, anchors, image)
         done = self._in_child(lambda: reset_and_delete(
-            self.name, address, anchors, loader, image, _ladder.expected(facts),
-            lambda entry: _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], entry)))
+            target, _ladder.expected(facts),
+            lambda entry: _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], entry), loader))
         report = done['report']
-        self._step('reset', 'reset', 'wrote %s' % described(report['found'], report['left']), True)
+        self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
         if done['restored'] is not None:
             self._step('reset', 'restore', done['restored'], True)
         self._deleted('reset', done['error'])
@@ -207,42 +200,34 @@ class Unload:
         self._step('reset', 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
         if report['loader'] in ('in_use', 'lock_busy'):
             raise KmodError(
-                'clear what the dead load of %s left in the loader' % self.name,
-                'the module is unloaded, but the loader was %s' % words[report['loader']],
+                f'clear what the dead load of {self.name} left in the loader',
+                'the module is unloaded, but the loader was {}'.format(words[report['loader']]),
                 'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
 
 
-def reset_and_delete(name, address, anchors, loader, image, expect, values):
-    # type: (str, int, Any, Dict[str, int], bytes, Optional[Dict[str, Any]], Callable[[Any], Dict[str, Any]]) -> Any
+def reset_and_delete(target, expect, values, loader):
+    # type: (_reset.Target, Optional[Dict[str, Any]], Callable[[Any], Dict[str, Any]], Dict[str, int]) -> Dict[str, Any]
     """Runs in the child: reset, then delete_module(2) at once; where that fails, puts back what was there.
 
     Returns ``report`` of the helper, ``error`` (errno of delete_module) and ``restored`` (text, or None).
     Raises KmodError where the helper wrote nothing.
     """
-    if expect is None:
-        looked = _reset.load_helper(image, _reset.parameters(name, address, anchors))
-        if looked['reset'] != 'looked':
-            raise _reset.refusal(looked, name)
-        expect = looked['found']
-    write = values(expect)
-    report = _reset.load_helper(image, dict(_reset.parameters(name, address, anchors, expect, write), **loader))
-    if report['reset'] != 'done':
-        raise _reset.refusal(report, name)
-    error = _syscalls.delete_module(name)
-    restored = _restore(name, address, anchors, image, expect, write) if error else None
-    return {'report': report, 'error': error, 'restored': restored}
+    before = expect or target.look()
+    written = values(before)
+    report = target.store(before, written, loader)
+    error = _syscalls.delete_module(target.name)
+    return {'report': report, 'error': error, 'restored': _restore(target, before, written) if error else None}
 
 
-def _restore(name, address, anchors, image, before, written):
-    # type: (str, int, Dict[str, int], bytes, Dict[str, Any], Dict[str, Any]) -> str
+def _restore(target, before, written):
+    # type: (_reset.Target, Dict[str, Any], Dict[str, Any]) -> str
     try:
-        now = _reset.load_helper(image, _reset.parameters(name, address, anchors))['found']
+        now = target.look()
         # References taken since then are somebody's: they stay counted.
-        back = dict(before, refcount=before['refcount'] + now['refcount'] - written['refcount'])
-        report = _reset.load_helper(image, _reset.parameters(name, address, anchors, now, back))
+        target.store(now, dict(before, refcount=before['refcount'] + now['refcount'] - written['refcount']), {})
     except KmodError as error:
-        return 'could not be put back: %s' % error
-    return 'put back as it was' if report['reset'] == 'done' else 'could not be put back: %s' % report['reset']
+        return f'could not be put back: {error}'
+    return 'put back as it was'
 
 
 def without_dependents(facts):
@@ -253,11 +238,6 @@ def without_dependents(facts):
     return dict(facts, module=dict(module, used_by=[], refcount=remaining))
 
 
-def _hexadecimal(value):
-    # type: (Any) -> Any
-    return '0x%x' % value if isinstance(value, int) else value
-
-
 def described(expect, write):
     # type: (Dict[str, Any], Dict[str, Any]) -> str
     """``state coming -> live, refcount 2 -> 1``: what differs between two entries."""
@@ -266,8 +246,8 @@ def described(expect, write):
         if expect[key] != write[key]:
             old, new = expect[key], write[key]
             if key in ('init', 'exit'):
-                old, new = _hexadecimal(old), _hexadecimal(new)
-            changes.append('%s %s -> %s' % (key, old, new))
+                old, new = hexadecimal(old), hexadecimal(new)
+            changes.append(f'{key} {old} -> {new}')
     return ', '.join(changes) or 'nothing new'
 
 
@@ -277,9 +257,5 @@ def shown(facts):
     module = facts['module']
     if module['state'] in ('absent', 'builtin'):
         return {'state': module['state']}
-    live = facts['live']
-    if not is_unavailable(live):
-        live = dict((key, _hexadecimal(value) if key in ('module', 'init', 'exit') else value)
-                    for key, value in live.items())
     return {'state': module['state'], 'refcount': module['refcount'], 'used_by': module['used_by'],
-            'permanent': module['permanent'], 'pointers': live}
+            'permanent': module['permanent'], 'pointers': shown_pointers(facts['live'])}

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -151,26 +150,25 @@ output:
 '''
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 
 def argument_spec():
     """The options, for the module and for its tests."""
-    return dict(
-        src=dict(type='path', required=True),
-        dest=dict(type='path'),
-        kernel_release=dict(type='str'),
-        kdir=dict(type='path'),
-        cc=dict(type='str'),
-        make_args=dict(type='list', elements='str', default=[]),
-        jobs=dict(type='int'),
-        sign_key=dict(type='path', no_log=False),
-        sign_cert=dict(type='path'),
-        timeout=dict(type='float', default=600),
-        state=dict(type='str', choices=['built', 'clean'], default='built'),
-    )
+    return {
+        'src': {'type': 'path', 'required': True},
+        'dest': {'type': 'path'},
+        'kernel_release': {'type': 'str'},
+        'kdir': {'type': 'path'},
+        'cc': {'type': 'str'},
+        'make_args': {'type': 'list', 'elements': 'str', 'default': []},
+        'jobs': {'type': 'int'},
+        'sign_key': {'type': 'path', 'no_log': False},
+        'sign_cert': {'type': 'path'},
+        'timeout': {'type': 'float', 'default': 600},
+        'state': {'type': 'str', 'choices': ['built', 'clean'], 'default': 'built'},
+    }
 
 
 def main():

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -9,7 +8,7 @@ short_description: Get a stuck kernel module out of the running kernel
 version_added: 0.1.0
 description:
   - Unloads a kernel module that C(rmmod) refuses with "in use" or "Device or resource busy", without a reboot.
-  - Reads the module table, C(struct module) in the running kernel, the tasks, the holders and the kernel log; decides
+  - Reads the module table, C(struct module) in the running kernel, the tasks, the holders, the kernel log; decides
     why the module cannot go; takes the one step that will work with the least force; reads again and reports what it saw.
   - Refuses a module in whose code a task still runs, or that something found still uses, and names the task, process,
     mount or dependent module.
@@ -205,31 +204,30 @@ helper:
 '''
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 
 def argument_spec():
     """The options, for the module and for its tests."""
-    return dict(
-        name=dict(type='str', required=True),
-        methods=dict(type='list', elements='str', choices=['plain', 'kernel_force', 'reset'],
-                     default=['plain', 'kernel_force', 'reset']),
-        run_exit=dict(type='str', choices=['auto', 'always', 'never'], default='auto'),
-        cascade=dict(type='bool', default=False),
-        accept_hazards=dict(type='list', elements='str', default=[],
-                            choices=['running_task', 'undecided', 'in_use', 'foreign_oops']),
-        helper=dict(type='str', choices=['auto', 'compiled'], default='auto'),
-        helper_path=dict(type='path'),
-        timeout=dict(type='float', default=30),
-    )
+    return {
+        'name': {'type': 'str', 'required': True},
+        'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset'],
+                     'default': ['plain', 'kernel_force', 'reset']},
+        'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
+        'cascade': {'type': 'bool', 'default': False},
+        'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
+                            'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops']},
+        'helper': {'type': 'str', 'choices': ['auto', 'compiled'], 'default': 'auto'},
+        'helper_path': {'type': 'path'},
+        'timeout': {'type': 'float', 'default': 30},
+    }
 
 
 def main():
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    options = dict((name, module.params[name]) for name in _unload.Options._fields if name != 'check_mode')
+    options = {name: module.params[name] for name in _unload.Options._fields if name != 'check_mode'}
     try:
         result = _unload.Unload(_unload.Options(check_mode=module.check_mode, **options)).run()
     except KmodError as error:

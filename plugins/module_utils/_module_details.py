@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a loaded module is: parameters, version and build id from sysfs, its file from ``modules.dep``."""
+
+import os
+import struct
+from typing import Any, Dict
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+
+BUILD_ID_NOTE = '.note.gnu.build-id'
+NT_GNU_BUILD_ID = 3
+ABSENT = 'the module declares none'
+
+
+def build_id(note):
+    # type: (bytes) -> Any
+    """The hexadecimal build id in an ELF note (elf(5)), or unavailable."""
+    if len(note) < 12:
+        return unavailable('the note is cut short')
+    name_size, size, kind = struct.unpack_from('<III', note)
+    start = 12 + (name_size + 3) // 4 * 4
+    if kind != NT_GNU_BUILD_ID or not 0 < size <= 64 or start + size > len(note):
+        return unavailable('the note holds no build id')
+    return ''.join(f'{byte:02x}' for byte in bytearray(note[start:start + size]))
+
+
+def _attribute(directory, name):
+    # type: (str, str) -> Any
+    try:
+        with open(os.path.join(directory, name), errors='replace') as stream:
+            return stream.read().rstrip('\n')
+    except FileNotFoundError:
+        return unavailable(ABSENT)
+    except OSError as error:
+        return unavailable(error)
+
+
+def _parameters(directory):
+    # type: (str) -> Dict[str, Any]
+    path = os.path.join(directory, 'parameters')
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return {}
+    return {name: _attribute(path, name) for name in names}
+
+
+def files(release, root='/'):
+    # type: (str, str) -> Dict[str, str]
+    """Path of each module file of the kernel ``release``, by module name, from ``modules.dep`` (modules.dep(5))."""
+    base = os.path.join('/lib/modules', release)
+    try:
+        with open(os.path.join(root, 'lib/modules', release, 'modules.dep'), errors='replace') as stream:
+            paths = [line.partition(':')[0] for line in stream]
+    except OSError:
+        return {}
+    return {path.rsplit('/', 1)[-1].split('.ko')[0].replace('-', '_'): os.path.join(base, path)
+                for path in paths}
+
+
+def read(name, known_files, root='/'):
+    # type: (str, Dict[str, str], str) -> Dict[str, Any]
+    """``parameters``, ``version``, ``srcversion``, ``build_id`` and ``file`` of a loaded module."""
+    directory = os.path.join(root, 'sys/module', name)
+    try:
+        with open(os.path.join(directory, 'notes', BUILD_ID_NOTE), 'rb') as stream:
+            identity = build_id(stream.read(4096))
+    except OSError as error:
+        identity = unavailable(error)
+    return {
+        'parameters': _parameters(directory),
+        'version': _attribute(directory, 'version'),
+        'srcversion': _attribute(directory, 'srcversion'),
+        'build_id': identity,
+        'file': known_files.get(name) or unavailable('modules.dep does not name it: it was loaded from elsewhere'),
+    }
+
+
+def same_as_file(details, root='/'):
+    # type: (Dict[str, Any], str) -> Any
+    """Whether the loaded code and the module's file have the same build id; reads that file."""
+    for fact in ('file', 'build_id'):
+        if isinstance(details[fact], dict):
+            return details[fact]
+    try:
+        image = _module_file.load(os.path.join(root, details['file'].lstrip('/')))
+        in_file = build_id(_module_file.note(image, BUILD_ID_NOTE, details['file']))
+    except KmodError as error:
+        return unavailable(error)
+    return in_file if isinstance(in_file, dict) else in_file == details['build_id']
