@@ -154,7 +154,7 @@ class Target:
 
     def store(self, expect, write, loader):
         # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
-        """Writes ``write`` where the entry is ``expect``; returns the report. Raises KmodError where nothing was written.
+        """Writes ``write`` where the entry is ``expect``, and returns the report. Raises KmodError where it did not.
 
         ``loader`` are parameters to clear the loader's table as well, or empty.
         """

@@ -10,7 +10,7 @@ description:
   - Builds the modules in a directory with kbuild, against the headers of one kernel, with the compiler that built that
     kernel where the host has it.
   - Builds in a private copy. A build that fails leaves O(dest) as it was.
-  - Checks the layout of C(struct module) in what came out against the running kernel. A module with another layout would
+  - Checks the layout of C(struct module) in what came out against the running kernel. A module of another layout would
     load and never go, so it fails here.
   - Builds again only where the sources, the kernel's configuration, the compiler or the options changed.
 author:
@@ -38,8 +38,8 @@ options:
     type: path
   cc:
     description:
-      - The compiler. The default is the one that built the kernel, where the host has it, or else another version of the
-        same family. A kernel built by clang is built for with C(LLVM=1).
+      - The compiler. The default is the one that built the kernel, where the host has it, or else another version of its
+        family. A kernel built by clang is built for with C(LLVM=1).
     type: str
   make_args:
     description:
@@ -119,7 +119,7 @@ modules:
       type: bool
       sample: false
     layout:
-      description: Size of C(struct module) and the byte offsets of C(init) and C(exit) in it; null without such a function.
+      description: Size of C(struct module), byte offsets of C(init) and C(exit) in it; null without such a function.
       type: dict
       sample: {size: 896, init: 312, exit: 848}
 compiler:

@@ -8,8 +8,9 @@ short_description: Get a stuck kernel module out of the running kernel
 version_added: 0.1.0
 description:
   - Unloads a kernel module that C(rmmod) refuses with "in use" or "Device or resource busy", without a reboot.
-  - Reads the module table, C(struct module) in the running kernel, the tasks, the holders, the kernel log; decides
-    why the module cannot go; takes the one step that will work with the least force; reads again and reports what it saw.
+  - Reads the module table, C(struct module) in the running kernel, the tasks, the holders and the kernel log.
+  - Decides why the module cannot go, takes the one step that will work with the least force, reads again and reports
+    what it saw.
   - Refuses a module in whose code a task still runs, or that something found still uses, and names the task, process,
     mount or dependent module.
   - A module that is not loaded is V(ok), unchanged.
@@ -28,9 +29,9 @@ options:
       - The steps that may be taken. The one with the least force that will work is taken.
       - V(plain) is C(delete_module(2\)), as C(rmmod) calls it.
       - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module with leaked
-        references or without an exit function, on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints that kernel.
-      - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module under
-        the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
+        references or without an exit function on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
+      - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module
+        under the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
     type: list
     elements: str
     choices: [plain, kernel_force, reset]
@@ -120,7 +121,7 @@ reason:
   type: str
   sample: 'The init of init_oops died: BUG: kernel NULL pointer dereference, address: 0000000000000000 in f_init.'
 method:
-  description: The step that was taken, or would be in check mode; V(none) where nothing was to be done or nothing may be.
+  description: The step that was taken, or would be in check mode; V(none) where nothing is to be done or may be.
   returned: when the module could be read
   type: str
   sample: reset
