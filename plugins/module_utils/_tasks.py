@@ -51,12 +51,15 @@ class Scan:
         self._names = {'%d' % number: name for number, name in zip(numbers, CALL_NAMES)}
         ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
         for pid, tid in self._ids():
+            self.tasks += 1
             if pid != ourselves:
                 self._look_at(pid, tid)
 
     def unreadable(self, what):
         # type: (str) -> List[str]
         """Why some tasks' ``stack`` or ``syscall`` could not be read: a sentence for each reason."""
+        if not self.tasks:
+            return [f'{self.proc}: no task there']
         return ['%s of %d of %d tasks: %s' % (name, count, self.tasks, reason)
                 for (name, reason), count in sorted(self._refused.items()) if name == what]
 
@@ -96,7 +99,6 @@ class Scan:
 
     def _look_at(self, pid, tid):
         # type: (int, int) -> None
-        self.tasks += 1
         call = self._try(pid, tid, 'syscall')
         stack = self._try(pid, tid, 'stack')
         number = call.split(b' ', 1)[0].strip().decode('ascii', 'replace')

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A root directory with the BTF of a real kernel and a /proc/kcore that holds what a test writes into its memory."""
+
+import functools
+import lzma
+import struct
+from pathlib import Path
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+
+CAPTURES = Path(__file__).resolve().parent / 'captures'
+KERNELS = ('linux-5.10', 'linux-6.1', 'linux-6.12', 'linux-7.3')
+PAGE = 4096
+
+
+@functools.lru_cache(maxsize=None)
+def btf_data(kernel):
+    """The kernel's /sys/kernel/btf/vmlinux."""
+    return lzma.decompress((CAPTURES / kernel / 'btf.xz').read_bytes())
+
+
+@functools.lru_cache(maxsize=None)
+def btf_of(kernel):
+    """Its types."""
+    return _btf.Btf(btf_data(kernel))
+
+
+def elf_header(count, table=64, entry=56, ident=b'\x7fELF\x02\x01\x01'):
+    """The ELF64 header of a core file with ``count`` program headers."""
+    return struct.pack('<16sHHIQQQIHHHHHH', ident, 4, 62, 1, 0, table, 0, 0, 64, entry, count, 0, 0, 0)
+
+
+def program_header(kind, offset, address, size):
+    """One program header."""
+    return struct.pack('<IIQQQQQQ', kind, 7, offset, address, 0, size, size, PAGE)
+
+
+class Memory:
+    """Kernel memory, page by page; what was not written does not exist."""
+
+    def __init__(self):
+        self._pages = {}
+
+    def write(self, address, data):
+        """Puts bytes there."""
+        for index, byte in enumerate(bytearray(data)):
+            page, offset = divmod(address + index, PAGE)
+            self._pages.setdefault(page, bytearray(PAGE))[offset] = byte
+
+    def u64(self, address, value):
+        """Puts a pointer there."""
+        self.write(address, struct.pack('<Q', value))
+
+    def u32(self, address, value):
+        """Puts an unsigned int there."""
+        self.write(address, struct.pack('<I', value))
+
+    def core_file(self):
+        """The memory as an ELF core file with a segment for each run of pages."""
+        runs = []
+        for page in sorted(self._pages):
+            if runs and page == runs[-1][0] + len(runs[-1][1]):
+                runs[-1][1].append(self._pages[page])
+            else:
+                runs.append((page, [self._pages[page]]))
+        headers, contents = program_header(4, 0, 0, 0), b''
+        start = 64 + 56 * (len(runs) + 1)
+        for page, pages in runs:
+            headers += program_header(1, start + len(contents), page * PAGE, len(pages) * PAGE)
+            contents += b''.join(bytes(page) for page in pages)
+        return elf_header(len(runs) + 1) + headers + contents
+
+
+def make_root(directory, kernel=None, memory=None):
+    """Writes BTF and kcore below the directory, as far as they are given; returns it as readers want it."""
+    for name, data in (('sys/kernel/btf/vmlinux', btf_data(kernel) if kernel else None),
+                       ('proc/kcore', memory.core_file() if memory else None)):
+        path = Path(str(directory)) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+    return str(directory)
+
+
+def write_files(root, files):
+    """Writes text files by their path below root; a value that begins with ``-> `` makes a symbolic link."""
+    for name, text in files.items():
+        path = Path(str(root)) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith('-> '):
+            path.symlink_to(text[3:])
+        else:
+            path.write_text(text)
