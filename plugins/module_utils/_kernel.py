@@ -5,6 +5,7 @@
 
 import gzip
 import os
+import zlib
 from typing import Any, Dict, List
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
@@ -74,7 +75,7 @@ def config(release, root='/'):
     try:
         with gzip.open(os.path.join(root, 'proc/config.gz'), 'rt', errors='replace') as stream:
             return parse_config(stream.read())
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         places = ', '.join('/' + name for name in candidates)
         return unavailable(f'neither /proc/config.gz nor {places} is there')
 

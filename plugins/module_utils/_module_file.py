@@ -5,6 +5,7 @@
 
 import gzip
 import lzma
+import zlib
 from typing import Any, Dict
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._elf import Relocatable
@@ -28,7 +29,7 @@ def load(path):
         else:
             with open(path, 'rb') as stream:
                 image = stream.read(LIMIT)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise KmodError(f'read the module file {path}', getattr(error, 'strerror', None) or str(error)) from error
     return image
 

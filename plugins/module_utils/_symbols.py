@@ -68,7 +68,7 @@ class Symbols:
         table = self._text()
         at = table.find((f' {name}\n').encode())
         for line in table[at:at + 4096].splitlines()[1:-1]:
-            other = int(line.split(None, 1)[0], 16)
-            if other > start:
-                return other - start
+            match = re.match(br'([0-9a-f]+) ', line)
+            if match and int(match.group(1), 16) > start:
+                return int(match.group(1), 16) - start
         return None
