@@ -48,11 +48,12 @@ def blocking(diagnosis, method, runs_exit, accepted):
     """The hazards that forbid ``method``: those not accepted, but for what the kernel or the module's exit sees to."""
     if method == 'plain':
         return []
+    half_way = diagnosis['verdict'] in ('init_running', 'exit_running')
     found = []
     for hazard in diagnosis['hazards']:
         if hazard['code'] in accepted:
             continue
-        if hazard['code'] == 'running_task' and runs_exit and all(
+        if hazard['code'] == 'running_task' and runs_exit and not half_way and all(
                 task.get('kernel_thread') for task in hazard['evidence']):
             continue  # the module's own exit stops its kernel threads
         if hazard['code'] == 'foreign_oops' and method != 'reset':
