@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running kernel: captures of four kernels, and each fact's reason where it cannot be had."""
+
+import gzip
+
+import builders
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+
+SIGNED = 'CONFIG_MODULE_SIG=y\n'
+FORCED = SIGNED + 'CONFIG_MODULE_SIG_FORCE=y\n'
+LOCKDOWN = 'sys/kernel/security/lockdown'
+SIG_ENFORCE = 'sys/module/module/parameters/sig_enforce'
+
+
+@pytest.mark.parametrize('kernel', builders.KERNELS)
+def test_facts_of_four_kernels(kernel, tmp_path):
+    release = builders.captured_release(kernel)
+    found = _kernel.read(builders.captured_root(kernel, tmp_path), release, 'x86_64')
+    assert found['release'] == release
+    assert found['version_banner'].startswith('Linux version %s ' % release)
+    assert found['taint'] == {'value': 12416, 'flags': ['died', 'out_of_tree_module', 'unsigned_module']}
+    assert (found['lockdown'], found['module_signatures'], found['force_unload']) == ('none', 'permissive', True)
+    assert found['kptr_restrict'] == 0
+    assert found['config']['CONFIG_MODULE_UNLOAD'] == 'y'
+    assert found['headers'] == {'dir': '/lib/modules/%s/build' % release, 'present': False}
+    # Not captured, so not there: each says which file it misses.
+    assert 'proc/sys/kernel/modules_disabled' in found['modules_disabled']['unavailable']
+
+
+def test_no_configuration_value_keeps_its_quotes():
+    found = _kernel.parse_config(builders.captured('6.12', 'config'))
+    assert found['CONFIG_MODULE_SIG_HASH'] == 'sha256'
+    assert found['CONFIG_CC_VERSION_TEXT'] == 'x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0'
+    assert found['CONFIG_CLANG_VERSION'] == '0'
+
+
+def test_bare_root_gives_reasons_and_no_exception(tmp_path):
+    found = _kernel.read(str(tmp_path), '6.1', 'x86_64')
+    for name in ('version_banner', 'taint', 'lockdown', 'module_signatures', 'modules_disabled', 'kptr_restrict',
+                 'panic_on_oops', 'force_unload', 'config'):
+        assert found[name]['unavailable'], name
+    assert found['headers']['present'] is False
+
+
+# id: (files, lockdown, module_signatures)
+SIGNATURES = {
+    'no module signatures': ({'boot/config-6.1': 'CONFIG_MODULES=y\n', LOCKDOWN: '[none] integrity'}, 'none', 'off'),
+    'permissive': ({'boot/config-6.1': SIGNED, LOCKDOWN: '[none] integrity'}, 'none', 'permissive'),
+    'enforced by configuration': ({'boot/config-6.1': FORCED, LOCKDOWN: '[none] integrity'}, 'none', 'enforced'),
+    'enforced at boot': ({'boot/config-6.1': SIGNED, SIG_ENFORCE: 'Y\n', LOCKDOWN: '[none]'}, 'none', 'enforced'),
+    'not enforced at boot': ({'boot/config-6.1': SIGNED, SIG_ENFORCE: 'N\n', LOCKDOWN: '[none]'}, 'none', 'permissive'),
+    'lockdown=integrity': ({'boot/config-6.1': SIGNED, LOCKDOWN: 'none [integrity] confidentiality'},
+                           'integrity', 'enforced'),
+    'lockdown=confidentiality': ({'boot/config-6.1': SIGNED, LOCKDOWN: 'none integrity [confidentiality]'},
+                                 'confidentiality', 'enforced'),
+    'lockdown without a configuration': ({LOCKDOWN: 'none [integrity]'}, 'integrity', 'enforced'),
+    'no configuration, not enforced': ({SIG_ENFORCE: 'N\n', LOCKDOWN: '[none]'}, 'none', 'permissive'),
+    'no lockdown LSM': ({'boot/config-6.1': SIGNED, 'sys/kernel/security/lsm': 'capability'}, 'none', 'permissive'),
+}
+
+
+@pytest.mark.parametrize(('files', 'lock', 'signatures'), SIGNATURES.values(), ids=list(SIGNATURES))
+def test_signatures_and_lockdown(files, lock, signatures, tmp_path):
+    for place, text in files.items():
+        builders.write(tmp_path, place, text)
+    found = _kernel.read(str(tmp_path), '6.1', 'x86_64')
+    assert (found['lockdown'], found['module_signatures']) == (lock, signatures)
+
+
+@pytest.mark.parametrize('place', ['boot/config-6.1', 'lib/modules/6.1/config', 'usr/lib/modules/6.1/config',
+                                   'lib/modules/6.1/build/.config'])
+def test_configuration_is_found_where_distributions_keep_it(place, tmp_path):
+    builders.write(tmp_path, place, 'CONFIG_MODULE_FORCE_UNLOAD=y\n# CONFIG_MODULE_SIG is not set\n')
+    assert _kernel.config('6.1', str(tmp_path)) == {'CONFIG_MODULE_FORCE_UNLOAD': 'y'}
+
+
+def test_configuration_in_proc(tmp_path):
+    builders.write(tmp_path, 'proc/version', '')
+    (tmp_path / 'proc/config.gz').write_bytes(gzip.compress(b'CONFIG_MODULES=y\n'))
+    assert _kernel.config('6.1', str(tmp_path)) == {'CONFIG_MODULES': 'y'}
+
+
+DEFLATED = gzip.compress(b'CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n' * 20)
+
+
+@given(st.data())
+def test_damaged_configuration_in_proc_is_unavailable_or_text(tmp_path_factory, data):
+    root = tmp_path_factory.mktemp('damaged')
+    damaged = bytearray(DEFLATED)
+    for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=4)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    (root / 'proc').mkdir()
+    (root / 'proc/config.gz').write_bytes(bytes(damaged[:data.draw(st.integers(0, len(damaged)))]))
+    found = _kernel.config('6.1', str(root))
+    assert is_unavailable(found) or all(name.startswith('CONFIG_') for name in found)
+
+
+@pytest.mark.parametrize(('files', 'present'), [
+    (['Makefile', '.config'], True), (['Makefile'], False), (['.config'], False), ([], False)])
+def test_headers_need_both_files(files, present, tmp_path):
+    for name in files:
+        builders.write(tmp_path, 'lib/modules/6.1/build/' + name, '')
+    assert _kernel.headers('6.1', str(tmp_path)) == {'dir': '/lib/modules/6.1/build', 'present': present}
+
+
+@pytest.mark.parametrize(('value', 'flags'), [
+    (0, []), (1, ['proprietary_module']), (2, ['forced_module']), (8, ['forced_rmmod']), (1 << 9, ['warn']),
+    (128 + 4096 + 8192, ['died', 'out_of_tree_module', 'unsigned_module']), (1 << 18, ['test']), (1 << 40, ['bit_40']),
+])
+def test_taint_flags(value, flags):
+    assert _kernel.taint_flags(value) == flags
+
+
+@given(st.integers(0, 1 << 64))
+def test_taint_flags_lose_no_bit(value):
+    assert len(_kernel.taint_flags(value)) == bin(value).count('1')
+
+
+@pytest.mark.parametrize('text', ['', 'many', '0 0', '\x00'])
+def test_a_number_that_is_none_says_what_was_read(text, tmp_path):
+    builders.write(tmp_path, 'proc/sys/kernel/tainted', text)
+    found = _kernel.read(str(tmp_path), '6.1', 'x86_64')
+    assert found['taint']['unavailable'].startswith('/proc/sys/kernel/tainted reads ')
+
+
+@given(st.text())
+def test_any_lockdown_text(text):
+    found = _kernel.lockdown(text)
+    assert found == 'none' or found in text
+
+
+@given(st.lists(st.tuples(st.from_regex(r'\ACONFIG_[A-Z0-9_]{1,20}\Z'), st.sampled_from(['y', 'm', '"text"', '0x10']))))
+def test_configuration_that_was_written_is_read(options):
+    written = dict(options)
+    text = '\n'.join(['# CONFIG_ABSENT is not set', ''] + ['%s=%s' % item for item in options])
+    assert _kernel.parse_config(text) == {name: value.strip('"') for name, value in written.items()}
+
+
+@given(st.text())
+def test_any_configuration(text):
+    assert all(name.startswith('CONFIG_') for name in _kernel.parse_config(text))
