@@ -23,7 +23,7 @@ LONGEST_TRACE = 128
 CORE_KERNEL = ''
 LOST = 'the kernel log has lost this line'
 
-ESCAPE = re.compile(r'\\x([0-9a-f]{2})')
+ESCAPE = re.compile(br'\\x([0-9a-f]{2})')
 JOURNAL_LINE = re.compile(r'\[ *([0-9]+\.[0-9]+)\] \S+ kernel: (.*)')
 # [  185.234789] text, with CONFIG_PRINTK_CALLER [  185.234789][  T481] text
 TIMED = re.compile(r'(?:<[0-9]+>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]+)\])? ?(.*)')
@@ -83,11 +83,13 @@ def _read_records(descriptor, end):
 def _lines_of(record):
     # type: (bytes) -> List[str]
     """``6,339,5140900,-;text`` and continuation lines, which begin with a space, as dmesg prints it."""
-    prefix, _semicolon, rest = record.decode('utf-8', 'backslashreplace').partition(';')
-    fields = prefix.split(',')
+    prefix, _semicolon, rest = record.partition(b';')
+    fields = prefix.decode('ascii', 'backslashreplace').split(',')
     if len(fields) < 4 or not fields[2].isdigit() or len(fields[2]) > 18:
         return []
-    text = ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), rest.partition('\n')[0])
+    # The kernel escapes each byte that is not plain ASCII: the text is UTF-8 only once they are bytes again.
+    escaped = rest.partition(b'\n')[0]
+    text = ESCAPE.sub(lambda match: bytes([int(match.group(1), 16)]), escaped).decode('utf-8', 'backslashreplace')
     caller = ''.join(f'[{field[7:]}]' for field in fields if field.startswith('caller='))
     stamp = '[%5d.%06d]%s ' % (divmod(int(fields[2]), 1000000) + (caller,))
     return [stamp + line for line in text.split('\n')]
