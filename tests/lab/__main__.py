@@ -5,10 +5,10 @@
 
 import argparse
 import json
-import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import fault_modules
 import guests
@@ -16,130 +16,128 @@ import host
 import images
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python3 tests/lab", description="Real kernels in QEMU, to test on.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    kernels = ", ".join(images.RECIPES)
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
-
-    command("prepare", "install the Debian packages that the lab needs")
-    build = command("build", "build the disk images that the cache lacks")
-    build.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"default: all ({kernels})")
-    build.add_argument("--again", action="store_true", help="with the mirror's present packages, even if cached")
-    modules = command("modules", "build the fault modules that the cache lacks")
-    modules.add_argument("kernels", nargs="*", metavar="KERNEL", help="default: each kernel that has a compiler in its image")
-    directory = command("modules-dir", "print the directory of a kernel's fault modules, with fixed/ in it")
-    directory.add_argument("kernel")
-    path = command("path", "print the path of one file of a kernel's image on this machine")
-    path.add_argument("kernel")
-    path.add_argument("file", help="a path in the image, or its end; wildcards are allowed")
-
-    up = command("up", "boot a guest, from its snapshot where that can be")
-    up.add_argument("name", nargs="?", help="default: linux-KERNEL")
-    up.add_argument("--kernel", help=f"one of {kernels}; default: the one in the name, else 6.1")
-    up.add_argument("--append", default="", help="more of the kernel's command line; boots cold")
-    up.add_argument("--cold", action="store_true", help="boot the kernel instead of restoring the snapshot")
-    for name, text in (
-        ("restore", "put a running guest back to how it was after its boot"),
-        ("ssh", "run a command in a guest, or a shell"),
-        ("push", "copy a file or directory into a guest"),
-        ("jam", "put a guest's module into the state of a fault"),
-        ("console", "print what the guest's kernel wrote to its serial console"),
-    ):
-        command(name, text).add_argument("name")
-    commands.choices["ssh"].add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
-    commands.choices["push"].add_argument("source", type=Path)
-    commands.choices["push"].add_argument("destination")
-    commands.choices["jam"].add_argument("fault", choices=sorted(fault_modules.FAULTS))
-    commands.choices["console"].add_argument("--follow", action="store_true", help="go on until the guest ends")
-    down = command("down", "end guests")
-    down.add_argument("names", nargs="*", metavar="NAME")
-    down.add_argument("--all", action="store_true")
-    command("list", "list the guests").add_argument("--json", action="store_true", dest="as_json")
-    command("inventory", "print an Ansible inventory").add_argument("names", nargs="+", metavar="NAME")
-    return top
+def build(arguments: argparse.Namespace) -> None:
+    for kernel in arguments.kernels or images.RECIPES:
+        image = images.build(kernel, again=arguments.again)
+        print(f"{kernel}: {image.release} in {image.directory}")
 
 
-def up(name: str | None, kernel: str | None, append: str, cold: bool) -> None:
-    kernel = images.known(kernel or guests.kernel_of(name or ""))
-    guest = guests.up(name or guests.name_for(kernel), kernel, append=append, cold=cold)
+def build_modules(arguments: argparse.Namespace) -> None:
+    for kernel in arguments.kernels or fault_modules.kernels_with_compiler():
+        print(f"{kernel}: {fault_modules.build(kernel)}")
+
+
+def up(arguments: argparse.Namespace) -> None:
+    kernel = images.known(arguments.kernel or guests.kernel_of(arguments.name or ""))
+    name = arguments.name or guests.name_for(kernel)
+    guest = guests.up(name, kernel, append=arguments.append, cold=arguments.cold)
     print(f"{guest.name} runs {guest.facts['release']}; ssh port {guest.facts['port']}")
 
 
-def restore(name: str) -> None:
-    guest = guests.Guest(name)
-    with host.timed(f"Restoring {name}"):
-        guest.restore()
+def restore(arguments: argparse.Namespace) -> None:
+    with host.timed(f"Restoring {arguments.name}"):
+        guests.Guest(arguments.name).restore()
 
 
-def ssh(name: str, words: list[str]) -> NoReturn:
-    argv = guests.Guest(name).ssh_argv(*words)
-    os.execvp(argv[0], argv)
+def ssh(arguments: argparse.Namespace) -> None:
+    done = subprocess.run(guests.Guest(arguments.name).ssh_argv(*arguments.words), check=False)
+    sys.exit(done.returncode)
 
 
-def console(name: str, follow: bool) -> None:
-    guest = guests.Guest(name)
+def push(arguments: argparse.Namespace) -> None:
+    guests.Guest(arguments.name).copy_in(arguments.source, arguments.destination)
+
+
+def jam(arguments: argparse.Namespace) -> None:
+    print(fault_modules.jam(guests.Guest(arguments.name), arguments.fault))
+
+
+def console(arguments: argparse.Namespace) -> None:
+    guest = guests.Guest(arguments.name)
     if not guest.console.exists():
-        raise host.LabError(f"There is no console of a guest {name}; boot it: `python3 tests/lab up {name}`.")
-    if follow:
-        for text in guests.follow(guest):
-            print(text, end="", flush=True)
-    else:
-        print(guest.console.read_text(encoding="utf-8", errors="replace"), end="")
+        raise host.LabError(f"No guest {guest.name} has a console here; boot it: `python3 tests/lab up {guest.name}`.")
+    for text in guests.console_text(guest, follow=arguments.follow):
+        print(text, end="", flush=True)
 
 
-def down(names: list[str], every: bool) -> None:
-    if not names and not every:
+def down(arguments: argparse.Namespace) -> None:
+    if not arguments.names and not arguments.all:
         raise host.LabError("Name the guests to end, or say --all.")
-    for guest in guests.guests() if every else map(guests.Guest, names):
+    for guest in guests.guests() if arguments.all else map(guests.Guest, arguments.names):
         was_running = guest.is_running()
         guest.end()
         print(f"{guest.name}: {'ended' if was_running else 'did not run'}")
 
 
-def list_guests(as_json: bool) -> None:
+def list_guests(arguments: argparse.Namespace) -> None:
     rows = [{**guest.facts, "state": "running" if guest.is_running() else "ended"} for guest in guests.guests()]
-    if as_json:
+    if arguments.json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
         print("{name:20} {kernel:9} {release:24} port {port:<6} pid {pid:<8} {state}".format(**row))
 
 
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python3 tests/lab", description="Real kernels in QEMU, to test on.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    kernels = ", ".join(images.RECIPES)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], text: str, *positional: str
+    ) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(run=run)
+        for argument in positional:
+            one.add_argument(argument)
+        return one
+
+    command("prepare", lambda _arguments: host.prepare(), "install the Debian packages that the lab needs")
+    one = command("build", build, "build the disk images that the cache lacks")
+    one.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"default: all ({kernels})")
+    one.add_argument("--again", action="store_true", help="with the mirror's present packages, even if cached")
+    one = command("modules", build_modules, "build the fault modules that the cache lacks")
+    one.add_argument("kernels", nargs="*", metavar="KERNEL", help="default: all whose image has a compiler")
+    command(
+        "modules-dir", lambda arguments: print(fault_modules.build(arguments.kernel)),
+        "print the directory of a kernel's fault modules, with fixed/ in it", "kernel",
+    )
+    one = command(
+        "path", lambda arguments: print(images.find(arguments.kernel, arguments.file)),
+        "print where a file of a kernel's image is on this machine", "kernel",
+    )
+    one.add_argument("file", help="a path in the image, or its end; wildcards are allowed")
+
+    one = command("up", up, "boot a guest, from its snapshot where that can be")
+    one.add_argument("name", nargs="?", help="default: linux-KERNEL")
+    one.add_argument("--kernel", help=f"one of {kernels}; default: the one in the name, else 6.1")
+    one.add_argument("--append", default="", help="more of the kernel's command line; boots cold")
+    one.add_argument("--cold", action="store_true", help="boot the kernel instead of restoring the snapshot")
+    command("restore", restore, "put a running guest back to how it was after its boot", "name")
+    one = command("ssh", ssh, "run a command in a guest, or a shell", "name")
+    one.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    one = command("push", push, "copy a file or directory into a guest", "name")
+    one.add_argument("source", type=Path)
+    one.add_argument("destination")
+    one = command("jam", jam, "put a guest's module into the state of a fault", "name")
+    one.add_argument("fault", choices=sorted(fault_modules.FAULTS))
+    one = command("console", console, "print what a guest's kernel wrote to its serial console", "name")
+    one.add_argument("--follow", action="store_true", help="go on until the guest ends")
+    one = command("down", down, "end guests")
+    one.add_argument("names", nargs="*", metavar="NAME")
+    one.add_argument("--all", action="store_true")
+    command("list", list_guests, "list the guests").add_argument("--json", action="store_true")
+    one = command(
+        "inventory", lambda arguments: print(guests.inventory(arguments.names), end=""),
+        "print an Ansible inventory of running guests",
+    )
+    one.add_argument("names", nargs="+", metavar="NAME")
+    return top
+
+
 def main(argv: list[str]) -> None:
     arguments = parser().parse_args(argv)
-    if arguments.command == "prepare":
-        host.prepare()
-    elif arguments.command == "build":
-        for kernel in arguments.kernels or images.RECIPES:
-            images.build(kernel, again=arguments.again)
-    elif arguments.command == "modules":
-        for kernel in arguments.kernels or fault_modules.kernels_with_compiler():
-            fault_modules.build(kernel)
-    elif arguments.command == "modules-dir":
-        print(fault_modules.build(arguments.kernel))
-    elif arguments.command == "path":
-        print(images.find(arguments.kernel, arguments.file))
-    elif arguments.command == "up":
-        up(arguments.name, arguments.kernel, arguments.append, arguments.cold)
-    elif arguments.command == "restore":
-        restore(arguments.name)
-    elif arguments.command == "ssh":
-        ssh(arguments.name, arguments.words)
-    elif arguments.command == "push":
-        guests.Guest(arguments.name).copy_in(arguments.source, arguments.destination)
-    elif arguments.command == "jam":
-        print(fault_modules.jam(guests.Guest(arguments.name), arguments.fault))
-    elif arguments.command == "console":
-        console(arguments.name, arguments.follow)
-    elif arguments.command == "down":
-        down(arguments.names, arguments.all)
-    elif arguments.command == "list":
-        list_guests(arguments.as_json)
-    elif arguments.command == "inventory":
-        print(guests.inventory(arguments.names), end="")
+    arguments.run(arguments)
 
 
 if __name__ == "__main__":

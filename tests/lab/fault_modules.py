@@ -128,27 +128,30 @@ def _module_header(image: images.Image) -> Path:
 def padded(header: str) -> str:
     """include/linux/module.h with 16 bytes more in front of ``exit`` in struct module."""
     if header.count(EXIT_MEMBER) != 1:
-        raise LabError("include/linux/module.h does not have the member `exit` that the layout fault is put in front of.")
+        raise LabError("include/linux/module.h lacks the member `exit` that the padding of the layout fault precedes.")
     return header.replace(EXIT_MEMBER, PAD + EXIT_MEMBER)
 
 
 def jam(guest: Guest, name: str) -> str:
     """Bring the guest's module into the state of the fault; return what was done and its /proc/modules line."""
     directory = build(guest.must_run()["kernel"])
-    fault = FAULTS[name]
     say(f"Jamming {guest.name} with {name} ...")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(directory, arcname=".")
     unpack = f"mkdir -p {GUEST_DIRECTORY} && tar -x -C {GUEST_DIRECTORY} --no-same-owner"
-    script = f"{unpack} || exit; {jam_script(name, fault)}"
+    script = f"{unpack} || exit; {jam_script(name)}"
     return guest.ssh(script, timeout=4 * JAM_DEADLINE_S, stdin=archive.getvalue()).rstrip()
 
 
-def jam_script(name: str, fault: Fault) -> str:
+def line_pattern(name: str) -> str:
+    """The basic regular expression of the /proc/modules line that shows the fault's state."""
+    return f"^{name.replace('-', '_')} [0-9]* {FAULTS[name].line} ".replace("[permanent]", r"\[permanent\]")
+
+
+def jam_script(name: str) -> str:
     """The shell script that jams; it ends with 0 when /proc/modules shows the state, and prints each step."""
-    module = name.replace("-", "_")
-    wanted = f"^{module} [0-9]* {fault.line} ".replace("[permanent]", r"\[permanent\]")
+    fault, module, wanted = FAULTS[name], name.replace("-", "_"), line_pattern(name)
     steps = []
     if fault.needs:
         steps.append(f"grep -q '^{fault.needs} ' /proc/modules || insmod {GUEST_DIRECTORY}/{fault.needs}.ko")

@@ -56,7 +56,7 @@ class Guest:
     def is_running(self) -> bool:
         """Whether the guest's process lives; another process that got its pid does not count."""
         facts = self.facts
-        return bool(facts) and _start_time(facts["pid"]) == facts["start_time"]
+        return bool(facts) and start_time(facts["pid"]) == facts["start_time"]
 
     def must_run(self) -> dict[str, Any]:
         """The facts of a running guest; a LabError for any other."""
@@ -165,7 +165,7 @@ class Guest:
             path.unlink(missing_ok=True)
 
 
-def _start_time(pid: int) -> Optional[int]:
+def start_time(pid: int) -> Optional[int]:
     """When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22); None if it does not live."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -257,18 +257,19 @@ def up(name: str, kernel: str, *, append: str = "", cold: bool = False) -> Guest
     """Boot a guest, from the image's snapshot if nothing asks for a cold boot; return it reachable by ssh."""
     guest = Guest(name)
     if len(os.fsencode(guest.monitor)) > 80:  # a socket's path has 107 bytes, and ssh appends 17 for a while
-        raise LabError(f"{guest.monitor} is too long for the path of a socket; set KMOD_LAB_CACHE to a shorter directory.")
+        raise LabError(f"{guest.monitor} is too long a path for a socket; set KMOD_LAB_CACHE to a shorter directory.")
     image = images.image(kernel)
     with locked(f"guest-{name}"):
         if guest.is_running():
             facts = guest.facts
             if (facts["kernel"], facts["append"]) != (kernel, append):
-                raise LabError(f"The guest {name} runs already, with another kernel or command line; end it by `down {name}`.")
+                raise LabError(f"The guest {name} runs another kernel or command line; end it first: `down {name}`.")
             say(f"The guest {name} runs already.")
             return guest
         accel = accelerator(image)
         snapshot = None if cold or append else _snapshot(image, accel)
-        with timed(f"Booting {name} ({kernel}, {accel}) {'from its snapshot' if snapshot else 'cold (about a minute)'}"):
+        how = "from its snapshot" if snapshot else "cold (about a minute)"
+        with timed(f"Booting {name} ({kernel}, {accel}) {how}"):
             _start(guest, image, accel, snapshot, append)
     return guest
 
@@ -281,7 +282,8 @@ def _start(guest: Guest, image: images.Image, accel: str, snapshot: Optional[Pat
     if snapshot:
         run(["cp", "--reflink=auto", "--sparse=always", str(snapshot), str(guest.disk)], timeout=300)
     else:
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), str(guest.disk)], timeout=60)
+        backing = ["-F", "raw", "-b", str(image.disk)]
+        run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(guest.disk)], timeout=60)
     _launch(guest, image, accel, append, ["-loadvm", SNAPSHOT] if snapshot else [])
     try:
         guest.wait_for_ssh(BOOT_DEADLINE_S)
@@ -302,7 +304,7 @@ def _launch(guest: Guest, image: images.Image, accel: str, append: str, extra: S
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     facts = {
         "name": guest.name, "kernel": image.kernel, "release": image.release, "port": port, "pid": process.pid,
-        "start_time": _start_time(process.pid), "append": append, "accel": accel,
+        "start_time": start_time(process.pid), "append": append, "accel": accel,
     }
     partial = guest.directory / "guest.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -323,7 +325,6 @@ def _snapshot(image: images.Image, accel: str) -> Path:
             try:
                 _start(guest, image, accel, None, "")
                 guest.close_connections()
-                # The snapshot is the one taken before the first ssh connection of the running guest ended.
                 _quit(guest)
                 for old in image.directory.glob("snapshot-*"):
                     old.unlink()
@@ -366,15 +367,14 @@ def inventory(names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def follow(guest: Guest) -> Iterator[str]:
-    """The console's text as it grows, until the guest ends."""
+def console_text(guest: Guest, *, follow: bool) -> Iterator[str]:
+    """What is on the console; with ``follow`` also what comes, until the guest ends."""
     with guest.console.open(encoding="utf-8", errors="replace") as console:
         while True:
-            running = guest.is_running()
+            more_may_come = follow and guest.is_running()
             text = console.read()
-            if text:
-                yield text
-            elif not running:
+            yield text
+            if not more_may_come:
                 return
-            else:
+            if not text:
                 time.sleep(0.3)

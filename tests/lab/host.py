@@ -94,7 +94,8 @@ def run(
         else:
             with log.open("ab") as sink:
                 done = subprocess.run(
-                    argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, timeout=timeout, env=environment, check=False
+                    argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                    timeout=timeout, env=environment, check=False,
                 )
             said, out = log.read_text(errors="replace"), ""
     except FileNotFoundError as exc:

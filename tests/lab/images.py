@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from host import LabError, cache_dir, digest, locked, must_be_root, run, say, ssh_key, timed
+from host import LabError, cache_dir, digest, locked, must_be_root, run, ssh_key, timed
 
 MIRROR = "http://deb.debian.org"
 DISK_SIZE = "4G"
@@ -49,8 +49,8 @@ LATE_FILES = {
     ),
     "/etc/ssh/sshd_config": (
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
-        "UsePAM no\nUseDNS no\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\nMaxStartups 50:30:100\nMaxSessions 50\n"
-        "Subsystem sftp /usr/lib/openssh/sftp-server\n"
+        "UsePAM no\nUseDNS no\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\nMaxStartups 50:30:100\n"
+        "MaxSessions 50\nSubsystem sftp /usr/lib/openssh/sftp-server\n"
     ),
     "/etc/sysctl.d/lab.conf": "kernel.panic_on_oops = 0\nkernel.panic_on_warn = 0\n",
 }
@@ -142,7 +142,7 @@ def image(kernel: str) -> Image:
 
 
 def build(kernel: str, *, again: bool) -> Image:
-    """Build the image of a kernel if it is missing, or in any case if ``again``."""
+    """The image of a kernel, built if the cache does not hold it, or in any case if ``again``."""
     known(kernel)
     public_key = Path(f"{ssh_key()}.pub").read_text(encoding="ascii")
     key = recipe_key(kernel, public_key)
@@ -152,8 +152,6 @@ def build(kernel: str, *, again: bool) -> Image:
             must_be_root()
             with timed(f"Building the image of {kernel} (about two minutes, most of it downloads)"):
                 _build_into(kernel, directory, public_key)
-        else:
-            say(f"The image of {kernel} is in the cache.")
     return Image(kernel, key, directory, (directory / "release").read_text(encoding="ascii").strip())
 
 
@@ -171,7 +169,7 @@ def _build_into(kernel: str, directory: Path, public_key: str) -> None:
 
     releases = sorted(path.name for path in (rootfs / "lib" / "modules").iterdir())
     if len(releases) != 1:
-        raise LabError(f"The image of {kernel} should hold one kernel but holds {releases}; see its recipe in images.py.")
+        raise LabError(f"The image of {kernel} holds {releases} where one kernel should be; see images.py.")
     (partial / "release").write_text(releases[0] + "\n", encoding="ascii")
     for name, source in (("vmlinuz", "vmlinuz"), ("initrd.img", "initrd.img")):
         shutil.copyfile(rootfs / "boot" / f"{source}-{releases[0]}", partial / name)
@@ -182,7 +180,6 @@ def _build_into(kernel: str, directory: Path, public_key: str) -> None:
     for old in directory.parent.glob(f"{kernel}-*"):
         shutil.rmtree(old)
     partial.rename(directory)
-    say(f"{kernel} is {releases[0]}.")
 
 
 def _bootstrap(recipe: Recipe, directory: Path) -> None:
@@ -194,6 +191,8 @@ def _bootstrap(recipe: Recipe, directory: Path) -> None:
     sources.write_text(apt_sources(recipe), encoding="ascii")
     run(
         [
+            # What mmdebstrap mounts below the tree is seen by nobody else, and is gone when it ends, however it ends.
+            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages(recipe))}",
             f"--setup-hook=sync-in {early} /", *hooks, recipe.suite, str(directory / "rootfs"), str(sources),
         ],

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Dies in init, and has a dash in its file name where the kernel has an underscore. */
+#include <linux/compiler.h>
 #include <linux/init.h>
 #include <linux/module.h>
 
 #ifndef FIXED
-static int *volatile nowhere;
+static int *nowhere;
 #endif
 
 static int __init dashed_name_init(void)
 {
 #ifndef FIXED
-	*nowhere = 1;
+	WRITE_ONCE(*nowhere, 1);
 #endif
 	return 0;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Dies in exit by a write through NULL: the module stays GOING for ever. */
+#include <linux/compiler.h>
 #include <linux/init.h>
 #include <linux/module.h>
 
 #ifndef FIXED
-static int *volatile nowhere;
+static int *nowhere;
 #endif
 
 static int __init exit_oops_init(void)
@@ -15,7 +16,7 @@ static int __init exit_oops_init(void)
 static void __exit exit_oops_exit(void)
 {
 #ifndef FIXED
-	*nowhere = 1;
+	WRITE_ONCE(*nowhere, 1);
 #endif
 }
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Dies in init by a write through NULL: the module stays COMING for ever. */
+#include <linux/compiler.h>
 #include <linux/init.h>
 #include <linux/module.h>
 
 #ifndef FIXED
-static int *volatile nowhere;
+static int *nowhere;
 #endif
 
 static int __init init_oops_init(void)
 {
 #ifndef FIXED
-	*nowhere = 1;
+	WRITE_ONCE(*nowhere, 1);
 #endif
 	return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A healthy module with something real to undo in exit. The fault is in how it is built: with 16 bytes more in front
- * of the member exit of struct module than the kernel has there.
+ * A healthy module with something real to undo in exit. The fault is in how it is built: with
+ * 16 bytes more in front of the member exit of struct module than the kernel has there.
  */
 #include <linux/fs.h>
 #include <linux/init.h>
