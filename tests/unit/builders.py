@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 
 CAPTURES = Path(__file__).parent / 'captures'
+# The helper and three faults of the lab, as kbuild made them with the headers of Debian's kernel 6.1.
+MODULE_FILES = Path(__file__).parent / 'module_files'
 KERNELS = ('5.10', '6.1', '6.12', '7.3')
 # Where each captured text lies on the host it is of.
 PLACES = {
@@ -29,7 +31,7 @@ LAYOUT = {'size': 896, 'init': 312, 'exit': 848}
 
 
 def live(**changes):
-    """struct module of a healthy live module, as _struct_module.read returns it."""
+    """Struct module of a healthy live module, as _struct_module.read returns it."""
     return dict({'module': ADDRESS, 'state': 'live', 'refcount': 1, 'init': INIT, 'exit': EXIT, 'source': 'kcore'},
                 **changes)
 
@@ -96,10 +98,10 @@ def write(directory, place, text):
     path.write_text(text)
 
 
-def module_image(name='kmod_reset', vermagic=None, layout=None, machine=62, signed=False, release=RELEASE):
+def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False):
     """A relocatable file with what _module_file reads of a module, by the rules of elf(5), and no code at all."""
     layout = dict(LAYOUT, **(layout or {}))
-    vermagic = '%s SMP preempt mod_unload modversions ' % release if vermagic is None else vermagic
+    vermagic = '%s SMP preempt mod_unload modversions ' % release if release else ''
     functions = [symbol for symbol in ('init', 'exit') if layout[symbol] is not None]
     spelt = {'init': b'init_module', 'exit': b'cleanup_module'}
     symbols, relocations, strings = b'\0' * 24, b'', b'\0'

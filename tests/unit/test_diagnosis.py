@@ -5,7 +5,6 @@
 
 import builders
 import pytest
-
 from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 
@@ -26,12 +25,14 @@ VERDICTS = {
     'modules_disabled': (builders.facts(kernel=builders.kernel(modules_disabled=1)),
                          'unload_disabled', 'kernel.modules_disabled=1', []),
     'modules_disabled comes before dependents': (
-        builders.facts(used_by=['bar'], kernel=builders.kernel(modules_disabled=1)), 'unload_disabled', 'next boot', []),
+        builders.facts(used_by=['bar'], kernel=builders.kernel(modules_disabled=1)),
+        'unload_disabled', 'next boot', []),
     'modules_disabled unknown is not disabled': (
         builders.facts(kernel=builders.kernel(modules_disabled=UNKNOWN)), 'unloadable', 'live and unused', []),
     'no CONFIG_MODULE_UNLOAD': (builders.facts(refcount=unavailable('this kernel cannot')),
                                 'unload_disabled', 'CONFIG_MODULE_UNLOAD', []),
-    'dependents': (builders.facts(refcount=2, used_by=['bar', 'baz']), 'has_dependents', 'used by the modules bar, baz', []),
+    'dependents': (builders.facts(refcount=2, used_by=['bar', 'baz']),
+                   'has_dependents', 'used by the modules bar, baz', []),
     'dependents come before the state': (builders.facts('coming', 1, ['bar']), 'has_dependents', 'bar', []),
 
     'init runs, on the stack': (

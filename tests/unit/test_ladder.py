@@ -7,7 +7,6 @@ import itertools
 
 import builders
 import pytest
-
 from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 
@@ -159,8 +158,9 @@ def test_one_of_two_hazards_is_not_enough(accepted):
     assert plan(given, ALL, 'auto', ['in_use', 'running_task'])['method'] == 'kernel_force'
 
 
-@pytest.mark.parametrize('given', [builders.facts('builtin'), builders.facts(kernel=builders.kernel(modules_disabled=1)),
-                                   builders.facts(refcount=1, used_by=['bar'])], ids=['builtin', 'disabled', 'used'])
+@pytest.mark.parametrize('given', [
+    builders.facts('builtin'), builders.facts(kernel=builders.kernel(modules_disabled=1)),
+    builders.facts(refcount=1, used_by=['bar'])], ids=['builtin', 'disabled', 'used'])
 def test_no_hazard_accepted_gets_past_what_the_kernel_forbids(given):
     assert plan(given, ALL, 'always', list(_diagnosis.HAZARDS))['method'] == 'none'
 

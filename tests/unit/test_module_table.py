@@ -5,11 +5,10 @@
 
 import builders
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from hypothesis import given
+from hypothesis import strategies as st
 
 # The same on all four kernels: state, refcount, permanent, taint
 FAULTS = {
@@ -74,7 +73,7 @@ def test_line_of_a_kernel_that_cannot_unload():
 
 @pytest.mark.parametrize('line', NO_LINES)
 def test_no_line(line):
-    with pytest.raises(ValueError, match='.'):
+    with pytest.raises(ValueError, match='not a line|invalid literal'):
         _module_table.parse_line(line)
 
 
