@@ -81,13 +81,13 @@ def _run_child(function, write_end):
     # type: (Callable[[], Any], int) -> None
     try:
         os.setsid()
-        answer = {'value': function()}  # type: Dict[str, Any]
+        text = json.dumps({'value': function()})
     except KmodError as error:
-        answer = {'tried': error.tried, 'why': error.why, 'next_step': error.next_step, 'facts': error.facts}
+        text = json.dumps({'tried': error.tried, 'why': error.why, 'next_step': error.next_step, 'facts': error.facts})
     except Exception as error:  # pylint: disable=broad-except  # whatever it is, the parent must hear of it
-        answer = {'tried': 'act on the module', 'why': f'{type(error).__name__}: {error}'}
+        text = json.dumps({'tried': 'act on the module', 'why': f'{type(error).__name__}: {error}'})
     with os.fdopen(write_end, 'w') as stream:
-        json.dump(answer, stream)
+        stream.write(text)
 
 
 def with_deadline(function, seconds, tried):
@@ -117,9 +117,11 @@ def with_deadline(function, seconds, tried):
     finally:
         os.close(read_end)
         _reap(pid)
-    if not text:
-        raise KmodError(tried, 'the process that acted ended without a word', 'Look at the kernel log')
-    answer = json.loads(text)
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        ended = 'in the middle of its answer' if text else 'without a word'
+        raise KmodError(tried, f'the process that acted ended {ended}', 'Look at the kernel log') from None
     if 'tried' in answer:
         raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
     return answer['value']
