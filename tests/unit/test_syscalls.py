@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The loader's system calls, and the child with a deadline. No system call of the loader is made here."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What would have been handed to the kernel, which answers EBUSY."""
+    made = []
+
+    def call(name, *arguments):
+        made.append((name, tuple(argument.value for argument in arguments)))
+        return errno.EBUSY
+
+    monkeypatch.setattr(_syscalls, '_call', call)
+    return made
+
+
+@pytest.mark.parametrize(('force', 'flags'), [(False, os.O_NONBLOCK), (True, os.O_NONBLOCK | os.O_TRUNC)],
+                         ids=['plain', 'force'])
+def test_delete_module(calls, force, flags):
+    assert _syscalls.delete_module('foo', force) == errno.EBUSY
+    assert calls == [('delete_module', (b'foo', flags))]
+
+
+def test_init_module(calls):
+    assert _syscalls.init_module(b'\x7fELF\0image', 'name=foo look=1') == errno.EBUSY
+    [(name, arguments)] = calls
+    assert name == 'init_module'
+    assert arguments[1:] == (10, b'name=foo look=1')
+
+
+def test_an_image_keeps_its_zero_bytes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(_syscalls, '_call', lambda _name, image, length, _parameters: seen.append(
+        ctypes.string_at(image, length.value)) or 0)
+    assert _syscalls.init_module(b'a\0b\0', '') == 0
+    assert seen == [b'a\0b\0']
+
+
+@pytest.mark.parametrize(('machine', 'numbers'), [('x86_64', (175, 176, 313)), ('aarch64', (105, 106, 273))])
+def test_numbers(machine, numbers):
+    found = _syscalls.numbers(machine)
+    assert (found['init_module'], found['delete_module'], found['finit_module']) == numbers
+
+
+def test_numbers_of_an_unknown_machine():
+    with pytest.raises(KmodError, match='system call numbers of vax.*Supported architectures are aarch64, x86_64'):
+        _syscalls.numbers('vax')
+
+
+@pytest.mark.parametrize(('number', 'text'), [
+    (errno.EBUSY, 'EBUSY (Device or resource busy)'), (errno.ECANCELED, 'ECANCELED (Operation canceled)'),
+    (99999, '99999 (Unknown error 99999)')])
+def test_errno_text(number, text):
+    assert _syscalls.errno_text(number) == text
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    return False
+
+
+@pytest.mark.parametrize('value', [0, None, 'text', [1, 'two'], {'state': 'live', 'address': 0xffffffffc0a99040},
+                                   'long' * 100000, 'f\xf6\xf6\ud83d'], ids=lambda value: ascii(value)[:20])
+def test_the_childs_result(value):
+    assert _syscalls.with_deadline(lambda: value, 10, 'act') == value
+
+
+def test_the_work_is_done_in_a_child():
+    assert _syscalls.with_deadline(os.getpid, 10, 'act') != os.getpid()
+    assert _syscalls.with_deadline(os.getppid, 10, 'act') == os.getpid()
+
+
+def refuse():
+    raise KmodError('reset foo', 'it changed', 'Run the task again', report={'reset': 'changed'})
+
+
+def test_the_childs_refusal_arrives_whole():
+    with pytest.raises(KmodError) as caught:
+        _syscalls.with_deadline(refuse, 10, 'act')
+    error = caught.value
+    assert str(error) == 'Cannot reset foo: it changed. Run the task again.'
+    assert (error.tried, error.why, error.next_step) == ('reset foo', 'it changed', 'Run the task again')
+    assert error.facts == {'report': {'reset': 'changed'}}
+
+
+def test_any_other_exception_of_the_child_is_named():
+    with pytest.raises(KmodError, match='ZeroDivisionError: '):
+        _syscalls.with_deadline(lambda: 1 // 0, 10, 'act')
+
+
+def test_a_result_that_cannot_be_handed_over_is_an_error():
+    with pytest.raises(KmodError, match='TypeError'):
+        _syscalls.with_deadline(lambda: {'done': object()}, 10, 'act')
+
+
+@pytest.mark.parametrize('end', [lambda: os._exit(0), lambda: os.kill(os.getpid(), signal.SIGKILL)],
+                         ids=['exits', 'is killed'])
+def test_a_child_that_ends_without_a_word(end):
+    with pytest.raises(KmodError, match='Cannot act: the process that acted ended without a word'):
+        _syscalls.with_deadline(end, 10, 'act')
+
+
+def test_a_child_that_hangs_is_left_in_time_and_killed(tmp_path):
+    pid_file = tmp_path / 'pid'
+
+    def hang():
+        pid_file.write_text(str(os.getpid()))
+        time.sleep(60)
+
+    start = time.monotonic()
+    with pytest.raises(_syscalls.Deadline) as caught:
+        _syscalls.with_deadline(hang, 1.5, 'read the state of foo')
+    assert 1.5 <= time.monotonic() - start < 20
+    pid = int(pid_file.read_text())
+    assert gone(pid)
+    assert 'no answer within 1.5 seconds; process %d hangs in ' % pid in str(caught.value)
+    assert caught.value.facts['hangs_in']
+    assert caught.value.facts['hangs_in'] in str(caught.value)
+
+
+def half_an_answer(then):
+    def run(_function, write_end):
+        os.write(write_end, b'{"value"')
+        then()
+
+    return run
+
+
+def test_a_child_that_hangs_half_way_through_its_answer(monkeypatch):
+    monkeypatch.setattr(_syscalls, '_run_child', half_an_answer(lambda: time.sleep(60)))
+    with pytest.raises(_syscalls.Deadline):
+        _syscalls.with_deadline(lambda: 0, 1, 'act')
+
+
+def test_a_child_that_ends_half_way_through_its_answer(monkeypatch):
+    monkeypatch.setattr(_syscalls, '_run_child', half_an_answer(lambda: os._exit(0)))
+    with pytest.raises(KmodError, match='Cannot act: the process that acted ended in the middle of its answer'):
+        _syscalls.with_deadline(lambda: 0, 10, 'act')
+
+
+def open_descriptors():
+    return sorted(path.name for path in Path('/proc/self/fd').iterdir())
+
+
+@pytest.mark.parametrize('function', [lambda: 1, refuse, lambda: os._exit(0), lambda: time.sleep(60)],
+                         ids=['result', 'refusal', 'without a word', 'hangs'])
+def test_no_descriptor_and_no_child_stays(function):
+    before = open_descriptors()
+    with contextlib.suppress(KmodError):
+        _syscalls.with_deadline(function, 1, 'act')
+    assert open_descriptors() == before
+    with pytest.raises(OSError, match='No child processes'):
+        os.waitpid(-1, os.WNOHANG)
+
+
+# A task's stack (fs/proc/base.c), what it waits in, its system call; in the order in which they are asked.
+HANGS = {
+    'stack': ({'stack': '[<0>] __mutex_lock+0x2d1/0x4a0\n[<0>] f_exit+0x24/0xff0 [foo]\n', 'wchan': 'x'},
+              '__mutex_lock+0x2d1/0x4a0'),
+    'wchan': ({'stack': '', 'wchan': 'rcu_barrier'}, 'rcu_barrier'),
+    'wchan is 0': ({'wchan': '0', 'syscall': '176 0x1 0x2 0x7ffc 0x7f12'}, '0x7f12'),
+    'nothing to see': ({}, 'a place that /proc does not show'),
+}
+
+
+@pytest.mark.parametrize(('files', 'words'), HANGS.values(), ids=list(HANGS))
+def test_where_a_child_hangs(files, words, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(_syscalls, 'open', lambda path, **how: (tmp_path / Path(path).name).open(**how), raising=False)
+    assert words in _syscalls._child_hangs_in(1)
