@@ -82,13 +82,13 @@ def story(demo: Demo, inventory: Path) -> None:
                '-e', '{"force_unload_names": ["init_oops"], "force_unload_keep_helper": true}'])
     demo.ssh('grep init_oops /proc/modules', fails=True)
 
-    demo.tell('Another fault on the same kernel, still running: a module without an exit function')
-    demo.show([*LAB, 'jam', GUEST, 'no_exit'])
-    demo.ssh('rmmod no_exit', fails=True)
+    demo.tell('Another fault, on the same kernel: a module whose exit function oopses')
+    demo.show([*LAB, 'jam', GUEST, 'exit_oops'])
+    demo.ssh('rmmod exit_oops', fails=True)
 
-    demo.tell('One line, ad hoc')
-    demo.show(['ansible', GUEST, '-b', '-m', 'kmod_force_unload', '-a', 'name=no_exit'])
-    demo.ssh('grep no_exit /proc/modules', fails=True)
+    demo.tell('One line, ad hoc; the helper is there already')
+    demo.show(['ansible', GUEST, '-b', '-m', 'kmod_force_unload', '-a', 'name=exit_oops'])
+    demo.ssh('grep exit_oops /proc/modules', fails=True)
 
     demo.tell('The fixed build of the module that was stuck loads and unloads')
     fixed = Path(subprocess.run([*LAB, 'modules-dir', KERNEL], cwd=CHECKOUT, stdout=subprocess.PIPE, timeout=60,
@@ -114,7 +114,7 @@ def main() -> int:
     subprocess.run([*LAB, 'modules', KERNEL], cwd=CHECKOUT, check=True, timeout=3600)
     with tempfile.TemporaryDirectory(prefix='kmod-demo-') as directory:
         inventory = Path(directory) / 'inventory.yml'
-        demo = Demo({**os.environ, 'ANSIBLE_INVENTORY': str(inventory), 'ANSIBLE_FORCE_COLOR': 'false',
+        demo = Demo({**os.environ, 'ANSIBLE_INVENTORY': str(inventory), 'ANSIBLE_DISPLAY_SKIPPED_HOSTS': 'false',
                      'ANSIBLE_CONFIG': str(CHECKOUT / 'ansible.cfg')})
         try:
             story(demo, inventory)
