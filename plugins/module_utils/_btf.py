@@ -167,7 +167,7 @@ class Btf:
 
         A type is entered once for each part: C has no two members of one name, and data that goes in circles ends.
         """
-        direct = [member for member in record.members if member.name == parts[0]]
+        direct = [member for member in record.members if member.name == parts[0] != b'']
         if direct and len(parts) == 1:
             for member in direct:
                 yield base + member.bits

@@ -91,7 +91,8 @@ def unexplained_references(facts):
         if is_unavailable(fact):
             return fact
     found = sum(len(holders[kind]) for kind in ('processes', 'mounts') if isinstance(holders.get(kind), list))
-    return max(0, module['refcount'] - len(module['used_by']) - found)
+    own = 1 if module['state'] == 'coming' else 0  # a load holds one until init has returned
+    return max(0, module['refcount'] - len(module['used_by']) - found - own)
 
 
 def _oops(facts):

@@ -54,11 +54,12 @@ def read_helper(path):
     tried = f'use the helper {path}'
     build = 'Build it with the role kernelops.kmod.force_unload, or with kmod_build'
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without O_NONBLOCK a fifo would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise KmodError(tried, error.strerror or str(error), build) from error
-    with os.fdopen(descriptor, 'rb') as stream:
-        found = os.fstat(stream.fileno())
+    try:
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise KmodError(tried, 'it is no regular file', build)
         if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -67,7 +68,10 @@ def read_helper(path):
         if found.st_size > LIMIT:
             raise KmodError(tried, 'it is larger than any helper', build)
         _check_directories(path, tried, build)
-        return stream.read(LIMIT)
+        with os.fdopen(descriptor, 'rb', closefd=False) as stream:
+            return stream.read(LIMIT)
+    finally:
+        os.close(descriptor)
 
 
 def _check_directories(path, tried, build):

@@ -15,7 +15,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _survey,
     _syscalls,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import (
     hexadecimal,
     kernel_name,
@@ -57,26 +57,28 @@ class Unload:
         facts = self._survey()
         before = shown(facts)
         dependents = facts['module'].get('used_by', []) if self.options.cascade else []
-        diagnosis, plan = self._judge(without_dependents(facts) if dependents else facts)
+        diagnosis = _diagnosis.diagnose(facts)
+        # With the dependents gone it is another case: that one is planned for.
+        ahead = _diagnosis.diagnose(without_dependents(facts)) if dependents else diagnosis
+        plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
-                  'hazards': diagnosis['hazards'], 'helper': self.helper, 'diff': {'before': before, 'after': before}}
+                  'hazards': ahead['hazards'], 'helper': self.helper, 'diff': {'before': before, 'after': before}}
         if plan['refusal']:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
         try:
             image = self._vetted_helper() if plan['method'] == 'reset' else None
-            for dependent in dependents:
-                self._unload_dependent(dependent)
+            self._unload_dependents(dependents)
             if self.options.check_mode:
-                self._foresee(diagnosis, plan, facts)
+                self._foresee(ahead['verdict'], plan, facts)
                 after = {'state': 'absent'}
             else:
-                self._act(diagnosis, plan, self._survey() if dependents else facts, image)
+                self._act(ahead['verdict'], plan, self._survey() if dependents else facts, image)
                 after = shown(self._survey())
         except KmodError as error:
-            after = shown(self._survey())
+            after = self._look_again()
             changed = after != before or any(step['changed'] for step in self.steps)
             error.facts = dict(result, after=after, changed=changed, diff={'before': before, 'after': after})
             raise
@@ -92,24 +94,35 @@ class Unload:
         return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel),
                                        self.options.timeout, f'read the state of {self.name}')
 
-    def _judge(self, facts):
-        # type: (Dict[str, Any]) -> Any
-        diagnosis = _diagnosis.diagnose(facts)
-        return diagnosis, _ladder.plan(facts, diagnosis, self.options.methods, self.options.run_exit,
-                                       self.options.accept_hazards)
+    def _look_again(self):
+        # type: () -> Dict[str, Any]
+        try:
+            return shown(self._survey())
+        except KmodError as error:
+            return unavailable(error)
 
     def _step(self, method, action, result, changed):
         # type: (str, str, str, bool) -> None
         self.steps.append({'module': self.name, 'method': method, 'action': action, 'result': result,
                            'changed': changed})
 
-    def _unload_dependent(self, name):
-        # type: (str) -> None
-        dependent = Unload(self.options._replace(name=name), self.kernel)
-        try:
-            dependent.run()
-        finally:
-            self.steps.extend(dependent.steps)
+    def _unload_dependents(self, names):
+        # type: (List[str]) -> None
+        """All are tried in check mode first, so that a refusal of one leaves every other in place."""
+        for check_mode in (True, False):
+            for name in names:
+                options = self.options._replace(name=name, check_mode=check_mode)
+                dependent = Unload(options, self.kernel)
+                try:
+                    dependent.run()
+                finally:
+                    if check_mode == self.options.check_mode:
+                        self.steps.extend(dependent.steps)
+                if dependent.helper['usable'] is False and not self.options.check_mode:
+                    raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper',
+                                    dependent.helper['reason'])
+            if self.options.check_mode:
+                return
 
     def _vetted_helper(self):
         # type: () -> Optional[bytes]
@@ -125,19 +138,19 @@ class Unload:
         self.helper.update(usable=True, reason='built for this kernel, owned by root')
         return image
 
-    def _foresee(self, diagnosis, plan, facts):
-        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any]) -> None
+    def _foresee(self, verdict, plan, facts):
+        # type: (str, Dict[str, Any], Dict[str, Any]) -> None
         expect = _ladder.expected(facts)
         if plan['method'] == 'reset' and expect:
-            write = _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], expect)
+            write = _ladder.reset_values(facts, verdict, plan['runs_exit'], expect)
             self._step('reset', 'reset', f'would write {described(expect, write)}', True)
         self._step(plan['method'], 'delete_module', 'would unload', True)
 
-    def _act(self, diagnosis, plan, facts, image):
-        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], Optional[bytes]) -> None
+    def _act(self, verdict, plan, facts, image):
+        # type: (str, Dict[str, Any], Dict[str, Any], Optional[bytes]) -> None
         method = plan['method']
         if method == 'reset' and image is not None:
-            self._reset_and_delete(diagnosis, plan, facts, image)
+            self._reset_and_delete(verdict, plan, facts, image)
             return
         error = self._in_child(lambda: _syscalls.delete_module(self.name, force=method == 'kernel_force'))
         self._deleted(method, error)
@@ -164,20 +177,20 @@ class Unload:
                                 'The kernel needs CONFIG_KALLSYMS_ALL=y')
         return anchors
 
-    def _reset_and_delete(self, diagnosis, plan, facts, image):
-        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], bytes) -> None
+    def _reset_and_delete(self, verdict, plan, facts, image):
+        # type: (str, Dict[str, Any], Dict[str, Any], bytes) -> None
         address = facts['module']['struct_address']
         if is_unavailable(address):
             raise KmodError(f'reset {self.name}', 'its address is not known: {}'.format(address['unavailable']),
                             'Set kernel.kptr_restrict to 1 and run the task again')
         anchors = self._anchors(facts)
         # Only a load that died leaves an entry behind; a table of another size is not the one known here.
-        clear = diagnosis['verdict'] == 'init_died' and (anchors['idem_bytes'] or 0) >= _survey.IDEM_BYTES
+        clear = verdict == 'init_died' and (anchors['idem_bytes'] or 0) >= _survey.IDEM_BYTES
         loader = _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
         target = _reset.Target(self.name, address, anchors, image)
         done = self._in_child(lambda: reset_and_delete(
             target, _ladder.expected(facts),
-            lambda entry: _ladder.reset_values(facts, diagnosis['verdict'], plan['runs_exit'], entry), loader))
+            lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader))
         report = done['report']
         self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
         if done['restored'] is not None:

@@ -38,8 +38,8 @@ options:
     type: path
   cc:
     description:
-      - The compiler. The default is the one that built the kernel, where the host has it, or else another version of its
-        family. A kernel built by clang is built for with C(LLVM=1).
+      - The compiler. The default is the one that built the kernel, or else another version of its family that the host
+        has. A kernel built by clang is built for with C(LLVM=1).
     type: str
   make_args:
     description:

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r'''
+module: kmod_facts
+short_description: Tell why a kernel module cannot be unloaded, and who holds it
+version_added: 0.1.0
+description:
+  - Returns the running kernel and its modules as C(ansible_facts.kmod).
+  - Each module has a verdict, the reason in one sentence, who holds it, the oops that did it, the command that helps.
+  - Loads nothing and changes nothing. C(struct module) is read from C(/proc/kcore) by the kernel's own type information.
+  - A fact that cannot be had carries its reason, as in C(unavailable).
+  - The M(kernelops.kmod.kmod_force_unload) module decides by the same diagnosis.
+author:
+  - kernelops.kmod contributors (@kernelops)
+extends_documentation_fragment:
+  - kernelops.kmod.attributes.facts
+options:
+  names:
+    description:
+      - The modules to look at. Empty means all that are loaded.
+      - What costs more than a tenth of a second, such as the search for holders, is done for modules asked for by name
+        and for modules that died or have no exit.
+    type: list
+    elements: str
+    default: []
+  gather_subset:
+    description:
+      - What to return. V(!x) means all but V(x).
+      - V(kernel) is the running kernel; V(state) what the module table and sysfs show; V(pointers) the live
+        C(struct module); V(holders) who uses the module; V(oops) the oops in its code.
+      - The state and the diagnosis of each module are always there.
+    type: list
+    elements: str
+    default: [all]
+notes:
+  - Needs root for most of it, and nothing on the host but Python 3.6 or newer.
+seealso:
+  - module: kernelops.kmod.kmod_force_unload
+'''
+
+EXAMPLES = r'''
+- name: Why does this module not go?
+  kernelops.kmod.kmod_facts:
+    names: [foo]
+
+- name: Show it
+  ansible.builtin.debug:
+    var: ansible_facts.kmod.modules.foo.diagnosis
+
+- name: Only the running kernel and the verdicts of all modules
+  kernelops.kmod.kmod_facts:
+    gather_subset: [kernel]
+'''
+
+RETURN = r'''
+ansible_facts:
+  description: Facts to add to C(ansible_facts).
+  returned: always
+  type: dict
+  contains:
+    kmod:
+      description: The running kernel and its modules.
+      type: dict
+      contains:
+        kernel:
+          description:
+            - The running kernel.
+            - C(loader) is V(ok), V(stale_entry_suspected) (a load that died left an entry in the kernel's table of
+              running loads, and the next C(finit_module(2\)) may crash) or V(wedged) (nothing can be loaded any more).
+            - C(module_signatures) is V(off), V(permissive) or V(enforced).
+          returned: when in gather_subset
+          type: dict
+          sample:
+            release: 6.1.0-56-amd64
+            arch: x86_64
+            version_banner: Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org) (gcc-12 ...) ...
+            taint: {value: 12424, flags: [died, warn, out_of_tree_module, unsigned_module]}
+            lockdown: none
+            module_signatures: permissive
+            modules_disabled: 0
+            kptr_restrict: 0
+            panic_on_oops: 0
+            force_unload: true
+            headers: {dir: /lib/modules/6.1.0-56-amd64/build, present: true}
+            loader: ok
+        modules:
+          description: The modules by name.
+          type: dict
+          sample:
+            init_hang:
+              state: coming
+              refcount: 1
+              size: 28672
+              address: '0xffffffffc0a9b000'
+              used_by: []
+              permanent: false
+              taint: OE+
+              parameters: {}
+              version: {unavailable: the module declares none}
+              srcversion: 7D3A1C0E7B2F4D5A6C8E9F0
+              build_id: 6b1f0f6d1f5e7a3b8c9d0e1f2a3b4c5d6e7f8091
+              file: {unavailable: 'modules.dep does not name it: it was loaded from elsewhere'}
+              same_as_file: {unavailable: 'modules.dep does not name it: it was loaded from elsewhere'}
+              pointers:
+                module: '0xffffffffc0a9e040'
+                state: coming
+                refcount: 2
+                init: '0xffffffffc058d000'
+                exit: '0xffffffffc0a9b010'
+                source: kcore
+              holders:
+                modules: []
+                processes: []
+                mounts: []
+                network: []
+                protocols: []
+                algorithms: []
+                notes: []
+                tasks: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
+              unexplained_references: 0
+              oops: {}
+              diagnosis:
+                verdict: init_running
+                reason: 'The init of init_hang still runs: insmod (pid 1876, in init_hang_init).'
+                method: none
+                hazards:
+                  - code: running_task
+                    reason: 'the init of init_hang still runs: insmod (pid 1876, in init_hang_init)'
+                    evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
+                next: Let it finish; when it never does, only a reboot helps
+'''
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+
+
+def argument_spec():
+    """The options, for the module and for its tests."""
+    return {
+        'names': {'type': 'list', 'elements': 'str', 'default': []},
+        'gather_subset': {'type': 'list', 'elements': 'str', 'default': ['all']},
+    }
+
+
+def main():
+    """Arguments in, one call, the facts out."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        found = _facts.gather(module.params['names'], _facts.chosen(module.params['gather_subset']))
+    except KmodError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    for warning in found['warnings']:
+        module.warn(warning)
+    module.exit_json(ansible_facts={'kmod': found['facts']})
+
+
+if __name__ == '__main__':
+    main()
