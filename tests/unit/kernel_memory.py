@@ -45,9 +45,11 @@ class Memory:
 
     def write(self, address, data):
         """Puts bytes there."""
-        for index, byte in enumerate(bytearray(data)):
-            page, offset = divmod(address + index, PAGE)
-            self._pages.setdefault(page, bytearray(PAGE))[offset] = byte
+        while data:
+            page, offset = divmod(address, PAGE)
+            part = data[:PAGE - offset]
+            self._pages.setdefault(page, bytearray(PAGE))[offset:offset + len(part)] = part
+            address, data = address + len(part), data[len(part):]
 
     def u64(self, address, value):
         """Puts a pointer there."""

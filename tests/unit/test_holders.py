@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holders: tasks, files, superblocks in memory as four kernels lay them out; /proc and /sys where that fails."""
+
+import functools
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kernel_memory import CAPTURES, KERNELS, Memory, btf_of, make_root, write_files
+
+MODULE, OTHER = 0xFFFFFFFFC0500040, 0xFFFFFFFFC0600040
+KINDS = ('processes', 'mounts', 'network', 'protocols', 'algorithms')
+
+
+class Kernel:
+    """Tasks, open files and superblocks of a kernel, in memory."""
+
+    def __init__(self, kernel):
+        self.types, self.memory, self.top = btf_of(kernel), Memory(), 0xFFFF888000100000
+        self.symbols, self.leaders, self.supers, self.lost = {}, [], [], []
+        self.symbols['init_task'] = self.new('task_struct')
+        self.symbols['socket_file_ops'] = self.new('file_operations', owner=0)
+        self.symbols['super_blocks'] = self.space(16)
+
+    def space(self, size):
+        """Fresh memory, all zeroes."""
+        self.top += (size + 63) // 64 * 64
+        self.memory.write(self.top - (size + 63) // 64 * 64, bytes(size))
+        return self.top - (size + 63) // 64 * 64
+
+    def new(self, struct, **members):
+        """A struct with these members, eight bytes each."""
+        address = self.space(self.types.size(struct))
+        for member, value in members.items():
+            self.put(address, struct, member, value)
+        return address
+
+    def put(self, address, name, member, value):
+        """Sets a member of a struct: a pointer, or bytes."""
+        write = self.memory.write if isinstance(value, bytes) else self.memory.u64
+        write(address + self.types.offset(name, member), value)
+
+    def file(self, owner):
+        """An open file whose operations a module owns."""
+        return self.new('file', f_op=self.new('file_operations', owner=owner))
+
+    def socket(self, owner):
+        """An open socket of a protocol that a module owns."""
+        opened = self.new('socket', ops=self.new('proto_ops', owner=owner))
+        return self.new('file', f_op=self.symbols['socket_file_ops'], private_data=opened)
+
+    def table(self, files, size=64):
+        """A files_struct with files by descriptor."""
+        slots = self.space(8 * size)
+        for descriptor, address in files.items():
+            self.memory.u64(slots + 8 * descriptor, address)
+        fdtable = self.new('fdtable', fd=slots)
+        self.memory.u32(fdtable + self.types.offset('fdtable', 'max_fds'), size)
+        return self.new('files_struct', fdt=fdtable)
+
+    def process(self, pid, command, *tables):
+        """A process with a thread for each file table; 0 is a thread that has given its own back."""
+        signal = self.new('signal_struct')
+        threads = [self.new('task_struct', signal=signal, files=files, comm=command.encode()[:15] + b'\0')
+                   for files in tables]
+        for thread in threads:
+            self.memory.u32(thread + self.types.offset('task_struct', 'tgid'), pid)
+        nodes = [signal + self.types.offset('signal_struct', 'thread_head')]
+        nodes += [thread + self.types.offset('task_struct', 'thread_node') for thread in threads]
+        for node, following in zip(nodes, nodes[1:] + nodes[:1]):
+            self.memory.u64(node, following)
+        self.leaders.append(threads[0])
+        return threads
+
+    def superblock(self, device, owner, name):
+        """A mounted file system."""
+        text = self.space(32)
+        self.memory.write(text, name.encode() + b'\0')
+        kind = self.new('file_system_type', owner=owner, name=text)
+        address = self.new('super_block', s_type=kind)
+        self.memory.u32(address + self.types.offset('super_block', 's_dev'), device[0] << 20 | device[1])
+        self.supers.append(address + self.types.offset('super_block', 's_list'))
+
+    def close_lists(self):
+        """Links the tasks and the superblocks."""
+        at = self.types.offset('task_struct', 'tasks')
+        for nodes in ([self.symbols['init_task'] + at] + [leader + at for leader in self.leaders],
+                      [self.symbols['super_blocks']] + self.supers):
+            for node, following in zip(nodes, nodes[1:] + nodes[:1]):
+                self.memory.u64(node, following)
+
+    def find(self, root, name='foo', **options):
+        """What the reader finds of the module in this kernel."""
+        return _holders.find(name, MODULE, str(root), symbols=self.symbols.get, **options)
+
+
+def populated(kernel):
+    """A kernel with a process for each way to hold a module, and some that hold none."""
+    made = Kernel(kernel)
+    plain, built_in = made.file(OTHER), made.file(0)
+    made.process(1, 'systemd', made.table({0: built_in, 5: plain}))
+    made.process(2, 'kthreadd', 0)
+    made.process(300, 'cat', made.table({0: built_in, 3: made.file(MODULE)}))
+    shared = made.table({7: made.file(MODULE), 63: made.file(MODULE)})
+    made.process(400, 'two threads', shared, shared)
+    made.process(500, 'leader is gone', 0, made.table({9: made.file(MODULE)}))
+    made.process(600, 'protocol', made.table({4: made.socket(MODULE), 5: made.socket(OTHER), 6: made.socket(0)}))
+    made.process(700, 'unreadable', 0x1000, made.table({1: 0x1000, 2: made.file(MODULE)}))
+    made.superblock((0, 51), MODULE, 'foofs')
+    made.superblock((8, 1), OTHER, 'ext4')
+    made.superblock((0, 52), MODULE, 'foofs')
+    made.close_lists()
+    return made
+
+
+def root_of(directory, kernel, made):
+    """Its root, with what /proc says of the same processes."""
+    root = make_root(directory, kernel, made.memory)
+    mounts = ('22 1 8:1 / / rw - ext4 /dev/vda rw\n'
+              '30 22 0:51 / /mnt/with\\040space rw,relatime shared:5 master:1 - foofs foo\\134dev rw\n')
+    write_files(root, {'proc/300/fd/3': '-> /dev/foo', 'proc/400/fd/7': '-> /dev/foo0',
+                       'proc/400/fd/63': '-> /dev/foo63',
+                       'proc/500/fd/9': '-> /dev/foo', 'proc/600/fd/4': '-> socket:[4711]',
+                       'proc/1/ns/mnt': '-> mnt:[1]', 'proc/1/mountinfo': mounts,
+                       'proc/300/ns/mnt': '-> mnt:[1]', 'proc/300/mountinfo': mounts,
+                       'proc/400/ns/mnt': '-> mnt:[2]',
+                       'proc/400/mountinfo': '9 8 0:51 / /inside rw - foofs foo\\134dev rw\nbroken\n'})
+    return root
+
+
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_open_files_by_their_owner(tmp_path, kernel):
+    made = populated(kernel)
+    found = made.find(root_of(tmp_path, kernel, made))
+    assert [(entry['pid'], entry['command'], entry['fd'], entry['path'], entry['evidence'])
+            for entry in found['processes'][:5]] == [
+        (300, 'cat', 3, '/dev/foo', 'file_operations.owner'),
+        (400, 'two threads', 7, '/dev/foo0', 'file_operations.owner'),
+        (400, 'two threads', 63, '/dev/foo63', 'file_operations.owner'),
+        (500, 'leader is gone', 9, '/dev/foo', 'file_operations.owner'),
+        (600, 'protocol', 4, 'socket:[4711]', 'proto_ops.owner'),
+    ]
+    (last,) = found['processes'][5:]
+    assert (last['pid'], last['fd']) == (700, 2)
+    assert 'No such file' in last['path']['unavailable']
+    assert found['notes'] == []
+
+
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_mounts_by_the_owner_of_their_type(tmp_path, kernel):
+    made = populated(kernel)
+    found = made.find(root_of(tmp_path, kernel, made))['mounts']
+    assert found[:2] == [
+        {'device': 'foo\\dev', 'path': path, 'type': 'foofs', 'evidence': 'file_system_type.owner'}
+        for path in ('/mnt/with space', '/inside')]
+    assert found[2:] == [{'device': '0:52', 'path': {'unavailable': 'it is mounted in no mount namespace'},
+                          'type': 'foofs', 'evidence': 'file_system_type.owner'}]
+
+
+def test_nothing_found_is_an_empty_list(tmp_path):
+    made = Kernel('linux-6.12')
+    made.process(1, 'systemd', made.table({0: made.file(OTHER)}))
+    made.superblock((8, 1), OTHER, 'ext4')
+    made.close_lists()
+    found = made.find(root_of(tmp_path, 'linux-6.12', made))
+    assert found['processes'] == found['mounts'] == []
+
+
+@pytest.mark.parametrize(('break_it', 'why'), [
+    (lambda made: made.symbols.pop('init_task'), 'init_task: /proc/kallsyms does not give its address'),
+    (lambda made: made.put(made.symbols['init_task'], 'task_struct', 'tasks', 0x1000), 'no segment'),
+    (lambda made: made.put(made.leaders[2], 'task_struct', 'tasks', made.leaders[0] + made.types.offset(
+        'task_struct', 'tasks')), 'task list: it does not lead back'),
+    (lambda made: made.put(made.leaders[3], 'task_struct', 'thread_node', made.leaders[1] + made.types.offset(
+        'task_struct', 'thread_node')), 'threads of process 400: they do not lead back'),
+])
+def test_a_broken_task_list_costs_the_processes_only(tmp_path, break_it, why):
+    made = populated('linux-7.3')
+    break_it(made)
+    found = made.find(root_of(tmp_path, 'linux-7.3', made))
+    assert why in found['processes']['unavailable']
+    assert len(found['mounts']) == 3
+
+
+@pytest.mark.parametrize(('break_it', 'why'), [
+    (lambda made: made.symbols.pop('super_blocks'), 'super_blocks: /proc/kallsyms does not give'),
+    (lambda made: made.memory.u64(made.supers[2], made.supers[0]), 'superblocks: the list does not lead back'),
+    (lambda made: made.memory.u64(made.supers[0], 0), 'no segment'),
+])
+def test_a_broken_superblock_list_costs_the_mounts_only(tmp_path, break_it, why):
+    made = populated('linux-5.10')
+    break_it(made)
+    root = root_of(tmp_path, 'linux-5.10', made)
+    assert why in made.find(root)['mounts']['unavailable']
+    assert len(made.find(root)['processes']) == 6
+    lesser = made.find(root, aliases=['fs-foofs', 'char-major-10-1'])
+    assert [entry['path'] for entry in lesser['mounts']] == ['/mnt/with space', '/inside']
+    assert why in lesser['notes'][0]
+
+
+def test_a_kernel_that_moved_one_field_costs_one_fact(tmp_path, monkeypatch):
+    made = populated('linux-6.1')
+    monkeypatch.setitem(_holders.FILES, 'f_op', ('file', 'f_operations'))
+    monkeypatch.setitem(_holders.SOCKETS, 'ops', ('socket', 'operations'))
+    found = made.find(root_of(tmp_path, 'linux-6.1', made))
+    assert 'f_operations in struct file' in found['processes']['unavailable']
+    assert len(found['mounts']) == 3
+
+
+def test_without_socket_types_files_are_still_found(tmp_path, monkeypatch):
+    made = populated('linux-6.1')
+    monkeypatch.setitem(_holders.SOCKETS, 'ops', ('socket', 'operations'))
+    found = made.find(root_of(tmp_path, 'linux-6.1', made))
+    assert [entry['pid'] for entry in found['processes']] == [300, 400, 400, 500, 700]
+
+
+def refuse(_name):
+    """A symbol table that is hidden."""
+    raise KmodError('read kernel symbols', 'the addresses in /proc/kallsyms are hidden')
+
+
+@pytest.mark.parametrize(('address', 'symbols', 'why'), [
+    (0, {}.get, 'address of its struct module is not known'), (None, {}.get, 'is not known'),
+    ({'unavailable': 'x'}, {}.get, 'is not known'), (MODULE, refuse, 'are hidden'),
+    (MODULE, None, 'does not give its address'),
+])
+def test_without_addresses_the_reason_is_given(tmp_path, address, symbols, why):
+    root = root_of(tmp_path, 'linux-6.1', populated('linux-6.1'))
+    found = _holders.find('foo', address, root, symbols=symbols)
+    assert why in found['processes']['unavailable']
+    assert why in found['mounts']['unavailable']
+
+
+def test_without_kcore_open_devices_are_found_by_their_driver_and_name(tmp_path):
+    write_files(tmp_path, {
+        'proc/10/comm': 'sh\n',
+        'proc/10/fd/3': '-> /dev/null', 'proc/10/fd/4': '-> /dev/zero', 'proc/10/fd/5': '-> /etc',
+        'proc/10/fd/6': '-> /no/such/file', 'proc/10/fd/x': '', 'proc/11/fd/0': '-> /dev/zero',
+        'sys/dev/char/1:3/device/driver/module': '-> ../../../module/driver_foo',
+        'proc/devices': 'Character devices:\n  1 mem-foo\n 10 misc\n\nBlock devices:\n  1 block_foo\n',
+    })
+    found = _holders.find('driver_foo', MODULE, str(tmp_path))
+    assert found['processes'] == [{'pid': 10, 'command': 'sh', 'path': '/dev/null', 'fd': 3,
+                                   'evidence': '/sys/dev/char/1:3/device/driver/module'}]
+    assert 'CONFIG_DEBUG_INFO_BTF' in found['notes'][0]
+    found = _holders.find('mem_foo', MODULE, str(tmp_path))
+    assert [(entry['pid'], entry['path'], entry['evidence']) for entry in found['processes']] == [
+        (10, '/dev/null', '/proc/devices: mem-foo'), (10, '/dev/zero', '/proc/devices: mem-foo'),
+        (11, '/dev/zero', '/proc/devices: mem-foo')]
+    # To find nothing this way proves nothing.
+    assert is_unavailable(_holders.find('block_foo', MODULE, str(tmp_path))['processes'])
+
+
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_captured_device_names(tmp_path, kernel):
+    host = CAPTURES / kernel / 'host'
+    write_files(tmp_path, {'proc/devices': (host / 'proc_devices').read_text(),
+                           'proc/misc': (host / 'proc_misc').read_text()})
+    names = _holders._device_names(str(tmp_path))
+    assert names[False, 1, -1] == 'mem'
+    assert 'virtblk' in [name for (block, dummy, dummy), name in names.items() if block]
+    assert 'cdev_busy' in [name for (block, major, dummy), name in names.items() if major == 10 and not block]
+
+
+@pytest.mark.parametrize(('module', 'aliases', 'paths'), [
+    ('ext4', (), ['/']), ('ext4', ['fs-ext2', 'ext2'], ['/', '/boot']), ('ext2', (), ['/boot']),
+    ('vfat', ['fs-vfat'], []),
+    ('fuse', (), ['/home/me/remote']), ('nfsd', ['fs-nfsd'], []), ('9p', ['fs-9p'], ['/shared one']),
+    ('binder_fs', (), ['/b']), ('nothing', ['fs-'], []),
+])
+def test_mounts_by_type(tmp_path, module, aliases, paths):
+    write_files(tmp_path, {'proc/1/ns/mnt': '-> mnt:[1]', 'proc/1/mountinfo': (
+        '1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 8:2 / /boot rw - ext2 /dev/vdb rw\n'
+        '3 1 0:40 / /home/me/remote rw - fuse.sshfs me@host: rw\n4 1 0:41 / /shared\\040one rw,a - 9p tag rw\n'
+        '5 1 0:42 / /b rw - binder-fs none rw\n6 1 0:43 / /x rw\n')})
+    found = _holders.find(module, None, str(tmp_path), aliases=aliases)['mounts']
+    assert ([entry['path'] for entry in found] if isinstance(found, list) else []) == paths
+
+
+def test_network_devices_by_their_driver(tmp_path):
+    write_files(tmp_path, {'sys/class/net/eth0/device/driver/module': '-> ../../../../module/virtio_net',
+                           'sys/class/net/eth1/device/driver/module': '-> ../../../../module/e1000',
+                           'sys/class/net/lo/type': '772'})
+    assert _holders.find('virtio_net', None, str(tmp_path))['network'] == [
+        {'device': 'eth0', 'evidence': '/sys/class/net/eth0/device/driver/module'}]
+    assert _holders.find('tun', None, str(tmp_path))['network'] == []
+    assert 'sys/class/net' in _holders.find('tun', None, str(tmp_path / 'none'))['network']['unavailable']
+
+
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_captured_protocols_and_algorithms(tmp_path, kernel):
+    host = CAPTURES / kernel / 'host'
+    write_files(tmp_path, {'proc/net/protocols': (host / 'proc_net_protocols').read_text(),
+                           'proc/crypto': (host / 'proc_crypto_head').read_text()})
+    kernel_itself = _holders.find('kernel', None, str(tmp_path))
+    assert {'protocol': 'PACKET', 'sockets': 1, 'evidence': '/proc/net/protocols'} in kernel_itself['protocols']
+    assert all(entry['sockets'] > 0 for entry in kernel_itself['protocols'])
+    assert _holders.find('vsock', None, str(tmp_path))['protocols'] == []
+
+
+def test_algorithms_that_something_has_allocated(tmp_path):
+    write_files(tmp_path, {'proc/crypto': (
+        'name         : crc32c\ndriver       : crc32c-intel\nmodule       : crc32c_intel\nrefcnt       : 3\n\n'
+        'name         : idle\nmodule       : crc32c_intel\nrefcnt       : 1\n\nnonsense\nmodule : crc32c_intel')})
+    found = _holders.find('crc32c_intel', None, str(tmp_path))
+    assert found['algorithms'] == [
+        {'algorithm': 'crc32c', 'driver': 'crc32c-intel', 'references': 2, 'evidence': '/proc/crypto'}]
+    assert 'proc/net/protocols: No such file' in found['protocols']['unavailable']
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=200), st.text(max_size=200))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_text_gives_lists(tmp_path_factory, devices, mounts, protocols, crypto):
+    root = tmp_path_factory.getbasetemp() / 'any'
+    for name, text in (('proc/devices', devices), ('proc/misc', devices), ('proc/1/mountinfo', mounts),
+                       ('proc/net/protocols', protocols), ('proc/crypto', crypto)):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode('utf-8', 'surrogatepass'))
+    if not (root / 'proc/1/ns').exists():
+        write_files(root, {'proc/1/ns/mnt': '-> mnt:[1]', 'proc/1/fd/0': '-> /dev/null', 'sys/class/net/lo': ''})
+    found = _holders.find('foo', None, str(root), aliases=['fs-', 'fs-x'])
+    assert all(isinstance(found[kind], list) for kind in ('network', 'protocols', 'algorithms'))
+
+
+@functools.lru_cache(maxsize=None)
+def undamaged():
+    """A kernel, its memory as a core file, and where in it anything is."""
+    made = populated('linux-6.1')
+    whole = made.memory.core_file()
+    return made, whole, [at for at, byte in enumerate(whole) if byte]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=60))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_damaged_memory_gives_holders_or_a_reason(tmp_path_factory, damage):
+    root = tmp_path_factory.getbasetemp() / 'damaged'
+    made, whole, places = undamaged()
+    if not (root / 'proc/1').exists():
+        root_of(root, 'linux-6.1', made)
+    core = bytearray(whole)
+    for at, value in damage:
+        core[places[at % len(places)]] = value
+    (root / 'proc/kcore').write_bytes(bytes(core))
+    found = made.find(root)
+    for kind in ('processes', 'mounts'):
+        assert isinstance(found[kind], list) or is_unavailable(found[kind])
+
+
+def test_this_host():
+    found = _holders.find('no_such_module', None)
+    assert found['network'] == []
+    assert set(found) == set(KINDS) | {'notes'}
+    assert _holders._ethtool_driver('lo') is None
+    assert _holders._ethtool_driver('no_such_device_at_all') is None
