@@ -262,7 +262,7 @@ def test_priorities_and_missing_times():
     assert is_unavailable(report['time'])
 
 
-WORDS = sorted(set(re.split(r'(?<=[\s:])', ARM64 + ARM64_BUG + NAMELESS + SOFT_LOCKUP + NO_OOPS)))
+WORDS = sorted(set(re.findall(r'[^\s:]*[\s:]', ARM64 + ARM64_BUG + NAMELESS + SOFT_LOCKUP + NO_OOPS)))
 RECORDED = [line for kernel in KERNELS for line in lines_of(kernel, 'dmesg.txt')]
 
 
