@@ -18,7 +18,6 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 MAGIC = 0xEB9F
-LARGEST_FILE = 256 << 20
 # Types entered for one member; typedefs of typedefs. Bounds the work that broken data can ask for.
 NESTING_LIMIT = 64
 # Types of one name: different sources may define a struct of the same name.
@@ -75,8 +74,8 @@ class Btf:
         # type: (str) -> Btf
         """The types of the file at path, such as /sys/kernel/btf/vmlinux."""
         try:
-            with open(path, 'rb') as stream:
-                data = stream.read(LARGEST_FILE)
+            with open(path, 'rb', buffering=0) as stream:
+                data = stream.read()
         except OSError as error:
             raise KmodError(f'read the kernel\'s types from {path}', error.strerror or str(error),
                             'The kernel needs CONFIG_DEBUG_INFO_BTF') from error

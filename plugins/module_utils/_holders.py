@@ -479,7 +479,7 @@ def _lines(root, path, must_exist=False):
     # type: (str, str, bool) -> List[str]
     try:
         with open(os.path.join(root, path), 'rb') as stream:
-            return stream.read(64 << 20).decode('utf-8', 'backslashreplace').split('\n')
+            return stream.read().decode('utf-8', 'backslashreplace').split('\n')
     except OSError:
         if must_exist:
             raise

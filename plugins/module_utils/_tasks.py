@@ -25,7 +25,7 @@ LOADER_CALLS = {
 }
 CALL_NAMES = ('init_module', 'finit_module', 'delete_module')
 PF_KTHREAD = 0x00200000
-LARGEST_FILE = 1 << 16
+LARGEST_FILE = 1 << 14
 
 # One line of /proc/PID/stack: [<0>] f_init+0x24/0xff0 [foo]
 FRAME = re.compile(br'^\[<[0-9a-f]+>\] ([^\s+]+)\+0x[0-9a-f]+/0x[0-9a-f]+ \[([^\]\s]+)')
