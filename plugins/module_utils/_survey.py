@@ -45,11 +45,12 @@ class Survey:
         # type: (*Any) -> None
         self.memory.close()
 
-    def module(self, name, dear=True):
-        # type: (str, bool) -> Dict[str, Any]
+    def module(self, name, dear=True, idle=False):
+        # type: (str, bool, bool) -> Dict[str, Any]
         """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
 
         Without ``dear`` the holders of a live module, whose search takes tenths of a second, are not looked for.
+        A live module that nothing holds back is looked at no closer unless ``idle``: its tasks, the log, the anchors.
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
         spinning, holders, oopses, anchors (addresses that the helper needs).
@@ -63,7 +64,9 @@ class Survey:
         if entry['state'] in ('absent', 'builtin'):
             return facts
         facts['live'] = _struct_module.read(entry['struct_address'], name, self.root, self.memory)
-        if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0:
+        if is_unavailable(entry['refcount']):
+            return facts
+        if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0 and not idle:
             return facts
         if entry['state'] == 'live' and not entry['permanent'] and not dear:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
@@ -145,11 +148,11 @@ class Survey:
         return anchors
 
 
-def module(name, root='/', kernel=None):
-    # type: (str, str, Optional[Dict[str, Any]]) -> Dict[str, Any]
+def module(name, root='/', kernel=None, idle=False):
+    # type: (str, str, Optional[Dict[str, Any]], bool) -> Dict[str, Any]
     """The facts of one module (:meth:`Survey.module`)."""
     with Survey(root, kernel) as survey:
-        return survey.module(name)
+        return survey.module(name, idle=idle)
 
 
 def _alive(pid, root):

@@ -91,7 +91,9 @@ class Unload:
 
     def _survey(self):
         # type: () -> Dict[str, Any]
-        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel),
+        # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
+        idle = 'plain' not in self.options.methods or self.options.run_exit == 'never'
+        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, idle=idle),
                                        self.options.timeout, f'read the state of {self.name}')
 
     def _look_again(self):
