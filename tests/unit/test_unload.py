@@ -1,0 +1,641 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole unload, against a kernel in memory that answers as DESIGN's faults do on four real kernels."""
+
+import copy
+import ctypes
+import errno
+import json
+import struct
+import time
+
+import builders
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _ladder,
+    _reset,
+    _struct_module,
+    _survey,
+    _syscalls,
+    _unload,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+
+REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIiI')
+HELPER = builders.module_image()
+STATES = ['live', 'coming', 'going']
+ANCHORS = builders.ANCHORS
+# From 6.5 on
+LOADER = {'idem_hash': 0xffffffffb0000100, 'idem_lock': 0xffffffffb0000900, 'idem_bytes': 2048}
+
+
+class FakeModule:
+    """A struct module: raw refcount, pointers; what it uses, and what was seen of it."""
+
+    def __init__(self, name, **changes):
+        self.name, self.state, self.refcount = name, 'live', 1
+        self.init, self.exit = builders.INIT, builders.EXIT
+        self.cleanup = builders.EXIT
+        self.uses = []
+        self.tasks, self.holders, self.oopses = [], {}, []
+        self.address = builders.ADDRESS
+        self.hidden = None
+        for key, value in changes.items():
+            setattr(self, key, value)
+
+    def entry(self):
+        return {'state': self.state, 'refcount': self.refcount, 'init': self.init, 'exit': self.exit}
+
+
+class FakeKernel:
+    """Module table, delete_module(2) of kernel/module/main.c, and the helper kmod_reset, without a kernel."""
+
+    def __init__(self, *modules, **facts):
+        self.modules = {module.name: module for module in modules}
+        self.facts = builders.kernel(**facts)
+        self.calls = []
+        self.exits = []
+        self.helper = HELPER
+        self.anchors = dict(ANCHORS)
+        self.stale_buckets = 0
+        self.loading_pids = []
+        self.delete_errors = []
+        self.deletes_nothing = False
+        self.before_store = None
+
+    def state(self):
+        return copy.deepcopy({name: vars(module) for name, module in self.modules.items()})
+
+    def used_by(self, name):
+        return [module.name for module in self.modules.values() if name in module.uses]
+
+    def survey(self, name, kernel=None, idle=False):
+        """As _survey.module: a live module that nothing holds back is looked at closer only where that is asked for."""
+        assert kernel is self.facts
+        module = self.modules.get(name)
+        if module is None:
+            return dict(builders.facts('absent', kernel=self.facts), name=name)
+        permanent = module.state == 'live' and bool(module.init and not module.exit)
+        found = builders.facts(module.state, module.refcount - 1, self.used_by(name), permanent, name=name,
+                               kernel=self.facts, anchors={})
+        found['module'].update(name=name, struct_address=module.address)
+        found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
+            unavailable(module.hidden)
+        if module.state == 'live' and not permanent and module.refcount == 1 and not idle:
+            return found
+        found.update(anchors=self.anchors, tasks={'tasks': module.tasks, 'unreadable': []}, holders=module.holders,
+                     oopses=module.oopses)
+        if permanent:
+            found['cleanup_module'] = module.cleanup
+        return found
+
+    def delete_module(self, name, force=False):
+        self.calls.append('delete_module %s%s' % (name, ' O_TRUNC' if force else ''))
+        module = self.modules.get(name)
+        if self.delete_errors:
+            return self.delete_errors.pop(0)
+        if module is None:
+            return errno.ENOENT
+        if self.used_by(name):
+            return errno.EAGAIN
+        if module.state != 'live' or (module.init and not module.exit and not force):
+            return errno.EBUSY
+        if module.refcount != 1 and not force:
+            return errno.EAGAIN
+        if self.deletes_nothing:
+            return 0
+        if module.exit:
+            self.exits.append((name, module.exit))
+        del self.modules[name]
+        for used in module.uses:
+            self.modules[used].refcount -= 1
+        return 0
+
+    def init_module(self, image, text):
+        """kmod_reset_init of kmod_reset.c."""
+        asked = dict(word.split('=') for word in text.split(' '))
+        number = {key: int(value) for key, value in asked.items() if key != 'name'}
+        self.calls.append('init_module %s%s' % (asked.get('name', 'loader'), ' look' if 'look' in asked else ''))
+        if image != HELPER:
+            return errno.ENOEXEC
+        found = left = (0, 0, 0, 0)
+        reset, loader, buckets, pid = 0, 0, 0, 0
+        if 'address' in asked:
+            reset, found, left = self._reset(asked['name'], number)
+        if 'idem_hash' in asked:
+            loader, buckets, pid = self._clear_loader()
+        report = REPORT.pack(0x5453524b, reset, *(found + left + (loader, buckets, pid, 0)))
+        ctypes.memmove(number['report'], report, len(report))
+        return errno.ECANCELED
+
+    def _packed(self, module):
+        return (STATES.index(module.state), module.refcount, module.init, module.exit)
+
+    def _reset(self, name, number):
+        assert (number['modules'], number['module_lock']) == (ANCHORS['modules'], ANCHORS['module_mutex'])
+        module = self.modules.get(name)
+        if module is None or module.address != number['address']:
+            return 4, (0, 0, 0, 0), (0, 0, 0, 0)
+        if 'look' in number:
+            return 2, self._packed(module), self._packed(module)
+        if self.before_store:
+            self.before_store(module)
+        found = self._packed(module)
+        if found != tuple(number['old_' + key] for key in ('state', 'refcount', 'init', 'exit')):
+            return 6, found, found
+        module.state = STATES[number['new_state']]
+        module.refcount, module.init, module.exit = (number['new_' + key] for key in ('refcount', 'init', 'exit'))
+        return 1, found, self._packed(module)
+
+    def _clear_loader(self):
+        pid = self.loading_pids.pop(0) if self.loading_pids else 0
+        if pid:
+            return 4, 0, pid
+        buckets, self.stale_buckets = self.stale_buckets, 0
+        return (2 if buckets else 1), buckets, 0
+
+
+def direct(function, _seconds, _tried):
+    """with_deadline without the child; what is handed over goes through JSON all the same."""
+    return json.loads(json.dumps(function()))
+
+
+class Host:
+    """A fake kernel under the code that is tested."""
+
+    def __init__(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+        self.kernel = None
+
+    def boot(self, *modules, **facts):
+        kernel = self.kernel = FakeKernel(*modules, **facts)
+
+        def read_helper(path):
+            if kernel.helper is None:
+                raise KmodError('use the helper %s' % path, 'No such file or directory', 'Build it')
+            return kernel.helper
+
+        for module, name, replacement in (
+                (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
+                (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
+                (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
+                (_unload.os, 'geteuid', lambda: 0)):
+            self.monkeypatch.setattr(module, name, replacement)
+        return kernel
+
+    def unload(self, name, *, check_mode=False, **options):
+        values = dict({'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+                       'helper_path': None, 'timeout': 30.0}, **options)
+        return _unload.Unload(_unload.Options(name=name, check_mode=check_mode, **values), self.kernel.facts).run()
+
+    def refused(self, name, **options):
+        """The error of an unload that is refused, and fails."""
+        with pytest.raises(KmodError) as caught:
+            self.unload(name, **options)
+        return caught.value
+
+
+@pytest.fixture
+def host(monkeypatch):
+    return Host(monkeypatch)
+
+
+FAULTS = {
+    'healthy': {},
+    'init_oops': {'state': 'coming', 'refcount': 2, 'oopses': [builders.oops('init_oops')]},
+    'exit_oops': {'state': 'going', 'refcount': 0, 'oopses': [builders.oops('exit_oops', function='f_exit')]},
+    'leaked_ref': {'refcount': 4},
+    'no_exit': {'exit': 0, 'cleanup': None},
+    'layout_pad': {'exit': 0, 'cleanup': builders.CLEANUP},
+}
+# DESIGN 6, faults as they look: (plain unload, O_TRUNC)
+RESISTS = {
+    'healthy': (0, 0), 'init_oops': (errno.EBUSY, errno.EBUSY), 'exit_oops': (errno.EBUSY, errno.EBUSY),
+    'leaked_ref': (errno.EAGAIN, 0), 'no_exit': (errno.EBUSY, 0), 'layout_pad': (errno.EBUSY, 0),
+}
+# (fault, options): (verdict, method, address of the exit that ran, what the reset wrote)
+CURES = {
+    ('healthy', ()): ('unloadable', 'plain', builders.EXIT, None),
+    ('init_oops', ()): ('init_died', 'reset', None, 'state coming -> live, refcount 2 -> 1, init 0x'),
+    ('exit_oops', ()): ('exit_died', 'reset', None, 'state going -> live, refcount 0 -> 1, init 0x'),
+    ('leaked_ref', ()): ('references_leaked', 'kernel_force', builders.EXIT, None),
+    ('no_exit', ()): ('no_exit', 'kernel_force', None, None),
+    ('layout_pad', ()): ('exit_lost', 'reset', builders.CLEANUP, 'exit 0x0 -> 0xffffffffc0a96040'),
+    ('leaked_ref', (('methods', ('reset',)),)): ('references_leaked', 'reset', builders.EXIT, 'refcount 4 -> 1'),
+    ('no_exit', (('methods', ('reset',)),)): ('no_exit', 'reset', None, 'init 0xffffffffc058d000 -> 0x0'),
+    ('healthy', (('methods', ('reset',)),)): ('unloadable', 'reset', builders.EXIT, 'nothing new'),
+    ('healthy', (('methods', ('kernel_force',)),)): ('unloadable', 'kernel_force', builders.EXIT, None),
+    ('healthy', (('run_exit', 'never'),)): ('unloadable', 'reset', None, 'init 0xffffffffc058d000 -> 0x0, exit'),
+    ('leaked_ref', (('run_exit', 'never'),)): ('references_leaked', 'reset', None, 'refcount 4 -> 1, init'),
+    ('layout_pad', (('run_exit', 'never'),)): ('exit_lost', 'kernel_force', None, None),
+    ('init_oops', (('run_exit', 'always'),)): ('init_died', 'reset', builders.EXIT, 'live, refcount 2 -> 1'),
+}
+
+
+def spelt(case):
+    return ' '.join([case[0]] + ['%s=%s' % (name, value if isinstance(value, str) else ','.join(value))
+                                 for name, value in case[1]])
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize('force', [False, True], ids=['plain', 'O_TRUNC'])
+def test_the_fake_resists_as_four_real_kernels_do(fault, force):
+    kernel = FakeKernel(FakeModule(fault, **FAULTS[fault]))
+    assert kernel.delete_module(fault, force) == RESISTS[fault][force]
+    assert (fault in kernel.modules) == bool(RESISTS[fault][force])
+
+
+@pytest.mark.parametrize('case', CURES, ids=spelt)
+def test_cure(case, host):
+    fault, options = case
+    verdict, method, ran, wrote = CURES[case]
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]), FakeModule('bystander'))
+    before = kernel.state()['bystander']
+    result = host.unload(fault, **dict(options))
+    assert (result['verdict'], result['method'], result['changed']) == (verdict, method, True)
+    assert kernel.exits == ([(fault, ran)] if ran else [])
+    assert kernel.state() == {'bystander': before}
+    assert result['after'] == {'state': 'absent'}
+    assert result['diff'] == {'before': result['before'], 'after': result['after']}
+    assert result['msg'] == '%s is unloaded by %s.' % (fault, method)
+    assert [step['action'] for step in result['steps']] == (['reset'] if wrote else []) + ['delete_module']
+    assert all(step['changed'] and step['module'] == fault for step in result['steps'])
+    if wrote:
+        assert wrote in result['steps'][0]['result']
+    assert result['helper']['needed'] is (method == 'reset')
+    assert result['helper']['usable'] is (True if method == 'reset' else None)
+
+
+@pytest.mark.parametrize('case', CURES, ids=spelt)
+def test_check_mode_says_the_same_and_does_nothing(case, host):
+    fault, options = case
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    before = kernel.state()
+    foreseen = host.unload(fault, check_mode=True, **dict(options))
+    assert kernel.calls == []
+    assert kernel.state() == before
+    done = host.unload(fault, **dict(options))
+    for key in ('changed', 'verdict', 'reason', 'method', 'before', 'after', 'hazards', 'diff', 'helper'):
+        assert foreseen[key] == done[key], key
+    assert [(step['action'], step['method']) for step in foreseen['steps']] == \
+        [(step['action'], step['method']) for step in done['steps']]
+    assert [step['result'].replace('would write', 'wrote').replace('would unload', 'unloaded')
+            for step in foreseen['steps']] == [step['result'] for step in done['steps']]
+    assert foreseen['msg'] == done['msg'].replace(' is ', ' would be ')
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_the_second_run_changes_nothing(check_mode, host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    host.unload('init_oops')
+    kernel.calls.clear()
+    result = host.unload('init_oops', check_mode=check_mode)
+    assert (result['changed'], result['verdict'], result['method']) == (False, 'absent', 'none')
+    assert result['before'] == result['after'] == {'state': 'absent'}
+    assert result['msg'] == 'init_oops is not loaded.'
+    assert kernel.calls == []
+
+
+def test_a_name_with_a_dash_is_the_kernels(host):
+    kernel = host.boot(FakeModule('dashed_name'))
+    assert host.unload('dashed-name')['changed'] is True
+    assert kernel.calls == ['delete_module dashed_name']
+
+
+def test_before_shows_struct_module_with_its_addresses_as_text(host):
+    host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    assert host.unload('init_oops', check_mode=True)['before'] == {
+        'state': 'coming', 'refcount': 1, 'used_by': [], 'permanent': False,
+        'pointers': {'module': '0xffffffffc0a99040', 'state': 'coming', 'refcount': 2, 'init': '0xffffffffc058d000',
+                     'exit': '0xffffffffc0a96010', 'source': 'kcore'}}
+
+
+# id: (module, options, words of the refusal)
+REFUSED = {
+    'init runs': ({'state': 'coming', 'refcount': 2, 'tasks': [builders.task()]}, {}, 'insmod (pid 1876, in f_init)'),
+    'undecided': ({'state': 'going', 'refcount': 0}, {}, 'no oops either'),
+    'held': ({'refcount': 2, 'holders': {'mounts': [{'path': '/mnt/data'}]}}, {}, 'mount /mnt/data'),
+    'not by these methods': (FAULTS['init_oops'], {'methods': ['plain', 'kernel_force']}, 'None of the methods'),
+    'exit never, a task in the code of a module that looks idle': (
+        {'tasks': [builders.task('foo_thread', 5, 'f_loop', kernel_thread=True)]}, {'run_exit': 'never'},
+        'foo_thread (pid 5, in f_loop)'),
+    'oops elsewhere': ({'state': 'coming', 'refcount': 2, 'oopses': [builders.oops('foo'), builders.oops('')]}, {},
+                       'outside foo'),
+}
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+@pytest.mark.parametrize(('module', 'options', 'why'), REFUSED.values(), ids=list(REFUSED))
+def test_refusal_changes_nothing(module, options, why, check_mode, host):
+    kernel = host.boot(FakeModule('foo', **module))
+    before = kernel.state()
+    error = host.refused('foo', check_mode=check_mode, **options)
+    assert why in str(error)
+    assert str(error).startswith('Cannot unload foo: ')
+    assert (error.facts['changed'], error.facts['method'], error.facts['steps']) == (False, 'none', [])
+    assert error.facts['before'] == error.facts['after']
+    assert kernel.calls == []
+    assert kernel.state() == before
+
+
+def test_a_hazard_accepted_by_name_is_reported_all_the_same(host):
+    kernel = host.boot(FakeModule('foo', **REFUSED['held'][0]))
+    result = host.unload('foo', accept_hazards=['in_use'])
+    assert [hazard['code'] for hazard in result['hazards']] == ['in_use']
+    assert kernel.modules == {}
+
+
+def test_another_user_than_root_is_refused_before_anything_is_read(host, monkeypatch):
+    kernel = host.boot(FakeModule('foo'))
+    monkeypatch.setattr(_unload.os, 'geteuid', lambda: 1000)
+    monkeypatch.setattr(_survey, 'module', None)
+    assert str(host.refused('foo')) == ('Cannot unload foo: only root may, and this is user 1000. '
+                                        'Set become=true, or call ansible with -b.')
+    assert kernel.calls == []
+
+
+# --- the modules that use it -------------------------------------------------------------------------------------
+
+def stack(**changes):
+    """Top uses middle and base, middle uses base: base has to go last."""
+    modules = {'base': {'refcount': 3}, 'middle': {'refcount': 2, 'uses': ['base']},
+               'top': {'uses': ['middle', 'base']}}
+    for name, change in changes.items():
+        modules[name].update(change)
+    return [FakeModule(name, **values) for name, values in modules.items()]
+
+
+def test_dependents_are_refused_without_cascade(host):
+    kernel = host.boot(*stack())
+    error = host.refused('base')
+    assert 'base is used by the modules middle, top' in str(error)
+    assert 'cascade=true' in str(error)
+    assert kernel.calls == []
+
+
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 1, 0)], ids=['as loaded', 'the other way round'])
+def test_cascade_unloads_the_top_first(order, host):
+    modules = stack()
+    kernel = host.boot(*[modules[index] for index in order])
+    result = host.unload('base', cascade=True)
+    assert [name for name, dummy in kernel.exits] == ['top', 'middle', 'base']
+    assert kernel.modules == {}
+    assert [step['module'] for step in result['steps']] == ['top', 'middle', 'base']
+    assert (result['verdict'], result['method'], result['changed']) == ('has_dependents', 'plain', True)
+
+
+def test_cascade_in_check_mode_changes_nothing(host):
+    kernel = host.boot(*stack())
+    result = host.unload('base', cascade=True, check_mode=True)
+    assert kernel.calls == []
+    assert result['changed'] is True
+    assert {step['module'] for step in result['steps']} == {'top', 'middle', 'base'}
+    assert result['steps'][-1]['module'] == 'base'
+
+
+def test_cascade_frees_a_base_that_is_stuck_itself(host):
+    kernel = host.boot(*stack(base={'refcount': 5}))
+    assert host.unload('base', cascade=True, methods=['plain', 'reset'])['method'] == 'reset'
+    assert kernel.modules == {}
+
+
+HELD = {'refcount': 3, 'holders': {'mounts': [{'path': '/mnt/data'}]}}
+
+
+@pytest.mark.parametrize('held', ['middle', 'base'])
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_cascade_unloads_nothing_where_one_would_be_refused(held, check_mode, host):
+    kernel = host.boot(*stack(**{held: dict(HELD, refcount=HELD['refcount'] + 1)}))
+    before = kernel.state()
+    error = host.refused('base', cascade=True, check_mode=check_mode)
+    assert 'Cannot unload %s: ' % held in str(error)
+    assert '/mnt/data' in str(error)
+    assert kernel.calls == []
+    assert kernel.state() == before
+    assert error.facts['changed'] is False
+
+
+@pytest.mark.parametrize('stuck', ['base', 'middle'])
+def test_cascade_unloads_nothing_where_the_helper_is_missing(stuck, host):
+    kernel = host.boot(*stack(**{stuck: {'refcount': 5}}))
+    kernel.helper = None
+    host.refused('base', cascade=True, methods=['plain', 'reset'])
+    assert kernel.calls == []
+
+
+def test_a_dependent_that_the_kernel_keeps_stops_the_cascade(host):
+    kernel = host.boot(*stack())
+    kernel.delete_errors = [errno.EAGAIN]
+    error = host.refused('base', cascade=True)
+    assert str(error).startswith('Cannot unload top: the kernel answered EAGAIN')
+    assert sorted(kernel.modules) == ['base', 'middle', 'top']
+    assert (error.facts['changed'], error.facts['before']) == (False, error.facts['after'])
+
+
+# --- what fails half way -----------------------------------------------------------------------------------------
+
+def test_what_was_reset_is_put_back_where_the_kernel_still_refuses(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    before = kernel.state()
+    kernel.delete_errors = [errno.EBUSY]
+    error = host.refused('init_oops')
+    assert 'the kernel answered EBUSY' in str(error)
+    assert kernel.state() == before
+    assert [(step['action'], step['result']) for step in error.facts['steps']][1:] == [
+        ('restore', 'put back as it was'), ('delete_module', 'EBUSY (Device or resource busy)')]
+    assert error.facts['before'] == error.facts['after']
+
+
+def test_references_taken_meanwhile_stay_counted(host):
+    kernel = host.boot(FakeModule('leaked_ref', **FAULTS['leaked_ref']))
+
+    def delete(name, force=False):
+        kernel.modules[name].refcount += 2
+        return FakeKernel.delete_module(kernel, name, force)
+
+    host.monkeypatch.setattr(_syscalls, 'delete_module', delete)
+    error = host.refused('leaked_ref', methods=['reset'])
+    assert 'EAGAIN' in str(error)
+    assert kernel.modules['leaked_ref'].entry() == {
+        'state': 'live', 'refcount': 6, 'init': builders.INIT, 'exit': builders.EXIT}
+
+
+def test_what_cannot_be_put_back_is_said(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.delete_errors = [errno.EBUSY]
+    moved = []
+
+    def move(module):
+        moved.append(module)
+        if len(moved) == 2:
+            module.refcount += 1
+
+    kernel.before_store = move
+    error = host.refused('init_oops')
+    restore = error.facts['steps'][1]
+    assert restore['action'] == 'restore'
+    assert restore['result'].startswith('could not be put back: ')
+    assert error.facts['changed'] is True
+    assert error.facts['after']['state'] == 'live'
+
+
+def test_a_module_that_moves_before_the_reset_is_left_alone(host):
+    kernel = host.boot(FakeModule('leaked_ref', **FAULTS['leaked_ref']))
+    kernel.before_store = lambda module: setattr(module, 'refcount', 3)
+    error = host.refused('leaked_ref', methods=['reset'])
+    assert 'it changed between reading and acting' in str(error)
+    assert kernel.calls == ['init_module leaked_ref']
+    assert kernel.modules['leaked_ref'].refcount == 3
+    assert error.facts['steps'] == []
+
+
+def test_a_module_that_stays_although_the_kernel_said_yes(host):
+    kernel = host.boot(FakeModule('foo'))
+    kernel.deletes_nothing = True
+    error = host.refused('foo')
+    assert 'the kernel accepted it, but shows it as live' in str(error)
+    assert error.facts['after']['state'] == 'live'
+
+
+# --- what the reset needs ----------------------------------------------------------------------------------------
+
+def test_without_kcore_the_helper_reads_first(host):
+    kernel = host.boot(FakeModule('init_oops', hidden='lockdown=integrity', **FAULTS['init_oops']))
+    result = host.unload('init_oops')
+    assert kernel.calls == ['init_module init_oops look', 'init_module init_oops', 'delete_module init_oops']
+    assert result['before']['pointers'] == {'unavailable': 'lockdown=integrity'}
+    assert 'state coming -> live' in result['steps'][0]['result']
+
+
+def test_a_missing_helper_is_an_error_in_a_run(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.helper = None
+    error = host.refused('init_oops')
+    path = '/var/lib/kmod_reset/%s/kmod_reset.ko' % builders.RELEASE
+    assert str(error).startswith('Cannot use the helper %s: No such file' % path)
+    assert error.facts['helper'] == {'path': path, 'needed': True, 'usable': False, 'reason': str(error)}
+    assert (error.facts['verdict'], error.facts['changed'], kernel.calls) == ('init_died', False, [])
+
+
+def test_a_missing_helper_in_check_mode_is_yet_to_be_built(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.helper = None
+    result = host.unload('init_oops', check_mode=True, helper_path='/srv/kmod_reset.ko')
+    assert (result['changed'], result['method'], result['helper']['usable']) == (True, 'reset', False)
+    assert result['helper']['reason'].startswith('Cannot use the helper /srv/kmod_reset.ko: ')
+
+
+@pytest.mark.parametrize('fault', ['healthy', 'leaked_ref', 'no_exit'])
+def test_what_needs_no_helper_asks_for_none(fault, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    kernel.helper = None
+    assert host.unload(fault)['helper']['needed'] is False
+
+
+@pytest.mark.parametrize(('changes', 'anchors', 'why'), [
+    ({'address': unavailable('section addresses are hidden (kernel.kptr_restrict=2)')}, {},
+     'its address is not known: section addresses are hidden (kernel.kptr_restrict=2)'),
+    ({}, {'module_mutex': None}, 'shows no symbol module_mutex. The kernel needs CONFIG_KALLSYMS_ALL=y'),
+    ({}, {'modules': None}, 'shows no symbol modules'),
+    ({}, {'unavailable': 'the addresses in /proc/kallsyms are hidden'}, 'addresses in /proc/kallsyms are hidden'),
+], ids=['address hidden', 'no module_mutex', 'no modules', 'no symbols'])
+def test_what_the_reset_cannot_do_without(changes, anchors, why, host):
+    kernel = host.boot(FakeModule('init_oops', **dict(FAULTS['init_oops'], **changes)))
+    kernel.anchors.update(anchors)
+    error = host.refused('init_oops')
+    assert str(error).startswith('Cannot reset init_oops: ')
+    assert why in str(error)
+    assert kernel.calls == []
+    assert error.facts['changed'] is False
+
+
+# --- what a dead load left in the loader --------------------------------------------------------------------------
+
+def loader_step(facts):
+    return [(step['result'], step['changed']) for step in facts['steps'] if step['action'] == 'clear_loader']
+
+
+@pytest.mark.parametrize(('stale', 'step'), [
+    (0, ('no stale entry', False)), (3, ('cleared 3 stale entries', True))], ids=['clean', 'stale'])
+def test_the_loader_is_cleared_after_a_dead_load(stale, step, host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors.update(LOADER)
+    kernel.stale_buckets = stale
+    assert loader_step(host.unload('init_oops')) == [step]
+    assert kernel.stale_buckets == 0
+
+
+def test_a_load_that_waited_for_the_dead_one_is_given_a_second_chance(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors.update(LOADER)
+    kernel.stale_buckets, kernel.loading_pids = 1, [77]
+    assert loader_step(host.unload('init_oops')) == [('cleared 1 stale entries', True)]
+    assert kernel.calls == ['init_module init_oops', 'delete_module init_oops', 'init_module loader']
+
+
+def test_a_loader_in_use_is_left_alone_and_the_host_is_said_to_need_care(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors.update(LOADER)
+    kernel.stale_buckets, kernel.loading_pids = 1, [77, 77]
+    error = host.refused('init_oops')
+    assert 'the module is unloaded, but the loader was left alone: task 77 is inside finit_module' in str(error)
+    assert 'Load nothing by finit_module(2)' in str(error)
+    assert kernel.stale_buckets == 1
+    assert (error.facts['changed'], error.facts['after']) == (True, {'state': 'absent'})
+
+
+@pytest.mark.parametrize(('fault', 'anchors'), [
+    ('exit_oops', {}), ('layout_pad', {}), ('init_oops', {'idem_hash': None}), ('init_oops', {'idem_lock': None}),
+    ('init_oops', {'idem_bytes': None}), ('init_oops', {'idem_bytes': 2047}),
+], ids=['exit died', 'exit lost', 'no table', 'no lock', 'size unknown', 'table too small'])
+def test_the_loader_is_left_alone_otherwise(fault, anchors, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    kernel.stale_buckets = 1
+    kernel.anchors.update(dict(LOADER, **anchors))
+    assert loader_step(host.unload(fault)) == []
+    assert kernel.stale_buckets == 1
+
+
+# --- what hangs ---------------------------------------------------------------------------------------------------
+
+WITH_DEADLINE = _syscalls.with_deadline
+
+
+def test_a_survey_that_hangs_is_an_answer_in_time(host):
+    kernel = host.boot(FakeModule('foo'))
+    host.monkeypatch.setattr(_syscalls, 'with_deadline', WITH_DEADLINE)
+    host.monkeypatch.setattr(_survey, 'module', lambda *_name, **_how: time.sleep(60))
+    start = time.monotonic()
+    error = host.refused('foo', timeout=1)
+    assert time.monotonic() - start < 20
+    assert str(error).startswith('Cannot read the state of foo: no answer within 1 seconds; process ')
+    assert kernel.calls == []
+
+
+def test_an_unload_that_hangs_is_an_answer_in_time(host):
+    host.boot(FakeModule('foo'))
+    host.monkeypatch.setattr(_syscalls, 'with_deadline', WITH_DEADLINE)
+    host.monkeypatch.setattr(_syscalls, 'delete_module', lambda _name, **_force: time.sleep(60))
+    error = host.refused('foo', timeout=1)
+    assert str(error).startswith('Cannot unload foo: no answer within 1 seconds; process ')
+    assert (error.facts['verdict'], error.facts['after']['state']) == ('unloadable', 'live')
+    assert error.facts['changed'] is False
+
+
+def test_the_first_failure_is_told_even_where_nothing_can_be_read_after_it(host):
+    kernel = host.boot(FakeModule('foo'))
+    kernel.delete_errors = [errno.EBUSY]
+    surveys = []
+
+    def survey(name, **how):
+        surveys.append(name)
+        if len(surveys) > 1:
+            raise KmodError('read the state of foo', 'no answer within 30 seconds')
+        return kernel.survey(name, **how)
+
+    host.monkeypatch.setattr(_survey, 'module', survey)
+    error = host.refused('foo')
+    assert str(error).startswith('Cannot unload foo: the kernel answered EBUSY')
+    assert 'no answer within 30 seconds' in str(error.facts['after'])
+    assert error.facts['verdict'] == 'unloadable'
