@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds out-of-tree modules with kbuild in a private directory, and vets what came out before anyone may use it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -96,7 +97,14 @@ class Build:
                 stamp = json.load(stream)
         except (OSError, ValueError):
             return {}
-        return stamp if isinstance(stamp, dict) else {}
+        modules = stamp.get('modules') if isinstance(stamp, dict) else None
+        return stamp if isinstance(modules, list) and all(self._is_ours(entry) for entry in modules) else {}
+
+    def _is_ours(self, entry):
+        # type: (Any) -> bool
+        """Whoever may write to ``dest`` may have written the stamp: it names no file elsewhere."""
+        return (isinstance(entry, dict) and isinstance(entry.get('sha256'), str) and isinstance(entry.get('path'), str)
+                and entry['path'] == os.path.join(self.dest, os.path.basename(entry['path'])))
 
     def _still_there(self, modules):
         # type: (List[Dict[str, Any]]) -> bool
@@ -181,11 +189,12 @@ class Build:
 
     def _build(self, compiler, wanted):
         # type: (Dict[str, Any], Dict[str, Any]) -> List[Dict[str, Any]]
-        made = not os.path.isdir(self.dest)
-        os.makedirs(self.dest, mode=0o755, exist_ok=True)
-        private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
+        made = missing_directories(self.dest)
+        private = None  # type: Optional[str]
         kept = False
         try:
+            os.makedirs(self.dest, mode=0o755, exist_ok=True)
+            private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
             tree = os.path.join(private, 'src')
             shutil.copytree(self.options.src, tree, symlinks=True, ignore=shutil.ignore_patterns(
                 '.*', *('*' + product for product in PRODUCTS)))
@@ -198,11 +207,14 @@ class Build:
                 os.replace(entry.pop('built'), entry['path'])
             write_atomically(os.path.join(self.dest, STAMP), json.dumps({'wanted': wanted, 'modules': built}))
             kept = True
-            return built
+        except OSError as error:
+            raise KmodError(self.tried, f'{error.filename or self.dest}: {error.strerror or error}') from error
         finally:
-            shutil.rmtree(private, ignore_errors=True)
-            if made and not kept:
-                shutil.rmtree(self.dest, ignore_errors=True)
+            if private:
+                shutil.rmtree(private, ignore_errors=True)
+            if not kept:
+                remove_directories(made)
+        return built
 
     def _make(self, tree, compiler):
         # type: (str, Dict[str, Any]) -> None
@@ -233,6 +245,27 @@ class Build:
         return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path, 'signed': found['signed'],
                 'vermagic': found['vermagic'], 'sha256': digest(path),
                 'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}
+
+
+def missing_directories(path):
+    # type: (str) -> List[str]
+    """The directories that making ``path`` would make, the deepest first."""
+    missing = []
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing
+
+
+def remove_directories(paths):
+    # type: (List[str]) -> None
+    """Removes the first with all in it, and of the others those that are empty then."""
+    for path in paths[:1]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in paths[1:]:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 def built_modules(tree):
