@@ -1,0 +1,473 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds by kbuild: a make that stands in for it, real directories, and what is left behind."""
+
+import json
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import builders
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _struct_module
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+
+# kbuild's part: notes its arguments and the tree's files, then does as the directory "outcome" says.
+MAKE = '''#!%s
+import json, os, shutil, subprocess, sys, time
+given = dict(word.split('=', 1) for word in sys.argv[1:] if '=' in word)
+tree, outcome = given['M'], os.environ['OUTCOME']
+seen = sorted(os.path.relpath(os.path.join(place, name), tree)
+              for place, dummy, names in os.walk(tree) for name in names)
+with open(os.environ['LOG'], 'a') as stream:
+    stream.write(json.dumps({'arguments': sys.argv[1:], 'tree': tree, 'seen': seen,
+                             'stdin': sys.stdin.read(), 'lc_all': os.environ['LC_ALL']}) + '\\n')
+def told(name):
+    path = os.path.join(outcome, name)
+    return open(path).read() if os.path.exists(path) else ''
+print(told('say'), flush=True)
+if told('sleep'):
+    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    with open(told('sleep'), 'w') as stream:
+        stream.write('%%d %%d' %% (os.getpid(), child.pid))
+    time.sleep(60)
+for name in os.listdir(outcome):
+    if name.endswith('.ko'):
+        os.makedirs(os.path.join(tree, 'sub'), exist_ok=True)
+        shutil.copy(os.path.join(outcome, name), os.path.join(tree, 'sub' if name.startswith('sub') else '', name))
+sys.exit(int(told('exit') or 0))
+''' % sys.executable
+COMPILER = '#!%s\nimport sys\nprint(%r)\nsys.exit(0 if sys.argv[1:] == ["--version"] else 1)\n'
+SIGN_FILE = '''#!%s
+import sys
+with open(sys.argv[4], 'ab') as stream:
+    stream.write((' '.join(sys.argv[1:4])).encode() + b'~Module signature appended~\\n')
+''' % sys.executable
+GCC_LINE = 'gcc-12 (Debian 12.2.0-14) 12.2.0'
+CONFIG = 'CONFIG_CC_VERSION_TEXT="%s"\nCONFIG_MODULE_SIG_HASH="sha512"\n' % GCC_LINE
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+class Workshop:
+    """A host with headers, a compiler, make, and one source directory; each can be taken away."""
+
+    def __init__(self, directory, monkeypatch):
+        self.src, self.dest = directory / 'src', directory / 'dest'
+        self.kdir, self.bin, self.outcome = directory / 'kdir', directory / 'bin', directory / 'outcome'
+        self.log = directory / 'log'
+        self.outcome.mkdir()
+        builders.write(self.src, 'Kbuild', 'obj-m := foo.o\n')
+        builders.write(self.src, 'foo.c', '/* foo */\n')
+        builders.write(self.kdir, 'Makefile', '')
+        builders.write(self.kdir, '.config', CONFIG)
+        self.headers_of(builders.RELEASE)
+        program(self.bin / 'make', MAKE)
+        program(self.bin / 'gcc-12', COMPILER % (sys.executable, GCC_LINE))
+        self.makes('foo')
+        monkeypatch.setattr(_kbuild, 'ENVIRONMENT', {
+            'PATH': str(self.bin), 'LC_ALL': 'C', 'OUTCOME': str(self.outcome), 'LOG': str(self.log)})
+        monkeypatch.setattr(_kbuild, 'read_os_release', lambda: {'ID': 'debian'})
+
+    def headers_of(self, release):
+        builders.write(self.kdir, 'include/generated/utsrelease.h', '#define UTS_RELEASE "%s"\n' % release)
+
+    def makes(self, name, **built):
+        (self.outcome / (name + '.ko')).write_bytes(builders.module_image(name=name, **built))
+
+    def options(self, **changes):
+        values = {'src': str(self.src), 'dest': str(self.dest), 'kdir': str(self.kdir),
+                  'kernel_release': builders.RELEASE, 'cc': None, 'make_args': [], 'jobs': None, 'sign_key': None,
+                  'sign_cert': None, 'timeout': 60.0, 'state': 'built', 'check_mode': False}
+        return _kbuild.Options(**dict(values, **changes))
+
+    def build(self, **changes):
+        return _kbuild.Build(self.options(**changes)).run()
+
+    def refused(self, **changes):
+        with pytest.raises(KmodError) as caught:
+            self.build(**changes)
+        return caught.value
+
+    def runs(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def left(self):
+        """Each file below src and dest, with its content."""
+        return {str(path): path.read_bytes() for directory in (self.src, self.dest)
+                for path in sorted(directory.rglob('*')) if path.is_file()}
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch):
+    return Workshop(tmp_path, monkeypatch)
+
+
+def test_build(workshop):
+    result = workshop.build(jobs=3, make_args=['CONFIG_DEBUG_INFO='])
+    path = str(workshop.dest / 'foo.ko')
+    assert result['changed'] is True
+    assert result['modules'] == [{
+        'name': 'foo', 'path': path, 'signed': False, 'sha256': _kbuild.digest(path), 'layout': builders.LAYOUT,
+        'vermagic': '%s SMP preempt mod_unload modversions ' % builders.RELEASE}]
+    assert result['msg'] == 'Built %s.' % path
+    assert result['compiler'] == {'cc': 'gcc-12', 'llvm': False, 'same': True, 'version_text': GCC_LINE,
+                                  'reason': 'the kernel was built by gcc 12.2.0'}
+    [run] = workshop.runs()
+    assert run['arguments'] == ['-C', str(workshop.kdir), 'M=' + run['tree'], 'CC=gcc-12', '-j3', 'CONFIG_DEBUG_INFO=',
+                                'modules']
+    assert (run['stdin'], run['lc_all']) == ('', 'C')
+    assert run['seen'] == ['Kbuild', 'foo.c']
+
+
+def test_only_the_modules_and_the_stamp_are_left(workshop):
+    before = workshop.left()
+    workshop.build()
+    assert set(workshop.left()) - set(before) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)}
+    assert {path: workshop.left()[path] for path in before} == before
+    assert stat.S_IMODE((workshop.dest / 'foo.ko').stat().st_mode) == 0o644
+    assert not Path(workshop.runs()[0]['tree']).exists()
+
+
+def test_the_default_destination_is_the_source(workshop):
+    workshop.build(dest=None)
+    assert (workshop.src / 'foo.ko').exists()
+    again = workshop.build(dest=None)
+    assert again['changed'] is False
+    assert [run['seen'] for run in workshop.runs()] == [['Kbuild', 'foo.c']]
+
+
+def test_several_modules_below_several_directories(workshop):
+    for name in ('bar', 'sub_baz'):
+        workshop.makes(name)
+    result = workshop.build()
+    assert sorted(module['path'] for module in result['modules']) == [
+        str(workshop.dest / name) for name in ('bar.ko', 'foo.ko', 'sub_baz.ko')]
+
+
+def test_products_of_an_earlier_build_are_no_sources(workshop):
+    for name in ('foo.o', 'foo.ko', 'foo.mod.c', '.foo.ko.cmd', 'Module.symvers', 'sub/modules.order', '.git/config'):
+        builders.write(workshop.src, name, '')
+    builders.write(workshop.src, 'sub/deep.h', '')
+    workshop.build()
+    assert workshop.runs()[0]['seen'] == ['Kbuild', 'foo.c', 'sub/deep.h']
+
+
+# id: what happens between two builds
+CHANGES = {
+    'a source': lambda shop: builders.write(shop.src, 'foo.c', '/* more */\n'),
+    'a new source': lambda shop: builders.write(shop.src, 'sub/bar.c', ''),
+    'a source less': lambda shop: (shop.src / 'foo.c').unlink(),
+    'the configuration': lambda shop: builders.write(shop.kdir, '.config', CONFIG + 'CONFIG_SMP=y\n'),
+    'the compiler': lambda shop: program(shop.bin / 'gcc-12', COMPILER % (sys.executable, GCC_LINE + ' patched')),
+    'the built file': lambda shop: (shop.dest / 'foo.ko').write_bytes(b''),
+    'the built file gone': lambda shop: (shop.dest / 'foo.ko').unlink(),
+    'the stamp gone': lambda shop: (shop.dest / _kbuild.STAMP).unlink(),
+    'the stamp damaged': lambda shop: (shop.dest / _kbuild.STAMP).write_text('{"wanted"'),
+    'the stamp is another thing': lambda shop: (shop.dest / _kbuild.STAMP).write_text('[]'),
+}
+
+
+def test_the_second_build_changes_nothing(workshop):
+    first = workshop.build()
+    left = workshop.left()
+    for check_mode in (False, True):
+        again = workshop.build(check_mode=check_mode)
+        assert (again['changed'], again['modules']) == (False, first['modules'])
+        assert again['msg'] == 'Already built in %s.' % workshop.dest
+        assert again['diff']['before'] == again['diff']['after'] != ''
+    assert len(workshop.runs()) == 1
+    assert workshop.left() == left
+
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=list(CHANGES))
+def test_what_calls_for_another_build(change, workshop):
+    workshop.build()
+    change(workshop)
+    assert workshop.build(check_mode=True)['changed'] is True
+    assert len(workshop.runs()) == 1
+    assert workshop.build()['changed'] is True
+    assert len(workshop.runs()) == 2
+    assert workshop.build()['changed'] is False
+
+
+def test_other_options_call_for_another_build(workshop):
+    workshop.build()
+    assert workshop.build(make_args=['V=1'])['changed'] is True
+    assert workshop.build(make_args=['V=1'], jobs=2)['changed'] is False
+
+
+def test_check_mode_builds_nothing(workshop):
+    before = workshop.left()
+    result = workshop.build(check_mode=True)
+    assert (result['changed'], result['modules']) == (True, [])
+    assert result['msg'] == 'Would be built into %s.' % workshop.dest
+    assert result['diff']['before'] == ''
+    assert builders.RELEASE in result['diff']['after']
+    assert workshop.runs() == []
+    assert workshop.left() == before
+    assert not workshop.dest.exists()
+
+
+# --- clean --------------------------------------------------------------------------------------------------------
+
+def test_clean_removes_what_a_build_put_there_and_no_more(workshop):
+    workshop.build()
+    builders.write(workshop.dest, 'mine.ko', '')
+    left = workshop.left()
+    foreseen = workshop.build(state='clean', check_mode=True)
+    assert workshop.left() == left
+    result = workshop.build(state='clean')
+    assert result == foreseen
+    assert result['changed'] is True
+    assert set(left) - set(workshop.left()) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)}
+    assert result['diff']['before'].split() == [str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)]
+    again = workshop.build(state='clean')
+    assert (again['changed'], again['msg']) == (False, 'Nothing to remove.')
+
+
+def test_clean_needs_neither_sources_nor_headers(workshop):
+    workshop.build()
+    for name in ('Makefile', '.config'):
+        (workshop.kdir / name).unlink()
+    assert workshop.build(state='clean', src='/nowhere')['changed'] is True
+
+
+# --- what fails ---------------------------------------------------------------------------------------------------
+
+def nothing(_shop):
+    """What is wrong is in the options."""
+
+
+def another_kernel(shop):
+    shop.headers_of('6.1.0-50-amd64')
+
+
+def no_kbuild(shop):
+    (shop.src / 'Kbuild').unlink()
+
+
+def no_module(shop):
+    (shop.outcome / 'foo.ko').unlink()
+
+
+def compile_error(shop):
+    (shop.outcome / 'say').write_text('\n'.join('line %d\n' % number for number in range(40)) + (
+        "\nfoo.c:3:1: error: unknown type name 'innt'\n"))
+    (shop.outcome / 'exit').write_text('2')
+
+
+def other_compiler(shop):
+    (shop.bin / 'gcc-12').unlink()
+    program(shop.bin / 'clang', COMPILER % (sys.executable, 'clang version 14.0.6'))
+
+
+# id: (what is wrong, options, words of the error, facts beside it)
+FAILURES = {
+    'no source directory': (nothing, {'src': '/nowhere'}, 'no such directory on this host', {}),
+    'neither Kbuild nor Makefile': (no_kbuild, {}, 'neither Kbuild nor Makefile', {}),
+    'no headers': (nothing, {'kdir': '/nowhere'}, 'headers of this kernel are not there (/nowhere has no',
+                   {'package': 'linux-headers-' + builders.RELEASE}),
+    'headers without configuration': (lambda shop: (shop.kdir / '.config').unlink(), {}, 'has no .config',
+                                      {'package': 'linux-headers-' + builders.RELEASE}),
+    'headers of another kernel': (another_kernel, {}, 'are those of kernel 6.1.0-50-amd64',
+                                  {'package': 'linux-headers-' + builders.RELEASE}),
+    'no make': (lambda shop: (shop.bin / 'make').unlink(), {}, 'the host has no make', {'package': 'make'}),
+    'no compiler': (lambda shop: (shop.bin / 'gcc-12').unlink(), {}, 'no compiler for it (looked for gcc-12, gcc, cc)',
+                    {'package': 'gcc-12'}),
+    'a compiler of another family': (other_compiler, {}, 'no compiler for it', {'package': 'gcc-12'}),
+    'the compiler asked for is not there': (nothing, {'cc': 'gcc-99'}, 'compiler gcc-99 cannot be run', {}),
+    'no key': (nothing, {'sign_key': '/nowhere.key', 'sign_cert': '/nowhere.pub'},
+               'no key file /nowhere.key', {}),
+    'compile error': (compile_error, {}, "ended with 2. Its last lines:", {}),
+    'no module': (no_module, {}, 'kbuild made no module', {}),
+    'a module for another kernel': (lambda shop: shop.makes('foo', release='6.1.0-50-amd64'), {},
+                                    'foo.ko came out for kernel 6.1.0-50-amd64', {}),
+    'one module of two for another kernel': (lambda shop: shop.makes('bar', release='5.10'), {},
+                                             'bar.ko came out for kernel 5.10', {}),
+    'no module at all': (lambda shop: (shop.outcome / 'foo.ko').write_bytes(b'text'), {}, 'no ELF file', {}),
+}
+
+
+@pytest.mark.parametrize('built_before', [False, True], ids=['first', 'again'])
+@pytest.mark.parametrize('row', FAILURES.values(), ids=list(FAILURES))
+def test_a_failure_says_why_and_leaves_all_as_it_was(row, built_before, workshop):
+    spoil, options, why, facts = row
+    if built_before:
+        workshop.build()
+        builders.write(workshop.src, 'foo.c', '/* changed */\n')
+    spoil(workshop)
+    before = workshop.left()
+    error = workshop.refused(**options)
+    assert why in str(error)
+    assert str(error).startswith('Cannot ')
+    assert {key: error.facts.get(key) for key in facts} == facts
+    if 'package' in facts:
+        assert 'Install the package %s' % facts['package'] in str(error)
+    assert workshop.left() == before
+    assert workshop.dest.exists() == built_before
+
+
+def test_a_compile_error_shows_the_last_lines_alone(workshop):
+    compile_error(workshop)
+    error = workshop.refused()
+    assert "error: unknown type name 'innt'" in str(error)
+    assert len(str(error).splitlines()) <= _kbuild.LAST_LINES + 2
+    assert 'line 39' in str(error)
+    assert 'line 5\n' not in str(error)
+    assert 'line 5\n' in error.facts['output']
+
+
+@pytest.mark.parametrize('option', ['dest', 'parent of dest'])
+def test_a_destination_that_is_a_file(option, workshop):
+    builders.write(workshop.dest.parent, 'file', '')
+    path = workshop.dest.parent / 'file'
+    error = workshop.refused(dest=str(path if option == 'dest' else path / 'below'))
+    assert str(path) in str(error)
+
+
+def test_directories_made_for_the_destination_go_with_a_failure(workshop):
+    compile_error(workshop)
+    workshop.refused(dest=str(workshop.dest / 'below' / 'it'))
+    assert not workshop.dest.exists()
+
+
+def alive(pid):
+    try:
+        return Path('/proc/%d/stat' % pid).read_text().rsplit(')', 1)[1].split()[0] not in 'ZX'
+    except OSError:
+        return False
+
+
+def test_a_build_that_takes_too_long_ends_with_all_that_it_started(workshop):
+    pids = workshop.dest.parent / 'pids'
+    (workshop.outcome / 'sleep').write_text(str(pids))
+    start = time.monotonic()
+    error = workshop.refused(timeout=3.0)
+    assert time.monotonic() - start < 30
+    assert 'make did not end within 3 seconds. Raise timeout.' in str(error)
+    started = [int(pid) for pid in pids.read_text().split()]
+    until = time.monotonic() + 10
+    while any(alive(pid) for pid in started) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [pid for pid in started if alive(pid)] == []
+    assert not workshop.dest.exists()
+
+
+# --- compilers, signatures, the running kernel --------------------------------------------------------------------
+
+def test_a_kernel_built_by_clang_is_built_for_with_llvm(workshop):
+    builders.write(workshop.kdir, '.config', 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"\n')
+    program(workshop.bin / 'clang-14', COMPILER % (sys.executable, 'Debian clang version 14.0.6'))
+    assert workshop.build()['compiler']['llvm'] is True
+    assert {'CC=clang-14', 'LLVM=1'} <= set(workshop.runs()[0]['arguments'])
+
+
+def test_the_compiler_asked_for_is_taken(workshop):
+    program(workshop.bin / 'gcc-11', COMPILER % (sys.executable, 'gcc-11 (Debian 11.3.0-12) 11.3.0'))
+    compiler = workshop.build(cc='gcc-11')['compiler']
+    assert (compiler['cc'], compiler['llvm'], compiler['reason']) == ('gcc-11', False, 'asked for')
+    assert 'CC=gcc-11' in workshop.runs()[0]['arguments']
+
+
+def test_a_module_is_signed_before_it_is_vetted(workshop):
+    program(workshop.kdir / 'scripts/sign-file', SIGN_FILE)
+    keys = {'sign_key': str(workshop.dest.parent / 'mok.key'), 'sign_cert': str(workshop.dest.parent / 'mok.pub')}
+    for path in keys.values():
+        builders.write(Path('/'), path.lstrip('/'), 'key')
+    [module] = workshop.build(**keys)['modules']
+    assert module['signed'] is True
+    assert ('sha512 %(sign_key)s %(sign_cert)s' % keys).encode() in Path(module['path']).read_bytes()
+    assert workshop.build(**keys)['changed'] is False
+    builders.write(Path('/'), keys['sign_key'].lstrip('/'), 'another')
+    assert workshop.build(**keys)['changed'] is True
+
+
+def test_a_failed_signature_is_an_error(workshop):
+    program(workshop.kdir / 'scripts/sign-file', '#!%s\nimport sys\nsys.exit("no such key")\n' % sys.executable)
+    for name in ('mok.key', 'mok.pub'):
+        builders.write(workshop.dest.parent, name, '')
+    error = workshop.refused(sign_key=str(workshop.dest.parent / 'mok.key'),
+                             sign_cert=str(workshop.dest.parent / 'mok.pub'))
+    assert 'Cannot sign foo.ko: sign-file ended with 1' in str(error)
+    assert 'no such key' in str(error)
+    assert not workshop.dest.exists()
+
+
+RUNNING = os.uname().release
+
+
+# id: (the running kernel's layout, words of the refusal or None)
+LAYOUTS = {
+    'the same': (builders.LAYOUT, None),
+    'unknown': (unavailable('no BTF'), None),
+    'exit elsewhere': (dict(builders.LAYOUT, exit=864), 'exit at 848 instead of 864. It would load and never go'),
+    'another size': (dict(builders.LAYOUT, size=1280), 'size 896 instead of 1280'),
+}
+
+
+@pytest.mark.parametrize(('layout', 'why'), LAYOUTS.values(), ids=list(LAYOUTS))
+def test_a_module_for_the_running_kernel_has_its_layout(layout, why, workshop, monkeypatch):
+    monkeypatch.setattr(_struct_module, 'layout', lambda: layout)
+    workshop.headers_of(RUNNING)
+    workshop.makes('foo', release=RUNNING)
+    if why is None:
+        assert workshop.build(kernel_release=None)['changed'] is True
+    else:
+        assert why in str(workshop.refused(kernel_release=None))
+        assert not workshop.dest.exists()
+
+
+def test_the_layout_is_no_matter_for_another_kernel(workshop, monkeypatch):
+    monkeypatch.setattr(_struct_module, 'layout', lambda: dict(builders.LAYOUT, size=1))
+    assert workshop.build()['changed'] is True
+
+
+def test_headers_that_do_not_say_their_release_are_taken(workshop):
+    (workshop.kdir / 'include/generated/utsrelease.h').unlink()
+    assert workshop.build()['changed'] is True
+
+
+OS_RELEASE = '''PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
+ID=debian
+
+# a comment
+VERSION_ID='12'
+HOME_URL="https://www.debian.org/?a=b"
+BROKEN
+'''
+
+
+def test_os_release(monkeypatch):
+    monkeypatch.setattr(_kbuild, 'read_text', lambda _path: OS_RELEASE)
+    found = _kbuild.read_os_release()
+    assert (found['ID'], found['VERSION_ID'], found['HOME_URL']) == ('debian', '12', 'https://www.debian.org/?a=b')
+    assert found['PRETTY_NAME'] == 'Debian GNU/Linux 12 (bookworm)'
+
+
+@pytest.mark.parametrize('text', ['', 'not json', '{}', '{"wanted": 1}', '{"modules": [{}]}', '{"modules": 5}',
+                                  '{"modules": [{"path": "foo.ko"}]}', '{"modules": ["foo.ko"]}'])
+@pytest.mark.parametrize('state', ['built', 'clean'])
+def test_whatever_the_stamp_says(text, state, workshop):
+    builders.write(workshop.dest, _kbuild.STAMP, text)
+    assert workshop.build(state=state)['changed'] is True
+
+
+def test_clean_removes_nothing_outside_the_destination(workshop):
+    workshop.build()
+    outside = workshop.dest.parent / 'precious'
+    outside.write_text('')
+    stamp = json.loads((workshop.dest / _kbuild.STAMP).read_text())
+    stamp['modules'].append(dict(stamp['modules'][0], path=str(outside)))
+    (workshop.dest / _kbuild.STAMP).write_text(json.dumps(stamp))
+    workshop.build(state='clean')
+    assert outside.exists()
+    assert workshop.build()['changed'] is True
+    assert outside.exists()
