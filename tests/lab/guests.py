@@ -143,24 +143,43 @@ class Guest:
         self.ssh(f"systemctl is-system-running --wait; udevadm settle; {WARM_UP}; sync", timeout=300)
 
     def restore(self) -> None:
-        """Put the running guest back to its clean snapshot."""
-        self.must_run()
-        self.close_connections()
-        self.monitor_command(f"loadvm {SNAPSHOT}", timeout=120)
+        """Put the guest back to its clean snapshot, even if it ended in a panic.
+
+        In a new process: in a running one `loadvm` sets every clock back but the time stamp counter, and a kernel that
+        sees that one jump ahead reports stalled CPUs.
+        """
+        facts = self.facts
+        if not facts or not self.disk.exists():
+            raise LabError(f"There is no guest {self.name} to restore. Boot it: `python3 tests/lab up {self.name}`.")
+        self.stop()
+        self.launch(facts, ["-loadvm", SNAPSHOT])
         self.wait_for_ssh(120)
 
-    def end(self) -> None:
-        """End the guest's process and remove its directory, all but the console."""
+    def launch(self, facts: dict[str, Any], extra: Sequence[str]) -> None:
+        """Start QEMU in a session of its own and write down what it is."""
+        argv = [*qemu_argv(self.directory, facts), *extra]
+        with (self.directory / "qemu.log").open("ab") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        facts = {**facts, "name": self.name, "pid": process.pid, "start_time": start_time(process.pid)}
+        partial = self.directory / "guest.json.partial"
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        partial.rename(self.directory / "guest.json")
+
+    def stop(self) -> bool:
+        """End the guest's process; whether QEMU ended in good order, so that its disk is whole."""
         self.close_connections()
-        if self.is_running():
-            pid = self.facts["pid"]
-            os.kill(pid, signal.SIGTERM)
-            for _attempt in range(100):
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            if self.is_running():
+                os.kill(self.facts["pid"], signal_number)
+            for _attempt in range(300):
                 if not self.is_running():
-                    break
+                    return signal_number == signal.SIGTERM
                 time.sleep(0.1)
-            else:
-                os.kill(pid, signal.SIGKILL)
+        raise LabError(f"The guest {self.name} (pid {self.facts['pid']}) does not end, not even by SIGKILL.")
+
+    def end(self) -> None:
+        """End the guest's process and remove all it had but its logs."""
+        self.stop()
         for path in (self.disk, self.monitor, self.directory / "guest.json"):
             path.unlink(missing_ok=True)
 
@@ -189,19 +208,29 @@ def kernel_of(name: str) -> str:
     return kernel if kernel in images.RECIPES else "6.1"
 
 
-def qemu_argv(directory: Path, image: images.Image, accel: str, port: int, append: str) -> list[str]:
-    """The command that runs one guest from ``directory``/disk.qcow2."""
-    cpu = ["-accel", "kvm", "-cpu", "host"] if accel == "kvm" else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+def qemu_argv(directory: Path, facts: dict[str, Any]) -> list[str]:
+    """The command that runs a guest from ``directory``/disk.qcow2, with the facts that :func:`facts_of` makes."""
+    kvm = facts["accel"] == "kvm"
+    cpu = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    network = f"user,id=net,hostfwd=tcp:127.0.0.1:{facts['port']}-:22"
     return [
         "qemu-system-x86_64", "-name", directory.name, "-machine", "q35", *cpu, "-smp", str(CPUS), "-m", str(MEMORY_MB),
         "-display", "none", "-vga", "none", "-no-reboot", "-no-user-config", "-nodefaults",
-        "-kernel", str(image.directory / "vmlinuz"), "-initrd", str(image.directory / "initrd.img"),
-        "-append", f"{KERNEL_ARGUMENTS} {append}".strip(),
+        "-kernel", f"{facts['image']}/vmlinuz", "-initrd", f"{facts['image']}/initrd.img",
+        "-append", f"{KERNEL_ARGUMENTS} {facts['append']}".strip(),
         "-drive", f"file={directory}/disk.qcow2,format=qcow2,if=none,id=root,cache=unsafe",
         "-device", "virtio-blk-pci,drive=root", "-device", "virtio-rng-pci",
-        "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=net,romfile=",
-        "-serial", f"file:{directory}/console.log", "-qmp", f"unix:{directory}/qmp.sock,server=on,wait=off",
+        "-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=",
+        "-chardev", f"file,id=console,path={directory}/console.log,append=on", "-serial", "chardev:console",
+        "-qmp", f"unix:{directory}/qmp.sock,server=on,wait=off",
     ]
+
+
+def facts_of(image: images.Image, accel: str, append: str, port: int) -> dict[str, Any]:
+    return {
+        "kernel": image.kernel, "release": image.release, "image": str(image.directory), "accel": accel,
+        "append": append, "port": port,
+    }
 
 
 def accelerator(image: images.Image) -> str:
@@ -229,7 +258,7 @@ def accelerator(image: images.Image) -> str:
 def _kvm_boots(image: images.Image) -> bool:
     """Whether a kernel reaches its first user process under KVM. That /dev/kvm opens proves nothing."""
     with tempfile.TemporaryDirectory() as scratch:
-        argv = qemu_argv(Path(scratch), image, "kvm", _free_port(), "")
+        argv = qemu_argv(Path(scratch), facts_of(image, "kvm", "", _free_port()))
         drive = argv.index("-drive")
         del argv[drive:drive + 4]
         trial = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -284,7 +313,7 @@ def _start(guest: Guest, image: images.Image, accel: str, snapshot: Optional[Pat
     else:
         backing = ["-F", "raw", "-b", str(image.disk)]
         run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(guest.disk)], timeout=60)
-    _launch(guest, image, accel, append, ["-loadvm", SNAPSHOT] if snapshot else [])
+    guest.launch(facts_of(image, accel, append, _free_port()), ["-loadvm", SNAPSHOT] if snapshot else [])
     try:
         guest.wait_for_ssh(BOOT_DEADLINE_S)
         if not snapshot:
@@ -297,26 +326,11 @@ def _start(guest: Guest, image: images.Image, accel: str, snapshot: Optional[Pat
         raise
 
 
-def _launch(guest: Guest, image: images.Image, accel: str, append: str, extra: Sequence[str]) -> None:
-    port = _free_port()
-    argv = [*qemu_argv(guest.directory, image, accel, port, append), *extra]
-    with (guest.directory / "qemu.log").open("wb") as log:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    facts = {
-        "name": guest.name, "kernel": image.kernel, "release": image.release, "port": port, "pid": process.pid,
-        "start_time": start_time(process.pid), "append": append, "accel": accel,
-    }
-    partial = guest.directory / "guest.json.partial"
-    partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    partial.rename(guest.directory / "guest.json")
-
-
 def _snapshot(image: images.Image, accel: str) -> Path:
     """The overlay that holds the clean guest of this image; made by a cold boot if the cache lacks it."""
     version = run(["qemu-system-x86_64", "--version"], timeout=60)
-    cpu = _host_cpu() if accel == "kvm" else ""
-    argv = " ".join(qemu_argv(Path("guest"), image, accel, 0, ""))
-    path = image.directory / f"snapshot-{digest(version, cpu, argv, WARM_UP)}.qcow2"
+    argv = " ".join(qemu_argv(Path("guest"), facts_of(image, accel, "", 0)))
+    path = image.directory / f"snapshot-{digest(version, _host_cpu(), argv, WARM_UP)}.qcow2"
     with locked(f"snapshot-{image.kernel}"):
         if path.exists():
             return path
@@ -324,29 +338,19 @@ def _snapshot(image: images.Image, accel: str) -> Path:
         with timed(f"Booting {image.kernel} once to keep a snapshot of it (one to two minutes)"):
             try:
                 _start(guest, image, accel, None, "")
-                guest.close_connections()
-                _quit(guest)
+                if not guest.stop():
+                    raise LabError(f"QEMU had to be killed: the snapshot of {image.kernel} may be broken. Try again.")
                 for old in image.directory.glob("snapshot-*"):
                     old.unlink()
                 guest.disk.rename(path)
             finally:
                 guest.end()
-                shutil.rmtree(guest.directory, ignore_errors=True)
+        shutil.rmtree(guest.directory)
     return path
 
 
-def _quit(guest: Guest) -> None:
-    """End QEMU in good order, so that the overlay is whole on disk."""
-    pid = guest.facts["pid"]
-    os.kill(pid, signal.SIGTERM)
-    for _attempt in range(300):
-        if not guest.is_running():
-            return
-        time.sleep(0.1)
-    raise LabError(f"QEMU (pid {pid}) of the guest {guest.name} did not end within 30 s.")
-
-
 def _host_cpu() -> str:
+    """What of this machine's processor a snapshot depends on: its features, and the rate of its time stamp counter."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 

@@ -147,7 +147,7 @@ def test_a_name_is_no_path_and_no_option(name: str) -> None:
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_a_guest_is_reached_from_this_machine_only(accel: str, cache: Path) -> None:
     image = images.Image("6.1", "0", cache, "6.1.0-56-amd64")
-    argv = guests.qemu_argv(cache, image, accel, 40022, "lockdown=integrity")
+    argv = guests.qemu_argv(cache, guests.facts_of(image, accel, "lockdown=integrity", 40022))
     assert "user,id=net,hostfwd=tcp:127.0.0.1:40022-:22" in argv
     assert argv[argv.index("-append") + 1].endswith(" panic=-1 lockdown=integrity")
     assert argv[argv.index("-accel") + 1].startswith(accel)
