@@ -29,6 +29,7 @@ LAST_LINES = 12
 UTS_RELEASE = re.compile(r'#define UTS_RELEASE "([^"]+)"')
 ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin'}
 
+
 class Options(NamedTuple):
     """The options of kmod_build, and whether it runs in check mode."""
 

@@ -58,7 +58,7 @@ def files(release, root='/'):
     except OSError:
         return {}
     return {path.rsplit('/', 1)[-1].split('.ko')[0].replace('-', '_'): os.path.join(base, path)
-                for path in paths}
+            for path in paths}
 
 
 def read(name, known_files, root='/'):

@@ -40,7 +40,7 @@ def shown_pointers(live):
     if is_unavailable(live):
         return live
     return {key: hexadecimal(value) if key in ('module', 'init', 'exit') else value
-                for key, value in live.items()}
+            for key, value in live.items()}
 
 
 def parse_line(line):

@@ -128,7 +128,7 @@ method:
 before:
   description:
     - The module as it was; V(state) alone for one that is not loaded or built in.
-    - RV(before.pointers) is C(struct module) as read from the running kernel, or the reason why it could not be read.
+    - V(pointers) is C(struct module) as read from the running kernel, or the reason why it could not be read.
   returned: when the module could be read
   type: dict
   sample:
@@ -214,11 +214,11 @@ def argument_spec():
     return {
         'name': {'type': 'str', 'required': True},
         'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset'],
-                     'default': ['plain', 'kernel_force', 'reset']},
+                    'default': ['plain', 'kernel_force', 'reset']},
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
         'cascade': {'type': 'bool', 'default': False},
         'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
-                            'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops']},
+                           'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops']},
         'helper': {'type': 'str', 'choices': ['auto', 'compiled'], 'default': 'auto'},
         'helper_path': {'type': 'path'},
         'timeout': {'type': 'float', 'default': 30},

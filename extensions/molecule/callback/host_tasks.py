@@ -15,7 +15,8 @@ name: host_tasks
 type: aggregate
 short_description: Counts the tasks that went to the host
 description:
-  - Writes C(host_tasks.json) into Molecule's ephemeral directory, play by play, so that a play can check the one before it.
+  - Writes C(host_tasks.json) into Molecule's ephemeral directory, play by play, so that a play can check
+    the one before it.
   - A task with a loop is one task. What the controller does by itself, and what it skips, does not count.
 """
 
