@@ -208,7 +208,7 @@ class Unload:
             report = self._in_child(lambda: _reset.load_helper(image, loader))
         words = {
             'clean': 'no stale entry',
-            'cleared': 'cleared %d stale entries' % report['buckets'],
+            'cleared': 'stale entries cleared: %d' % report['buckets'],
             'in_use': 'left alone: task %d is inside finit_module' % report['loading_pid'],
             'lock_busy': 'left alone: its lock could not be taken',
         }

@@ -142,9 +142,15 @@ package:
   returned: when headers, make or a compiler are missing
   type: str
   sample: linux-headers-6.1.0-50-amd64
+command:
+  description: The command that failed, with its arguments.
+  returned: when make or the signing failed
+  type: list
+  elements: str
+  sample: [make, -C, /lib/modules/6.1.0-50-amd64/build, M=/var/lib/kmod_reset/.kmod_build-x1/src, CC=gcc-12, -j2, modules]
 output:
-  description: The end of what make printed.
-  returned: when make failed
+  description: The end of what it printed.
+  returned: when make or the signing failed
   type: str
   sample: "foo.c:3:1: error: unknown type name 'innt'"
 '''

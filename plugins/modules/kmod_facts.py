@@ -9,7 +9,7 @@ version_added: 0.1.0
 description:
   - Returns the running kernel and its modules as C(ansible_facts.kmod).
   - Each module has a verdict, the reason in one sentence, who holds it, the oops that did it, the command that helps.
-  - Loads nothing and changes nothing. C(struct module) is read from C(/proc/kcore) by the kernel's own type information.
+  - Loads nothing, changes nothing. C(struct module) is read from C(/proc/kcore) by the kernel's own type information.
   - A fact that cannot be had carries its reason, as in C(unavailable).
   - The M(kernelops.kmod.kmod_force_unload) module decides by the same diagnosis.
 author:

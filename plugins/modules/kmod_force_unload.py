@@ -202,6 +202,11 @@ helper:
     needed: true
     usable: true
     reason: built for this kernel, owned by root
+hangs_in:
+  description: Where in the kernel the process hangs that was to read the module.
+  returned: when reading took longer than O(timeout)
+  type: str
+  sample: __mutex_lock+0x2d1/0x4a0
 '''
 
 from ansible.module_utils.basic import AnsibleModule
