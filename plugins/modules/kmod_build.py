@@ -147,7 +147,7 @@ command:
   returned: when make or the signing failed
   type: list
   elements: str
-  sample: [make, -C, /lib/modules/6.1.0-50-amd64/build, M=/var/lib/kmod_reset/.kmod_build-x1/src, CC=gcc-12, -j2, modules]
+  sample: [make, -C, /lib/modules/6.1.0-50-amd64/build, M=/var/lib/kmod_reset/.kmod_build-x1/src, CC=gcc-12, modules]
 output:
   description: The end of what it printed.
   returned: when make or the signing failed
