@@ -370,7 +370,7 @@ def loader_step(facts):
 
 
 @pytest.mark.parametrize(('stale', 'step'), [
-    (0, ('no stale entry', False)), (3, ('cleared 3 stale entries', True))], ids=['clean', 'stale'])
+    (0, ('no stale entry', False)), (3, ('stale entries cleared: 3', True))], ids=['clean', 'stale'])
 def test_the_loader_is_cleared_after_a_dead_load(stale, step, host):
     kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
     kernel.anchors.update(LOADER)
@@ -383,7 +383,7 @@ def test_a_load_that_waited_for_the_dead_one_is_given_a_second_chance(host):
     kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
     kernel.anchors.update(LOADER)
     kernel.stale_buckets, kernel.loading_pids = 1, [77]
-    assert loader_step(host.unload('init_oops')) == [('cleared 1 stale entries', True)]
+    assert loader_step(host.unload('init_oops')) == [('stale entries cleared: 1', True)]
     assert kernel.calls == ['init_module init_oops', 'delete_module init_oops', 'init_module loader']
 
 
