@@ -117,6 +117,7 @@ def test_taint_flags(value, flags):
     assert _kernel.taint_flags(value) == flags
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 64))
 def test_taint_flags_lose_no_bit(value):
     assert len(_kernel.taint_flags(value)) == bin(value).count('1')
@@ -129,12 +130,14 @@ def test_a_number_that_is_none_says_what_was_read(text, tmp_path):
     assert found['taint']['unavailable'].startswith('/proc/sys/kernel/tainted reads ')
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_lockdown_text(text):
     found = _kernel.lockdown(text)
     assert found == 'none' or found in text
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.from_regex(r'\ACONFIG_[A-Z0-9_]{1,20}\Z'), st.sampled_from(['y', 'm', '"text"', '0x10']))))
 def test_configuration_that_was_written_is_read(options):
     written = dict(options)
@@ -142,6 +145,7 @@ def test_configuration_that_was_written_is_read(options):
     assert _kernel.parse_config(text) == {name: value.strip('"') for name, value in written.items()}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_configuration(text):
     assert all(name.startswith('CONFIG_') for name in _kernel.parse_config(text))

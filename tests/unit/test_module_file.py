@@ -45,6 +45,7 @@ def test_a_signature_shows():
 OFFSETS = st.one_of(st.none(), st.integers(0, 1 << 20))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4096), OFFSETS, OFFSETS, st.sampled_from([62, 183]), st.booleans())
 def test_layout_that_was_written_is_read(size, init, leave, machine, signed):
     image = builders.module_image(layout={'size': size, 'init': init, 'exit': leave}, machine=machine, signed=signed)

@@ -6,7 +6,7 @@
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _toolchain
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # line: (command, family, version, major)
@@ -85,6 +85,7 @@ PIECES = st.sampled_from([
     'gcc', 'clang', '-12', ' (', ')', '((', ' 12.2.0', '.', ' clang version ', '9' * 50, ' ', 'x'])
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=60).map(''.join)))
 def test_any_line_has_an_answer(line):
     found = _toolchain.parse_compiler(line)

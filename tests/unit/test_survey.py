@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read of a module, and what is not: captures of four kernels below a root directory."""
+
+import builders
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _diagnosis,
+    _holders,
+    _kernel_log,
+    _struct_module,
+    _survey,
+    _tasks,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+
+TABLE = '''\
+idle 16384 0 - Live 0xffffffffc0a96000 (OE)
+leaked 16384 3 - Live 0xffffffffc0a96000 (OE)
+stuck 16384 0 [permanent], Live 0xffffffffc0a96000 (OE)
+dying 16384 1 - Loading 0xffffffffc0a96000 (OE+)
+odd 16384 - - Live 0xffffffffc0a96000
+'''
+SYMBOLS = '''\
+ffffffffb0000000 T modules
+ffffffffb0000040 b module_mutex
+ffffffffb0000100 b idem_hash
+ffffffffb0000900 b idem_lock
+ffffffffb0000904 b next
+ffffffffc0a96010 t cleanup_module\t[stuck]
+ffffffffc0a96020 t last\t[stuck]
+'''
+ANCHORS = {'modules': 0xffffffffb0000000, 'module_mutex': 0xffffffffb0000040, 'idem_hash': 0xffffffffb0000100,
+           'idem_lock': 0xffffffffb0000900, 'idem_bytes': 2048}
+HOLDERS = {'processes': [], 'mounts': [{'path': '/mnt'}], 'network': []}
+
+
+class Readers:
+    """Counts what is asked of the dear readers, which answer from here."""
+
+    def __init__(self, monkeypatch):
+        self.asked = []
+        self.lines = []
+        answers = {
+            (_tasks, 'scan'): 'seen', (_tasks, 'spinning'): [],
+            (_tasks, 'in_module_code'): {'tasks': [], 'unreadable': []},
+            (_holders, 'find'): HOLDERS, (_struct_module, 'read'): builders.live(),
+        }
+        for (module, name), answer in answers.items():
+            monkeypatch.setattr(module, name, self.reader(name, answer))
+        monkeypatch.setattr(_kernel_log, 'read', lambda _root: self.asked.append('log') or self.lines)
+
+    def reader(self, name, answer):
+        def read(*_arguments, **_options):
+            self.asked.append(name)
+            return answer
+
+        return read
+
+
+@pytest.fixture
+def readers(monkeypatch):
+    return Readers(monkeypatch)
+
+
+@pytest.fixture
+def root(tmp_path):
+    builders.write(tmp_path, 'proc/modules', TABLE)
+    builders.write(tmp_path, 'proc/kallsyms', SYMBOLS)
+    return str(tmp_path)
+
+
+DEAR = ['in_module_code', 'scan', 'log']
+# id: (module, options, readers asked beside the table, facts)
+ASKED = {
+    'absent': ('nowhere', {}, [], {'anchors': {}}),
+    'idle: nothing holds it back': ('idle', {}, ['read'], {'anchors': {}, 'holders': {}, 'cleanup_module': None}),
+    'idle, asked for all the same': ('idle', {'idle': True}, ['read'] + DEAR, {'anchors': ANCHORS, 'holders': {}}),
+    'leaked: who holds it': ('leaked', {}, ['read', 'find'] + DEAR, {'anchors': ANCHORS, 'holders': HOLDERS}),
+    'permanent: its symbols': ('stuck', {}, ['read'] + DEAR, {'cleanup_module': 0xffffffffc0a96010, 'holders': {}}),
+    'coming: who spins': ('dying', {}, ['read', 'spinning'] + DEAR, {'anchors': ANCHORS, 'cleanup_module': None}),
+    'a kernel that cannot unload': ('odd', {}, ['read'], {'anchors': {}}),
+}
+
+
+@pytest.mark.parametrize('row', ASKED.values(), ids=list(ASKED))
+def test_only_what_its_state_calls_for_is_read(row, readers, root):
+    name, options, asked, facts = row
+    found = _survey.module(name, root, builders.kernel(), **options)
+    assert sorted(readers.asked) == sorted(asked)
+    assert {key: found[key] for key in facts} == facts
+    assert set(found) == {'name', 'kernel', 'module', 'live', 'cleanup_module', 'tasks', 'spinning', 'holders',
+                          'oopses', 'anchors'}
+    assert _diagnosis.diagnose(found)['verdict']
+
+
+def test_a_kernel_that_cannot_unload_is_told(readers, root):
+    found = _diagnosis.diagnose(_survey.module('odd', root, builders.kernel()))
+    assert found['verdict'] == 'unload_disabled'
+    assert readers.asked == ['read']
+
+
+def test_readers_are_asked_once_for_many_modules(readers, root):
+    with _survey.Survey(root, builders.kernel()) as survey:
+        for name in ('leaked', 'stuck', 'dying', 'leaked'):
+            survey.module(name)
+    assert readers.asked.count('scan') == 1
+    assert readers.asked.count('log') == 1
+
+
+def test_without_dear_readers_the_holders_say_why(readers, root):
+    with _survey.Survey(root, builders.kernel()) as survey:
+        found = survey.module('leaked', dear=False)
+    assert found['holders'] == unavailable('not looked for: ask for leaked by name')
+    assert readers.asked == ['read']
+
+
+@pytest.mark.parametrize(('symbols', 'reason'), [
+    (None, 'No such file'), ('0000000000000000 T modules\n', 'are hidden'),
+    ('ffffffffb0000000 T modules\nffffffffb0000001 T modules\n', 'lists 2 of them')],
+    ids=['missing', 'hidden', 'two of a name'])
+@pytest.mark.usefixtures('readers')
+def test_symbols_that_cannot_be_had_say_why(symbols, reason, root, tmp_path):
+    (tmp_path / 'proc/kallsyms').unlink()
+    if symbols:
+        builders.write(tmp_path, 'proc/kallsyms', symbols)
+    assert reason in _survey.module('leaked', root, builders.kernel())['anchors']['unavailable']
+
+
+def test_hidden_symbols_of_a_permanent_module_say_why(readers, root, tmp_path):
+    builders.write(tmp_path, 'proc/kallsyms', '0000000000000000 t cleanup_module\t[stuck]\n')
+    found = _survey.module('stuck', root, builders.kernel())
+    assert 'hidden' in found['cleanup_module']['unavailable']
+    assert 'find' not in readers.asked
+
+
+def test_no_module_table_is_an_error(tmp_path):
+    with pytest.raises(KmodError, match='Cannot read the module table'):
+        _survey.module('foo', str(tmp_path), builders.kernel())
+
+
+def test_a_kernel_log_that_cannot_be_read_says_why(readers, root):
+    readers.lines = unavailable('Operation not permitted')
+    assert _survey.module('dying', root, builders.kernel())['oopses'] == unavailable('Operation not permitted')
+
+
+# id: (text of /proc/PID/stat or None, is the task gone)
+TASKS = {
+    'ended': (None, True),
+    'sleeps': ('%d (insmod) S 1 2', False),
+    'runs, its name in parentheses': ('%d (in) Z (mod) R 1 2', False),
+    'a zombie': ('%d (insmod) Z 1 2', True),
+    'dead': ('%d (insmod) X 1 2', True),
+    'unreadable': ('', True),
+}
+
+
+@pytest.mark.parametrize('kernel', builders.KERNELS)
+@pytest.mark.parametrize(('text', 'gone'), TASKS.values(), ids=list(TASKS))
+def test_whether_who_died_is_gone(kernel, text, gone, readers, root, tmp_path):
+    readers.lines = (builders.CAPTURES / ('linux-' + kernel) / 'dmesg.txt').read_text().splitlines()
+    pids = {entry['pid'] for entry in _kernel_log.oopses(readers.lines)}
+    assert pids
+    for pid in pids:
+        if text is not None:
+            builders.write(tmp_path, 'proc/%d/stat' % pid, text % pid if text else text)
+    found = _survey.module('dying', root, builders.kernel())['oopses']
+    assert {entry['task_gone'] for entry in found} == {gone}
+
+
+@pytest.mark.parametrize('kernel', builders.KERNELS)
+@pytest.mark.parametrize(('name', 'verdict'), [
+    ('init_oops', 'init_died'), ('exit_oops', 'exit_died'), ('init_hang', 'init_running'), ('no_exit', 'no_exit'),
+    ('leaked_ref', 'references_leaked')])
+def test_faults_of_four_kernels_from_their_texts_to_the_verdict(kernel, name, verdict, readers, tmp_path, monkeypatch):
+    root = builders.captured_root(kernel, tmp_path)
+    readers.lines = (builders.CAPTURES / ('linux-' + kernel) / 'dmesg.txt').read_text().splitlines()
+    monkeypatch.setattr(_struct_module, 'read', lambda *_arguments: unavailable('no kcore'))
+    monkeypatch.setattr(_holders, 'find', lambda *_arguments, **_options: {})
+    found = _diagnosis.diagnose(_survey.module(name, root, builders.kernel()))
+    assert found['verdict'] == verdict
