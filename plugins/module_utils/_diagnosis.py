@@ -192,7 +192,7 @@ def _live(facts):
         return 'in_use', f'{name} has {references} references; who holds them was {reason}.', []
     hazards = []
     holders = name_holders(facts['holders'])
-    if holders:
+    if holders and (references > 0 or exit_missing(facts)):
         hazards.append(_hazard('in_use', f'{name} is held by {_listed(holders)}', holders))
     tasks = facts['tasks']['tasks']
     if tasks:
@@ -207,7 +207,9 @@ def _live(facts):
         verdict, reason = _without_exit(facts)
         return verdict, reason, hazards
     if references == 0:
-        return 'unloadable', f'{name} is live and unused.', hazards
+        # A network device counts no reference: rmmod takes it away.
+        going = f'; {_listed(holders)} will go with it' if holders else ''
+        return 'unloadable', f'{name} is live and unused{going}.', hazards
     if holders:
         return 'in_use', f'{name} is held by {_listed(holders)}.', hazards
     return ('references_leaked', f'{name} has {references} references, and nothing was found that holds them.',

@@ -16,7 +16,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._module_table impor
     kernel_name,
     shown_pointers,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._survey import Survey
+from ansible_collections.kernelops.kmod.plugins.module_utils._survey import ALL, BRIEF, Survey
 
 SUBSETS = ('kernel', 'state', 'pointers', 'holders', 'oops')
 CURE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
@@ -55,7 +55,7 @@ def gather(names, subset, root='/'):
 
 def _module(survey, name, subset, known_files, dear):
     # type: (Survey, str, List[str], Dict[str, str], bool) -> Dict[str, Any]
-    facts = survey.module(name, dear)
+    facts = survey.module(name, ALL if dear else BRIEF)
     entry = facts['module']
     diagnosis = _diagnosis.diagnose(facts)
     result = {'state': entry['state']}  # type: Dict[str, Any]

@@ -22,6 +22,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Sym
 # IDEM_HASH_BITS is 8 in kernel/module/main.c; a bucket is one pointer.
 IDEM_BUCKETS = 256
 IDEM_BYTES = IDEM_BUCKETS * 8
+ALL, NEEDED, BRIEF = 'all', 'needed', 'brief'
 
 
 class Survey:
@@ -45,12 +46,12 @@ class Survey:
         # type: (*Any) -> None
         self.memory.close()
 
-    def module(self, name, dear=True, idle=False):
-        # type: (str, bool, bool) -> Dict[str, Any]
+    def module(self, name, depth=NEEDED):
+        # type: (str, str) -> Dict[str, Any]
         """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
 
-        Without ``dear`` the holders of a live module, whose search takes tenths of a second, are not looked for.
-        A live module that nothing holds back is looked at no closer unless ``idle``: its tasks, the log, the anchors.
+        ``depth``: ALL there is; what is NEEDED, where a live module that nothing holds back is looked at no closer; or
+        that without the search for holders of a live module, which takes tenths of a second (BRIEF).
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
         spinning, holders, oopses, anchors (addresses that the helper needs).
@@ -66,22 +67,23 @@ class Survey:
         facts['live'] = _struct_module.read(entry['struct_address'], name, self.root, self.memory)
         if is_unavailable(entry['refcount']):
             return facts
-        if entry['state'] == 'live' and not entry['permanent'] and entry['refcount'] == 0 and not idle:
+        is_live = entry['state'] == 'live'
+        if is_live and not entry['permanent'] and entry['refcount'] == 0 and depth != ALL:
             return facts
-        if entry['state'] == 'live' and not entry['permanent'] and not dear:
+        if is_live and not entry['permanent'] and depth == BRIEF:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
         facts['oopses'] = self.oopses
         facts['anchors'] = self._anchors()
-        if entry['state'] != 'live':
+        if not is_live:
             facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
             return facts
         if entry['permanent']:
             facts['cleanup_module'] = self._cleanup_module(name)
-        if entry['refcount'] > 0:
+        if entry['refcount'] > 0 or depth == ALL:
+            aliases = _module_table.aliases(name, self.kernel['release'], self.root)
             facts['holders'] = _holders.find(name, entry['struct_address'], self.root, self.memory,
-                                             symbols=self._address, aliases=_module_table.aliases(
-                                                 name, self.kernel['release'], self.root))
+                                             symbols=self._address, aliases=aliases)
         return facts
 
     @property
@@ -148,11 +150,11 @@ class Survey:
         return anchors
 
 
-def module(name, root='/', kernel=None, idle=False):
-    # type: (str, str, Optional[Dict[str, Any]], bool) -> Dict[str, Any]
+def module(name, root='/', kernel=None, depth=NEEDED):
+    # type: (str, str, Optional[Dict[str, Any]], str) -> Dict[str, Any]
     """The facts of one module (:meth:`Survey.module`)."""
     with Survey(root, kernel) as survey:
-        return survey.module(name, idle=idle)
+        return survey.module(name, depth)
 
 
 def _alive(pid, root):

@@ -92,8 +92,9 @@ class Unload:
     def _survey(self):
         # type: () -> Dict[str, Any]
         # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
-        idle = 'plain' not in self.options.methods or self.options.run_exit == 'never'
-        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, idle=idle),
+        plain = 'plain' in self.options.methods and self.options.run_exit != 'never'
+        depth = _survey.NEEDED if plain else _survey.ALL
+        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, depth=depth),
                                        self.options.timeout, f'read the state of {self.name}')
 
     def _look_again(self):

@@ -78,7 +78,7 @@ class FakeKernel:
     def used_by(self, name):
         return [module.name for module in self.modules.values() if name in module.uses]
 
-    def survey(self, name, kernel=None, idle=False):
+    def survey(self, name, kernel=None, depth='needed'):
         """As _survey.module: a live module that nothing holds back is looked at closer only where that is asked for."""
         assert kernel is self.facts
         module = self.modules.get(name)
@@ -90,7 +90,7 @@ class FakeKernel:
         found['module'].update(name=name, struct_address=module.address)
         found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
             unavailable(module.hidden)
-        if module.state == 'live' and not permanent and module.refcount == 1 and not idle:
+        if module.state == 'live' and not permanent and module.refcount == 1 and depth != 'all':
             return found
         found.update(anchors=self.anchors, tasks={'tasks': module.tasks, 'unreadable': []}, holders=module.holders,
                      oopses=module.oopses)

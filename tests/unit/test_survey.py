@@ -76,7 +76,8 @@ DEAR = ['in_module_code', 'scan', 'log']
 ASKED = {
     'absent': ('nowhere', {}, [], {'anchors': {}}),
     'idle: nothing holds it back': ('idle', {}, ['read'], {'anchors': {}, 'holders': {}, 'cleanup_module': None}),
-    'idle, asked for all the same': ('idle', {'idle': True}, ['read'] + DEAR, {'anchors': ANCHORS, 'holders': {}}),
+    'idle, asked for all the same': ('idle', {'depth': _survey.ALL}, ['read', 'find'] + DEAR,
+                                     {'anchors': ANCHORS, 'holders': HOLDERS}),
     'leaked: who holds it': ('leaked', {}, ['read', 'find'] + DEAR, {'anchors': ANCHORS, 'holders': HOLDERS}),
     'permanent: its symbols': ('stuck', {}, ['read'] + DEAR, {'cleanup_module': 0xffffffffc0a96010, 'holders': {}}),
     'coming: who spins': ('dying', {}, ['read', 'spinning'] + DEAR, {'anchors': ANCHORS, 'cleanup_module': None}),
@@ -109,9 +110,9 @@ def test_readers_are_asked_once_for_many_modules(readers, root):
     assert readers.asked.count('log') == 1
 
 
-def test_without_dear_readers_the_holders_say_why(readers, root):
+def test_in_brief_the_holders_say_why(readers, root):
     with _survey.Survey(root, builders.kernel()) as survey:
-        found = survey.module('leaked', dear=False)
+        found = survey.module('leaked', _survey.BRIEF)
     assert found['holders'] == unavailable('not looked for: ask for leaked by name')
     assert readers.asked == ['read']
 
