@@ -16,6 +16,7 @@ ffffffffb0000000 T modules
 ffffffffb0000040 b module_mutex
 ffffffffb0000100 b idem_hash
 ffffffffb0000100 b idem_alias
+ffffffffa0000000 t init_part
 ffffffffb0000900 b idem_lock
 ffffffffb0001000 t twice
 ffffffffb0001100 t twice
