@@ -102,12 +102,6 @@ def parser() -> argparse.ArgumentParser:
         "modules-dir", lambda arguments: print(fault_modules.build(arguments.kernel)),
         "print the directory of a kernel's fault modules, with fixed/ in it", "kernel",
     )
-    one = command(
-        "path", lambda arguments: print(images.find(arguments.kernel, arguments.file)),
-        "print where a file of a kernel's image is on this machine", "kernel",
-    )
-    one.add_argument("file", help="a path in the image, or its end; wildcards are allowed")
-
     one = command("up", up, "boot a guest, from its snapshot where that can be")
     one.add_argument("name", nargs="?", help="default: linux-KERNEL")
     one.add_argument("--kernel", help=f"one of {kernels}; default: the one in the name, else 6.1")

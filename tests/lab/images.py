@@ -209,16 +209,3 @@ def _write_files(root: Path, files: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(text, encoding="ascii")
-
-
-def find(kernel: str, pattern: str) -> Path:
-    """The path on this machine of one file of the image: an absolute path in the image, or the end of one."""
-    rootfs = image(kernel).rootfs
-    wanted = pattern.lstrip("/")
-    found = sorted(rootfs.glob(wanted)) or sorted(
-        path for top in ("usr/lib", "usr/src", "boot", "etc") for path in (rootfs / top).rglob(wanted)
-    )
-    if len(found) != 1:
-        names = ", ".join("/" + str(path.relative_to(rootfs)) for path in found[:5]) or "none"
-        raise LabError(f"{pattern!r} should name one file of the image of {kernel}; it names: {names}.")
-    return found[0]
