@@ -331,8 +331,8 @@ def _mounts_by_owner(owner, memory, symbols):
         if kcore.u64(kind + offsets['owner']) == owner:
             device = kcore.u32(address + offsets['dev'])
             number = '%d:%d' % (device >> 20, device & 0xFFFFF)
-            places = [mount for mount in mounts if mount.number == number]
-            found.extend(_mount(mount, 'file_system_type.owner') for mount in places)
+            places = [_mount(mount, 'file_system_type.owner') for mount in mounts if mount.number == number]
+            found.extend(_once(places))
             if not places:
                 found.append({'device': number, 'path': unavailable('it is mounted in no mount namespace'),
                               'type': kcore.string(kcore.u64(kind + offsets['name']), 64),
@@ -344,8 +344,14 @@ def _mounts_by_owner(owner, memory, symbols):
 def _mounts_by_type(name, aliases, root):
     # type: (str, Iterable[str], str) -> Found
     types = {name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}
-    return [_mount(mount, '/proc/%d/mountinfo' % mount.pid) for mount in _mounts(root)
-            if mount.type.partition('.')[0].replace('-', '_') in types or mount.type in types]
+    return _once([_mount(mount, '/proc/PID/mountinfo') for mount in _mounts(root)
+                  if mount.type.partition('.')[0].replace('-', '_') in types or mount.type in types])
+
+
+def _once(mounts):
+    # type: (Found) -> Found
+    """Without the copies that further mount namespaces, such as those of services, have of a mount."""
+    return [mount for index, mount in enumerate(mounts) if mount not in mounts[:index]]
 
 
 def _mount(mount, evidence):

@@ -197,12 +197,14 @@ class Build:
             os.makedirs(self.dest, mode=0o755, exist_ok=True)
             private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
             tree = os.path.join(private, 'src')
-            shutil.copytree(self.options.src, tree, symlinks=True, ignore=shutil.ignore_patterns(
+            shutil.copytree(self.options.src, tree, ignore_dangling_symlinks=True, ignore=shutil.ignore_patterns(
                 '.*', *('*' + product for product in PRODUCTS)))
             self._make(tree, compiler)
             built = [self._vet(path) for path in sorted(built_modules(tree))]
             if not built:
                 raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
+            if len({entry['path'] for entry in built}) < len(built):
+                raise KmodError(self.tried, 'two of its directories build modules of one name', 'Build them one by one')
             for entry in built:
                 os.chmod(entry['built'], 0o644)
                 os.replace(entry.pop('built'), entry['path'])

@@ -5,6 +5,7 @@
 
 import gzip
 import os
+import re
 import zlib
 from typing import Any, Dict, List
 
@@ -16,6 +17,9 @@ TAINT_FLAGS = (
     'died', 'overridden_acpi_table', 'warn', 'staging', 'firmware_workaround', 'out_of_tree_module', 'unsigned_module',
     'soft_lockup', 'livepatch', 'auxiliary', 'randstruct', 'test', 'fwctl',
 )
+
+# Ten thousand others are of no interest here, and would take longer than all else.
+OPTION = re.compile(r'^(CONFIG_(?:MODULE|CC_|GCC_|CLANG_)\w*)=(.*)$', re.MULTILINE)
 
 
 def _text(path, root):
@@ -54,13 +58,8 @@ def lockdown(text):
 
 def parse_config(text):
     # type: (str) -> Dict[str, str]
-    """``CONFIG_`` names to values, quotes removed; what is not set is not in it."""
-    options = {}
-    for line in text.splitlines():
-        name, equals, value = line.partition('=')
-        if equals and name.startswith('CONFIG_'):
-            options[name] = value.strip('"')
-    return options
+    """``CONFIG_`` names to values, quotes removed, of the options on modules and compilers that are set."""
+    return {name: value.strip('"') for name, value in OPTION.findall(text)}
 
 
 def config(release, root='/'):

@@ -54,13 +54,13 @@ class Survey:
         that without the search for holders of a live module, which takes tenths of a second (BRIEF).
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
-        spinning, holders, oopses, anchors (addresses that the helper needs).
+        spinning, holders, oopses.
         """
         entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
         facts = {
             'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {},
-            'oopses': [], 'anchors': {},
+            'oopses': [],
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
             return facts
@@ -74,7 +74,6 @@ class Survey:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
         facts['oopses'] = self.oopses
-        facts['anchors'] = self._anchors()
         if not is_live:
             facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
             return facts
@@ -139,8 +138,9 @@ class Survey:
         except KmodError as error:
             return unavailable(error)
 
-    def _anchors(self):
+    def anchors(self):
         # type: () -> Dict[str, Any]
+        """Addresses that the helper needs; idem_hash, its idem_bytes and idem_lock are None before 6.5."""
         names = ('modules', 'module_mutex', 'idem_hash', 'idem_lock')
         try:
             anchors = {name: self.symbols.address(name) for name in names}  # type: Dict[str, Any]
@@ -152,9 +152,13 @@ class Survey:
 
 def module(name, root='/', kernel=None, depth=NEEDED):
     # type: (str, str, Optional[Dict[str, Any]], str) -> Dict[str, Any]
-    """The facts of one module (:meth:`Survey.module`)."""
+    """The facts of one module (:meth:`Survey.module`) and, under ``anchors``, what it takes to reset it, if need be."""
     with Survey(root, kernel) as survey:
-        return survey.module(name, depth)
+        facts = survey.module(name, depth)
+        entry = facts['module']
+        loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
+        idle = loaded and entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']
+        return dict(facts, anchors=survey.anchors() if loaded and (depth == ALL or not idle) else {})
 
 
 def _alive(pid, root):

@@ -69,7 +69,7 @@ def _child_hangs_in(pid):
     for entry in ('stack', 'wchan', 'syscall'):
         try:
             with open('/proc/%d/%s' % (pid, entry), errors='replace') as stream:
-                text = ' '.join(line.split()[-1] for line in stream.read().splitlines()[:4] if line.strip())
+                text = ', '.join(line.split('] ', 1)[-1] for line in stream.read().splitlines()[:4] if line.strip())
         except OSError:
             continue
         if text and text != '0':

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks with a module's code on their stack, tasks inside the loader's system calls, tasks that spin in the kernel.
+"""Tasks with a module's code on their stack, tasks that spin in the kernel.
 
-From /proc/PID/task/TID/{stack,syscall,stat,comm} (fs/proc/base.c, proc(5)). One pass over /proc serves all three:
-take it with :func:`scan` and hand it to each question. A task that ends while it is read is normal and left out.
+From /proc/PID/task/TID/{stack,syscall,stat,comm} (fs/proc/base.c, proc(5)). One pass over /proc serves both: take it
+with :func:`scan` and hand it to each question. A task that ends while it is read is normal and left out.
 """
 
 import errno
@@ -15,15 +15,6 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 
-# By os.uname().machine: the numbers of init_module(2), finit_module(2), delete_module(2).
-LOADER_CALLS = {
-    'x86_64': (175, 313, 176),
-    'aarch64': (105, 273, 106),
-    'riscv64': (105, 273, 106),
-    'ppc64le': (128, 353, 129),
-    's390x': (128, 344, 129),
-}
-CALL_NAMES = ('init_module', 'finit_module', 'delete_module')
 PF_KTHREAD = 0x00200000
 LARGEST_FILE = 1 << 14
 
@@ -36,19 +27,15 @@ Stat = Tuple[int, int, int, int]
 
 
 class Scan:
-    """One pass over /proc: the system call of each task, and the stacks that run through any module."""
+    """One pass over /proc: the tasks that are on a CPU, and the stacks that run through any module."""
 
-    def __init__(self, root='/', machine=None):
-        # type: (str, Optional[str]) -> None
+    def __init__(self, root='/'):
+        # type: (str) -> None
         self.proc = os.path.join(root, 'proc')
-        self.machine = machine or os.uname().machine
-        self.calls = []  # type: List[Tuple[int, int, str]]
         self.running = []  # type: List[Tuple[int, int]]
         self.stacks = []  # type: List[Tuple[int, int, bytes]]
         self.tasks = 0
         self._refused = {}  # type: Dict[Tuple[str, str], int]
-        numbers = LOADER_CALLS.get(self.machine, ())
-        self._names = {'%d' % number: name for number, name in zip(numbers, CALL_NAMES)}
         ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
         for pid, tid in self._ids():
             self.tasks += 1
@@ -74,12 +61,14 @@ class Scan:
 
     def describe(self, pid, tid):
         # type: (int, int) -> Optional[Dict[str, Any]]
-        """pid, tid and command of a task; None when it has ended."""
+        """pid, tid, command of a task and whether it is a kernel_thread; None when it has ended."""
+        stat = self.stat(pid, tid)
         try:
             command = self.read(pid, tid, 'comm')
         except OSError:
             return None
-        return {'pid': pid, 'tid': tid, 'command': command.rstrip(b'\n').decode('utf-8', 'backslashreplace')}
+        return {'pid': pid, 'tid': tid, 'kernel_thread': bool(stat and stat[0] & PF_KTHREAD),
+                'command': command.rstrip(b'\n').decode('utf-8', 'backslashreplace')}
 
     def stat(self, pid, tid):
         # type: (int, int) -> Optional[Stat]
@@ -101,11 +90,8 @@ class Scan:
         # type: (int, int) -> None
         call = self._try(pid, tid, 'syscall')
         stack = self._try(pid, tid, 'stack')
-        number = call.split(b' ', 1)[0].strip().decode('ascii', 'replace')
-        if number == 'running':
+        if call.strip() == b'running':
             self.running.append((pid, tid))
-        elif number in self._names:
-            self.calls.append((pid, tid, self._names[number]))
         if b' [' in stack:
             self.stacks.append((pid, tid, stack))
 
@@ -123,17 +109,17 @@ class Scan:
             return b''
 
 
-def scan(root='/', machine=None):
-    # type: (str, Optional[str]) -> Scan
-    """One pass over ROOT/proc. ``machine`` is as ``uname -m`` has it, the host's own by default."""
-    return Scan(root, machine)
+def scan(root='/'):
+    # type: (str) -> Scan
+    """One pass over ROOT/proc."""
+    return Scan(root)
 
 
 def in_module_code(name, root='/', seen=None):
     # type: (str, str, Optional[Scan]) -> Dict[str, List[Any]]
-    """Tasks asleep in the module's code: ``{'tasks': [{pid, tid, command, function}], 'unreadable': [reasons]}``.
+    """Tasks asleep in the module's code: ``{'tasks': [task], 'unreadable': [reason]}``.
 
-    ``function`` is the innermost function of the module on the task's stack. A task that is on a CPU has no readable
+    A task has pid, tid, kernel_thread, command and function. ``function`` is the innermost function of the module on the task's stack. A task that is on a CPU has no readable
     stack: see :func:`spinning`.
     """
     seen = seen or scan(root)
@@ -146,29 +132,11 @@ def in_module_code(name, root='/', seen=None):
     return {'tasks': tasks, 'unreadable': seen.unreadable('stack')}
 
 
-def in_loader_calls(root='/', seen=None):
-    # type: (str, Optional[Scan]) -> Any
-    """Tasks inside the loader: ``[{pid, tid, command, call, started}]``, or unavailable.
-
-    ``call`` is init_module, finit_module or delete_module, ``started`` the task's start in seconds since boot.
-    """
-    seen = seen or scan(root)
-    if seen.machine not in LOADER_CALLS:
-        return unavailable(f'the system call numbers of {seen.machine} are not known')
-    refused = seen.unreadable('syscall')
-    if refused and not seen.calls:
-        return unavailable('; '.join(refused))
-    found = []
-    for pid, tid, call in seen.calls:
-        task, stat = seen.describe(pid, tid), seen.stat(pid, tid)
-        if task and stat:
-            found.append(dict(task, call=call, started=_seconds(stat[3])))
-    return found
-
-
 def spinning(root='/', interval=0.1, seen=None):
     # type: (str, float, Optional[Scan]) -> Any
-    """User tasks that spin in the kernel: ``[{pid, tid, command, started, kernel_seconds}]``, or unavailable.
+    """User tasks that spin in the kernel: a list, or unavailable.
+
+    A task has pid, tid, kernel_thread, command, started (seconds since boot) and kernel_seconds.
 
     Such a task is on a CPU in two samples ``interval`` seconds apart, and between them its time in the kernel grows and
     its time in user mode does not. Waits only when a task is on a CPU at all. ``kernel_seconds`` is its total.

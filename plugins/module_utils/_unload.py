@@ -74,8 +74,11 @@ class Unload:
             if self.options.check_mode:
                 self._foresee(ahead['verdict'], plan, facts)
                 after = {'state': 'absent'}
+            elif dependents:
+                # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
+                after = self._run_other(self.options._replace(cascade=False))['after']
             else:
-                self._act(ahead['verdict'], plan, self._survey() if dependents else facts, image)
+                self._act(ahead['verdict'], plan, facts, image)
                 after = shown(self._survey())
         except KmodError as error:
             after = self._look_again()
@@ -112,20 +115,24 @@ class Unload:
     def _unload_dependents(self, names):
         # type: (List[str]) -> None
         """All are tried in check mode first, so that a refusal of one leaves every other in place."""
-        for check_mode in (True, False):
-            for name in names:
-                options = self.options._replace(name=name, check_mode=check_mode)
-                dependent = Unload(options, self.kernel)
-                try:
-                    dependent.run()
-                finally:
-                    if check_mode == self.options.check_mode:
-                        self.steps.extend(dependent.steps)
-                if dependent.helper['usable'] is False and not self.options.check_mode:
-                    raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper',
-                                    dependent.helper['reason'])
+        for name in names:
+            trial = Unload(self.options._replace(name=name, check_mode=True), self.kernel)
+            trial.run()
             if self.options.check_mode:
-                return
+                self.steps.extend(trial.steps)
+            elif trial.helper['usable'] is False:
+                raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper', trial.helper['reason'])
+        if not self.options.check_mode:
+            for name in names:
+                self._run_other(self.options._replace(name=name))
+
+    def _run_other(self, options):
+        # type: (Options) -> Dict[str, Any]
+        other = Unload(options, self.kernel)
+        try:
+            return other.run()
+        finally:
+            self.steps.extend(other.steps)
 
     def _vetted_helper(self):
         # type: () -> Optional[bytes]

@@ -128,7 +128,7 @@ def root_of(directory, kernel, made):
                        'proc/1/ns/mnt': '-> mnt:[1]', 'proc/1/mountinfo': mounts,
                        'proc/300/ns/mnt': '-> mnt:[1]', 'proc/300/mountinfo': mounts,
                        'proc/400/ns/mnt': '-> mnt:[2]',
-                       'proc/400/mountinfo': '9 8 0:51 / /inside rw - foofs foo\\134dev rw\nbroken\n'})
+                       'proc/400/mountinfo': '9 8 0:51 / /inside rw - foofs foo\\134dev rw\nbroken\n' + mounts})
     return root
 
 

@@ -174,7 +174,7 @@ def test_no_descriptor_and_no_child_stays(function):
 # A task's stack (fs/proc/base.c), what it waits in, its system call; in the order in which they are asked.
 HANGS = {
     'stack': ({'stack': '[<0>] __mutex_lock+0x2d1/0x4a0\n[<0>] f_exit+0x24/0xff0 [foo]\n', 'wchan': 'x'},
-              '__mutex_lock+0x2d1/0x4a0'),
+              '__mutex_lock+0x2d1/0x4a0, f_exit+0x24/0xff0 [foo]'),
     'wchan': ({'stack': '', 'wchan': 'rcu_barrier'}, 'rcu_barrier'),
     'wchan is 0': ({'wchan': '0', 'syscall': '176 0x1 0x2 0x7ffc 0x7f12'}, '0x7f12'),
     'nothing to see': ({}, 'a place that /proc does not show'),

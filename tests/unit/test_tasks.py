@@ -67,27 +67,8 @@ def test_the_innermost_function_of_the_module_counts(tmp_path):
     task(tmp_path, 10, tid=11, stack='[<0>] built+0x1/0x2 [bar 0123456789abcdef]\n')
     seen = _tasks.scan(str(tmp_path))
     assert _tasks.in_module_code('foo', seen=seen)['tasks'] == [
-        {'pid': 10, 'tid': 10, 'command': 'a b) c', 'function': 'inner.part.0'}]
+        {'pid': 10, 'tid': 10, 'kernel_thread': False, 'command': 'a b) c', 'function': 'inner.part.0'}]
     assert [entry['tid'] for entry in _tasks.in_module_code('bar', seen=seen)['tasks']] == [10, 11]
-
-
-@pytest.mark.parametrize(('machine', 'numbers'), [('x86_64', (175, 313, 176)), ('aarch64', (105, 273, 106))])
-def test_tasks_inside_the_loader(tmp_path, machine, numbers):
-    for index, number in enumerate(numbers):
-        task(tmp_path, 20 + index, command='insmod', syscall='%d 0x3 0x0' % number, start=12 * TICKS + index)
-    task(tmp_path, 30, syscall='-1 0x7ffe 0x7f1b')
-    task(tmp_path, 31, syscall='running')
-    task(tmp_path, 32, syscall='%d0 0x3' % numbers[0])
-    found = _tasks.in_loader_calls(seen=_tasks.scan(str(tmp_path), machine))
-    assert [(entry['pid'], entry['call']) for entry in found] == [
-        (20, 'init_module'), (21, 'finit_module'), (22, 'delete_module')]
-    assert found[0] == {'pid': 20, 'tid': 20, 'command': 'insmod', 'call': 'init_module', 'started': 12.0}
-
-
-def test_an_unknown_machine_is_said_so(tmp_path):
-    task(tmp_path, 20)
-    found = _tasks.in_loader_calls(seen=_tasks.scan(str(tmp_path), 'vax'))
-    assert found == {'unavailable': 'the system call numbers of vax are not known'}
 
 
 @pytest.mark.parametrize(('after', 'expected'), [
@@ -105,7 +86,8 @@ def test_spinning_in_the_kernel(tmp_path, monkeypatch, after, expected):
         task(tmp_path, 40, command='insmod', **dict({'syscall': 'running'}, **after))
 
     monkeypatch.setattr(time, 'sleep', second_sample)
-    spinning = [{'pid': 40, 'tid': 40, 'command': 'insmod', 'started': 3.0, 'kernel_seconds': 9.0 / TICKS}]
+    spinning = [{'pid': 40, 'tid': 40, 'kernel_thread': bool(after.get('flags')), 'command': 'insmod',
+                 'started': 3.0, 'kernel_seconds': 9.0 / TICKS}]
     assert _tasks.spinning(str(tmp_path)) == (spinning if expected else [])
 
 
@@ -119,12 +101,11 @@ def test_kernel_threads_and_sleepers_are_not_waited_for(tmp_path, monkeypatch):
 def test_a_task_that_ends_is_left_out(tmp_path, monkeypatch):
     task(tmp_path, 43, syscall='running', stack='[<0>] f+0x1/0x2 [foo]\n')
     task(tmp_path, 44, syscall='175 0x0')
-    seen = _tasks.scan(str(tmp_path), 'x86_64')
+    seen = _tasks.scan(str(tmp_path))
     for path in (tmp_path / 'proc').glob('*/task/*/*'):
         path.unlink()
     monkeypatch.setattr(time, 'sleep', lambda _seconds: None)
     assert _tasks.in_module_code('foo', seen=seen) == {'tasks': [], 'unreadable': []}
-    assert _tasks.in_loader_calls(seen=seen) == []
     assert _tasks.spinning(seen=seen) == []
 
 
@@ -137,8 +118,6 @@ def test_what_cannot_be_read_is_counted(tmp_path):
     assert [entry['pid'] for entry in found['tasks']] == [52]
     assert found['unreadable'] == ['stack of 1 of 3 tasks: Is a directory',
                                    'stack of 1 of 3 tasks: the kernel has no /proc/PID/stack']
-    assert _tasks.in_loader_calls(str(tmp_path)) == {
-        'unavailable': 'syscall of 1 of 3 tasks: the kernel has no /proc/PID/syscall'}
 
 
 def test_no_proc_at_all(tmp_path):
@@ -156,9 +135,8 @@ def test_any_text_gives_facts(tmp_path_factory, stack, call, stat, command):
     texts = {'stack': b'[<0>] f+0x1/0x2 [foo]\n' + stack, 'syscall': call, 'stat': stat, 'comm': command}
     for name, data in texts.items():
         (directory / name).write_bytes(data)
-    seen = _tasks.scan(str(root), 'x86_64')
+    seen = _tasks.scan(str(root))
     assert [entry['function'] for entry in _tasks.in_module_code('foo', seen=seen)['tasks']] == ['f']
-    assert isinstance(_tasks.in_loader_calls(seen=seen), list)
     assert _tasks.spinning(interval=0, seen=seen) == []
 
 

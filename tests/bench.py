@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection costs on a host, as ratios in one run. Run it by `make bench`.
+
+Each row times two commands in turn, A B A B ..., against one guest, and prints the median of the pairs' ratios, so that
+a machine whose speed drifts changes little. The commands are printed beside the figures.
+"""
+
+import argparse
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import List, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+LAB = [sys.executable, 'tests/lab']
+GUEST = 'bench'
+SECONDS = 900
+
+
+class Row(NamedTuple):
+    """What is measured, against what, and the ratio to reach."""
+
+    what: str
+    command: List[str]
+    against: List[str]
+    reach: float
+
+
+def run(command: List[str], environment: 'os._Environ[str]') -> str:
+    """Runs a command and returns what it printed; its failure ends the benchmark with its output."""
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False)
+    if done.returncode:
+        raise SystemExit(f'{shlex.join(command)}\nended with {done.returncode}:\n{done.stdout}')
+    return done.stdout
+
+
+def seconds(command: List[str], environment: 'os._Environ[str]') -> float:
+    """How long a command takes."""
+    start = time.monotonic()
+    run(command, environment)
+    return time.monotonic() - start
+
+
+def measure(row: Row, pairs: int, environment: 'os._Environ[str]') -> None:
+    """Prints one row: the median ratio, its range, the medians of both commands."""
+    run(row.against, environment)
+    run(row.command, environment)
+    times = [(seconds(row.command, environment), seconds(row.against, environment)) for _pair in range(pairs)]
+    ratios = [mine / other for mine, other in times]
+    ratio = statistics.median(ratios)
+    verdict = 'reached' if ratio <= row.reach else 'NOT reached'
+    print(f'{row.what:44} {ratio:5.2f}  ({min(ratios):.2f} to {max(ratios):.2f})  to reach {row.reach:.2f}: '
+          f'{verdict}')
+    for name, command, column in (('A', row.command, 0), ('B', row.against, 1)):
+        print(f'    {name} {statistics.median(pair[column] for pair in times):6.2f} s  {shlex.join(command)}', flush=True)
+
+
+def main() -> None:
+    """Boots one guest, measures every row, ends the guest."""
+    parser = argparse.ArgumentParser(description='Ratios of what the collection costs on a host.')
+    parser.add_argument('--kernel', default='6.1')
+    parser.add_argument('--pairs', type=int, default=5)
+    options = parser.parse_args()
+    environment = os.environ
+    with tempfile.TemporaryDirectory(prefix='kmod-bench-') as scratch:
+        inventory = Path(scratch, 'inventory.yml')
+        print(run([*LAB, 'up', GUEST, '--kernel', options.kernel], environment), end='')
+        try:
+            inventory.write_text(run([*LAB, 'inventory', GUEST], environment), encoding='utf-8')
+            run([*LAB, 'jam', GUEST, 'init_oops'], environment)
+            ansible = ['ansible', GUEST, '-i', str(inventory), '-b', '-m']
+            ping = [*ansible, 'ansible.builtin.ping']
+            facts = [*ansible, 'kernelops.kmod.kmod_facts']
+            print(f'kernel {options.kernel}, {options.pairs} pairs each; A against B')
+            for row in (
+                    Row('kmod_facts of one stuck module against ping', [*facts, '-a', 'names=init_oops'], ping, 1.15),
+                    Row('kmod_facts of all modules against ping', facts, ping, 1.3)):
+                measure(row, options.pairs, environment)
+        finally:
+            print(run([*LAB, 'down', GUEST], environment), end='')
+
+
+if __name__ == '__main__':
+    main()
