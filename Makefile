@@ -82,7 +82,7 @@ unit: venv ## the unit tests (seconds)
 	@$(STEP) 'unit tests' --junit tests/output/junit/unit.xml -- pytest --junit-xml tests/output/junit/unit.xml
 
 .PHONY: units-all-pythons
-units-all-pythons: venv ## the unit tests under every Python from 3.6 on that is here (2 minutes the first time)
+units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes the first time)
 	@python3 tests/tools/unit_all_pythons.py
 
 .PHONY: lab

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the unit tests of what runs on managed hosts under every Python from 3.6 on that this machine has.
+"""Runs the unit tests of what runs on managed hosts under every other Python from 3.6 on that this machine has.
 
 No Ansible is installed there: test files that import it are left out, and named. Each Python compiles all of plugins/.
 """
@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent import futures
 from pathlib import Path
-from typing import List
+from typing import List, NamedTuple
 
 from pythons import every
 from steps import record
@@ -25,53 +26,79 @@ REQUIREMENTS = CHECKOUT / 'requirements-unit.txt'
 IMPORTS_ANSIBLE = re.compile(r'^\s*(from|import) ansible\b', re.MULTILINE)
 # The pip that comes with Python 3.6 installs releases that need a newer Python; this is the last one for 3.6.
 PIP = {'3.6': 'pip==21.3.1'}
-SECONDS = 600
+SIDE_BY_SIDE = 2
+SECONDS = 900
 
 
-def venv_with_pytest(name: str, executable: Path) -> Path:
+class Run(NamedTuple):
+    """What came of one Python."""
+
+    name: str
+    passed: bool
+    seconds: float
+    printed: str
+
+
+def output(*command: str) -> str:
+    """What a command prints, on both streams; raises CalledProcessError with it."""
+    environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=SECONDS, check=True).stdout
+
+
+def venv_with_pytest(name: str, executable: Path) -> str:
     """The Python of a venv with the unit tests' requirements; made anew when they or the interpreter change."""
     recipe = hashlib.sha256(REQUIREMENTS.read_bytes() + str(executable).encode()).hexdigest()
     venv = CACHE / name
+    python = str(venv / 'bin/python')
     marker = venv / 'recipe'
     if not marker.exists() or marker.read_text() != recipe:
         shutil.rmtree(venv, ignore_errors=True)
-        subprocess.run([str(executable), '-m', 'venv', str(venv)], check=True, timeout=SECONDS)
-        install = [str(venv / 'bin/python'), '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
+        output(str(executable), '-m', 'venv', str(venv))
+        install = [python, '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
         if name in PIP:
-            subprocess.run([*install, PIP[name]], check=True, timeout=SECONDS)
-        subprocess.run([*install, '-r', str(REQUIREMENTS)], check=True, timeout=SECONDS)
+            output(*install, PIP[name])
+        output(*install, '-r', str(REQUIREMENTS))
         marker.write_text(recipe)
-    return venv / 'bin/python'
+    return python
 
 
-def run_under(python: Path, files: List[Path], junit: Path) -> bool:
-    """Compiles plugins/ and runs the test files; true if both went well."""
-    environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
+def run_under(name: str, executable: Path, files: List[str]) -> Run:
+    """Compiles plugins/ and runs the test files."""
     program = 'import sys\nfor name in sys.argv[1:]:\n    compile(open(name, "rb").read(), name, "exec")'
     plugins = [str(path) for path in sorted((CHECKOUT / 'plugins').rglob('*.py'))]
-    compiled = subprocess.run([str(python), '-c', program, *plugins], timeout=SECONDS, check=False)
-    tested = subprocess.run([str(python), '-m', 'pytest', '-q', '--junit-xml', str(junit),
-                             *map(str, files)], cwd=CHECKOUT, env=environment, timeout=SECONDS, check=False)
-    return compiled.returncode == 0 and tested.returncode == 0
+    start = time.monotonic()
+    try:
+        python = venv_with_pytest(name, executable)
+        output(python, '-c', program, *plugins)
+        printed = output(python, '-m', 'pytest', '-q', '-o', 'cache_dir=%s' % (CACHE / name / 'cache'), *files)
+        passed = True
+    except subprocess.CalledProcessError as error:
+        printed, passed = error.output, False
+    except subprocess.TimeoutExpired as error:
+        printed, passed = str(error), False
+    return Run(name, passed, time.monotonic() - start, printed)
 
 
 def main() -> int:
-    """Runs all, prints a line for each; 1 if one failed."""
+    """Runs all, two side by side, and prints each when it ends; 1 if one failed."""
     files = sorted((CHECKOUT / 'tests/unit').rglob('test_*.py'))
     on_hosts = [path for path in files if not IMPORTS_ANSIBLE.search(path.read_text())]
     for path in sorted(set(files) - set(on_hosts)):
         print('needs Ansible, runs in `make unit` alone: %s' % path.relative_to(CHECKOUT))
-    output = CHECKOUT / 'tests/output/junit'
-    output.mkdir(parents=True, exist_ok=True)
+    names = [str(path) for path in on_hosts]
     failed = []
-    for version, executable in every().items():
-        name = '%d.%d' % version
-        print('Python %s (%s), %d test files' % (name, executable, len(on_hosts)), flush=True)
-        start = time.monotonic()
-        passed = run_under(venv_with_pytest(name, executable), on_hosts, output / ('python%s.xml' % name))
-        record('unit tests, Python %s' % name, time.monotonic() - start, int(passed), int(not passed))
-        if not passed:
-            failed.append(name)
+    with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        runs = [pool.submit(run_under, '%d.%d' % version, executable, names)
+                for version, executable in every().items() if version != sys.version_info[:2]]
+        print('%d test files under %d Pythons; `make unit` runs Python %d.%d' %
+              (len(names), len(runs), *sys.version_info[:2]), flush=True)
+        for done in futures.as_completed(runs):
+            run = done.result()
+            print('== Python %s\n%s' % (run.name, run.printed if not run.passed else run.printed.splitlines()[-1]))
+            record('unit tests, Python %s' % run.name, run.seconds, int(run.passed), int(not run.passed))
+            if not run.passed:
+                failed.append(run.name)
     if failed:
         print('failed under Python %s' % ', '.join(failed))
     return 1 if failed else 0
