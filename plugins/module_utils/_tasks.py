@@ -119,8 +119,8 @@ def in_module_code(name, root='/', seen=None):
     # type: (str, str, Optional[Scan]) -> Dict[str, List[Any]]
     """Tasks asleep in the module's code: ``{'tasks': [task], 'unreadable': [reason]}``.
 
-    A task has pid, tid, kernel_thread, command and function. ``function`` is the innermost function of the module on the task's stack. A task that is on a CPU has no readable
-    stack: see :func:`spinning`.
+    A task has pid, tid, kernel_thread, command and function: the innermost of the module on the task's stack. A task
+    that is on a CPU has no readable stack: see :func:`spinning`.
     """
     seen = seen or scan(root)
     tasks = []

@@ -44,6 +44,7 @@ FAULTS = {
     "used_base": Fault("1 used_by, Live", then=f"insmod {GUEST_DIRECTORY}/used_by.ko"),
     "used_by": Fault("0 - Live", needs="used_base"),
     "cdev_held": Fault("1 - Live", then="setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_held"),
+    "kernel_thread": Fault("0 - Live"),
     "healthy": Fault("0 - Live"),
 }
 
