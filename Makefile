@@ -59,7 +59,7 @@ ruff: venv
 .PHONY: mypy
 mypy: venv
 	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
-	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py
+	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/bench.py
 
 .PHONY: yamllint
 yamllint: venv
@@ -97,6 +97,10 @@ molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCE
 .PHONY: demo
 demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes; 3 more for the image, once)
 	@$(BIN)/python tests/demo.py
+
+.PHONY: bench
+bench: prepare venv ## what the collection costs on a host, as ratios in one run
+	@$(BIN)/python tests/bench.py
 
 .PHONY: test
 test: ## all of it: lint, sanity, unit tests, molecule on KERNELS
