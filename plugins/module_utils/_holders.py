@@ -62,7 +62,6 @@ class Mount(NamedTuple):
     path: str
     type: str
     number: str
-    pid: int
 
 
 def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=()):
@@ -364,25 +363,22 @@ def _mounts(root):
     """The mounts of every mount namespace, each namespace by the first process in it."""
     found, namespaces = [], set()  # type: List[Mount], Set[str]
     for pid in _numbers(root, 'proc'):
-        try:
-            namespace = os.readlink(os.path.join(root, 'proc/%d/ns/mnt' % pid))
-        except OSError:
-            continue
-        if namespace not in namespaces:
+        namespace = _link_name(os.path.join(root, 'proc/%d/ns/mnt' % pid))
+        if namespace is not None and namespace not in namespaces:
             namespaces.add(namespace)
             lines = _lines(root, 'proc/%d/mountinfo' % pid)
-            found.extend(mount for mount in (_parse_mount(line, pid) for line in lines) if mount)
+            found.extend(mount for mount in (_parse_mount(line) for line in lines) if mount)
     return found
 
 
-def _parse_mount(line, pid):
-    # type: (str, int) -> Optional[Mount]
+def _parse_mount(line):
+    # type: (str) -> Optional[Mount]
     """One line of mountinfo (proc(5)): ``22 27 0:21 / /proc rw - proc proc rw``; None where it is not one."""
     before, _dash, after = line.partition(' - ')
     fields, kind = before.split(' '), after.split(' ')
     if len(fields) < 6 or len(kind) < 2:
         return None
-    return Mount(_unescape(kind[1]), _unescape(fields[4]), kind[0], fields[2], pid)
+    return Mount(_unescape(kind[1]), _unescape(fields[4]), kind[0], fields[2])
 
 
 def _unescape(text):
