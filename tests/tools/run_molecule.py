@@ -9,8 +9,10 @@ does not keep the next one from running.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Dict, List
 
@@ -34,9 +36,11 @@ def lifecycle(action: str, environment: Dict[str, str]) -> bool:
 
 def on_kernels(kernels: List[str], names: List[str]) -> bool:
     """Runs these scenarios on guests of these kernels; true if all passed."""
-    environment = {**os.environ, 'KMOD_KERNELS': ' '.join(kernels)}
     title = 'molecule %s on ' + ' and '.join(kernels)
     passed = True
+    # A state of its own: guests that an interrupted run left behind are not taken for these.
+    scratch = tempfile.mkdtemp(prefix='kmod-molecule-')
+    environment = {**os.environ, 'KMOD_KERNELS': ' '.join(kernels), 'MOLECULE_EPHEMERAL_DIRECTORY': scratch}
     try:
         if not lifecycle('create', environment):
             record(title % 'create', 0, 0, len(names))
@@ -46,6 +50,7 @@ def on_kernels(kernels: List[str], names: List[str]) -> bool:
             passed &= run(title % name, command, None, CHECKOUT, environment) == 0
     finally:
         lifecycle('destroy', environment)
+        shutil.rmtree(scratch, ignore_errors=True)
     return passed
 
 
