@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds the faults against an image's own headers, and brings a guest's module into the state of a fault."""
 
+import inspect
 import io
 import shutil
 import tarfile
@@ -62,8 +63,9 @@ def build(kernel: str) -> Path:
     if not images.RECIPES[kernel].toolchain:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
-    code = Path(__file__).read_text(encoding="utf-8")
-    directory = cache_dir() / "modules" / f"{kernel}-{digest(image.key, image.release, code, *sources)}"
+    code = [inspect.getsource(function) for function in (_build_into, _make, padded)]
+    key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, *code, *sources)
+    directory = cache_dir() / "modules" / f"{kernel}-{key}"
     with locked(f"modules-{kernel}"):
         if not directory.exists():
             must_be_root()
@@ -140,9 +142,10 @@ def jam(guest: Guest, name: str) -> str:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(directory, arcname=".")
-    unpack = f"mkdir -p {GUEST_DIRECTORY} && tar -x -C {GUEST_DIRECTORY} --no-same-owner"
+    unpack = f"mkdir -p {GUEST_DIRECTORY} && tar -x -C {GUEST_DIRECTORY} --no-same-owner --touch"
     script = f"{unpack} || exit; {jam_script(name)}"
-    return guest.ssh(script, timeout=4 * JAM_DEADLINE_S, stdin=archive.getvalue()).rstrip()
+    what = f"Jamming {guest.name} with {name}"
+    return guest.ssh(script, timeout=4 * JAM_DEADLINE_S, stdin=archive.getvalue(), what=what).rstrip()
 
 
 def line_pattern(name: str) -> str:
@@ -169,7 +172,8 @@ def jam_script(name: str) -> str:
     ]
     for step in steps:
         quoted = step.replace("'", "'\\''")
-        lines.append(f"echo '$ {quoted}'; {{ {step}; }} 2>&1; echo \"exit status $?\"")
+        lines.append(f"echo '$ {quoted}'; {{ {step}; }} 2>&1; status=$?; echo \"exit status $status\"")
+        lines.append("test $status -ne 1 || exit 1  # refused; a task that died in the kernel was killed by a signal")
     lines += [
         f"for attempt in $(seq {JAM_DEADLINE_S * 2}); do",
         f"  grep '{wanted}' /proc/modules && exit 0",

@@ -78,9 +78,10 @@ class Guest:
         port = str(self.must_run()["port"])
         return ["ssh", *self.ssh_options(), "-i", str(ssh_key()), "-p", port, "root@127.0.0.1", *command]
 
-    def ssh(self, command: str, *, timeout: float, stdin: bytes = b"") -> str:
-        """Run a shell command in the guest and return its stdout; a LabError if it does not end with 0."""
-        return run(self.ssh_argv(command), timeout=timeout, stdin=stdin)
+    def ssh(self, command: str, *, timeout: float, stdin: bytes = b"", what: str = "") -> str:
+        """Run a shell command in the guest and return its stdout; a LabError (about ``what``) if it fails."""
+        what = what or f"`{command}` in the guest {self.name}"
+        return run(self.ssh_argv(command), timeout=timeout, stdin=stdin, what=what)
 
     def copy_in(self, source: Path, destination: str) -> None:
         port = str(self.must_run()["port"])

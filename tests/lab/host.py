@@ -77,19 +77,21 @@ def run(
     log: Optional[Path] = None,
     env: Optional[dict[str, str]] = None,
     stdin: Optional[bytes] = None,
+    what: str = "",
 ) -> str:
     """Run a command and return its stdout.
 
     :param timeout: seconds after which the command is ended.
     :param log: a file to which stdout and stderr go instead; what is returned is then empty.
+    :param what: what errors call the command; if empty, its own words.
     :raises LabError: with the last lines that the command said.
     """
-    command = textwrap.shorten(" ".join(argv), 200, placeholder=" ...")
+    what = what or f"`{textwrap.shorten(' '.join(argv), 200, placeholder=' ...')}`"
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
         if log is None:
             done = subprocess.run(argv, capture_output=True, timeout=timeout, env=environment, input=stdin, check=False)
-            said = (done.stderr + done.stdout).decode(errors="replace")
+            said = (done.stdout + done.stderr).decode(errors="replace")
             out = done.stdout.decode(errors="replace")
         else:
             with log.open("ab") as sink:
@@ -101,9 +103,9 @@ def run(
     except FileNotFoundError as exc:
         raise LabError(f"`{argv[0]}` is not installed; run `python3 tests/lab prepare`.") from exc
     except subprocess.TimeoutExpired as exc:
-        raise LabError(f"`{command}` did not end within {timeout:.0f} s and was stopped.") from exc
+        raise LabError(f"{what} did not end within {timeout:.0f} s and was stopped.") from exc
     if done.returncode != 0:
-        fail(f"`{command}` ended with {done.returncode}", said, log)
+        fail(f"{what} ended with {done.returncode}", said, log)
     return out
 
 

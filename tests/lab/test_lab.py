@@ -33,6 +33,7 @@ PROC_MODULES = {
     "used_base": "used_base 16384 1 used_by, Live 0xffffffffc087d000 (OE)",
     "used_by": "used_by 16384 0 - Live 0xffffffffc0882000 (OE)",
     "cdev_held": "cdev_held 16384 1 - Live 0xffffffffc087d000 (OE)",
+    "kernel_thread": "kernel_thread 16384 0 - Live 0xffffffffc087d000 (OE)",
     "healthy": "healthy 16384 0 - Live 0xffffffffc087d000 (OE)",
 }
 
@@ -114,7 +115,7 @@ def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None
     healthy = f"{module} 16384 0 - Live 0xffffffffc087d000 (OE)\n"
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
-    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "used_by"))
+    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by"))
 
 
 def grep(pattern: str, text: str) -> str:
