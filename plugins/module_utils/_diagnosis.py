@@ -40,9 +40,10 @@ def name_holders(holders):
     """One text for each holder found: process, mount or network device."""
     texts = []
     for process in _known(holders, 'processes'):
-        texts.append('process {} (pid {}) with {} open'.format(process['command'], process['pid'], process['path']))
+        path = _word(process['path'], 'a file')
+        texts.append('process {} (pid {}) with {} open'.format(process['command'], process['pid'], path))
     for mount in _known(holders, 'mounts'):
-        texts.append('mount {}'.format(mount['path']))
+        texts.append('mount ' + _word(mount['path'], 'of {}, which is in no mount namespace'.format(mount['device'])))
     for device in _known(holders, 'network'):
         texts.append('network device {}'.format(device['device']))
     for protocol in _known(holders, 'protocols'):
