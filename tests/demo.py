@@ -48,13 +48,18 @@ class Demo:
         printed = []
         with subprocess.Popen(command, cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                print('    ' + line, end='', flush=True)
-                printed.append(line)
-            status = process.wait(SECONDS)
+            try:
+                for line in process.stdout or ():
+                    print('    ' + line, end='', flush=True)
+                    printed.append(line)
+                status = process.wait(SECONDS)
+            except BaseException:
+                process.terminate()
+                raise
         if fails != (status != 0):
             raise SystemExit('The demo ends here: that command ended with %d, which it should not.' % status)
+        if not printed:
+            print('    (nothing)')
         return ''.join(printed)
 
     def ssh(self, command: str, fails: bool = False) -> str:
