@@ -43,7 +43,7 @@ def name_holders(holders):
         path = _word(process['path'], 'a file')
         texts.append('process {} (pid {}) with {} open'.format(process['command'], process['pid'], path))
     for mount in _known(holders, 'mounts'):
-        texts.append('mount ' + _word(mount['path'], 'of {}, which is in no mount namespace'.format(mount['device'])))
+        texts.append('mount ' + _word(mount['path'], 'in no namespace that can be seen'))
     for device in _known(holders, 'network'):
         texts.append('network device {}'.format(device['device']))
     for protocol in _known(holders, 'protocols'):
