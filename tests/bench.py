@@ -60,7 +60,8 @@ def measure(row: Row, pairs: int, environment: 'os._Environ[str]') -> None:
     span = f'({min(ratios):.2f} to {max(ratios):.2f})'
     print(f'{row.what:44} {ratio:5.2f}  {span}  to reach {row.reach:.2f}: {verdict}')
     for name, command, column in (('A', row.command, 0), ('B', row.against, 1)):
-        print(f'    {name} {statistics.median(pair[column] for pair in times):6.2f} s  {shlex.join(command)}', flush=True)
+        median = statistics.median(pair[column] for pair in times)
+        print(f'    {name} {median:6.2f} s  {shlex.join(command)}', flush=True)
 
 
 def main() -> None:
