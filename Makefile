@@ -5,7 +5,7 @@
 KERNELS ?= 5.10 6.1 6.12 7.3
 SCENARIO ?=
 JOBS ?= 2
-PYTHON ?= $(shell python3 tests/tools/pythons.py tools)
+PYTHON ?=
 
 BIN := .venv/bin
 LINK := .ansible/collections/ansible_collections/kernelops/kmod
@@ -28,7 +28,8 @@ prepare: ## installs the Debian packages that all else needs, as root (1 minute;
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" != 0 ]; then echo "Debian packages are missing:" $$missing "- as root: make prepare"; exit 1; fi; \
 	  echo "Installing Debian packages:" $$missing "(about a minute)"; \
-	  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $$missing; \
+	  apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qqy -o Dpkg::Use-Pty=0 install --no-install-recommends $$missing; \
 	fi
 	@$(LAB) prepare
 
@@ -37,10 +38,9 @@ venv: .venv/installed $(LINK) ## the tools, pinned, in .venv (40 seconds once)
 
 .venv/installed: requirements-dev.txt requirements-unit.txt
 	@$(MAKE) --no-print-directory prepare
-	@test -n '$(PYTHON)'
-	@echo 'Installing the tools into .venv with $(PYTHON), about 40 s ...'
 	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
+	@python='$(PYTHON)'; python=$${python:-$$(python3 tests/tools/pythons.py tools)} && \
+	echo "Installing the tools into .venv with $$python, about 40 s ..." && $$python -m venv .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -104,10 +104,10 @@ bench: prepare venv ## what the collection costs on a host, as ratios in one run
 	@$(BIN)/python tests/bench.py
 
 .PHONY: test
-test: ## all of it: lint, sanity, unit tests, molecule on KERNELS
+test: prepare ## all of it: lint, sanity, unit tests, molecule on KERNELS
 	@python3 tests/tools/steps.py start
 	@start=$$(date +%s); status=0; \
-	$(MAKE) --no-print-directory --keep-going prepare lint sanity unit units-all-pythons molecule || status=$$?; \
+	$(MAKE) --no-print-directory --keep-going lint sanity unit units-all-pythons molecule || status=$$?; \
 	echo "make test took $$(( $$(date +%s) - start )) s:"; \
 	python3 tests/tools/steps.py summary $$status
 
