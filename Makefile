@@ -74,15 +74,15 @@ checkpatch: venv
 	@$(STEP) $@ -- python3 tests/tools/checkpatch.py
 
 .PHONY: sanity
-sanity: venv ## ansible-test sanity with no ignore file (1 minute, 2 the first time)
+sanity: venv ## ansible-test sanity with no ignore file (1 minute, 3 the first time)
 	@$(STEP) 'ansible-test sanity' -- $(BIN)/python tests/tools/sanity.py
 
 .PHONY: unit
-unit: venv ## the unit tests (seconds)
+unit: venv ## the unit tests (half a minute)
 	@$(STEP) 'unit tests' --junit tests/output/junit/unit.xml -- pytest --junit-xml tests/output/junit/unit.xml
 
 .PHONY: units-all-pythons
-units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes the first time)
+units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes, 4 the first time)
 	@python3 tests/tools/unit_all_pythons.py
 
 .PHONY: lab
@@ -112,6 +112,6 @@ test: prepare ## all of it: lint, sanity, unit tests, molecule on KERNELS
 	python3 tests/tools/steps.py summary $$status
 
 .PHONY: clean
-clean: ## ends this checkout's guests and removes what make has made in it (the lab's images stay)
+clean: ## ends the lab's guests, removes what make has made in it (the lab's images stay)
 	@$(LAB) down --all
 	rm -rf .venv .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
