@@ -112,6 +112,6 @@ test: prepare ## all of it: lint, sanity, unit tests, molecule on KERNELS
 	python3 tests/tools/steps.py summary $$status
 
 .PHONY: clean
-clean: ## ends the lab's guests, removes what make has made in it (the lab's images stay)
+clean: ## ends the lab's guests and removes what make has made in this checkout (the lab's images stay)
 	@$(LAB) down --all
 	rm -rf .venv .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
