@@ -30,6 +30,8 @@ JOURNAL_LINE = re.compile(r'\[ *([0-9]+\.[0-9]+)\] \S+ kernel: (.*)')
 # [  185.234789] text, with CONFIG_PRINTK_CALLER [  185.234789][  T481] text
 TIMED = re.compile(r'(?:<[0-9]+>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]+)\])? ?(.*)')
 PLACE = r'([^\s+\[\]:]+)\+0x([0-9a-f]+)/0x[0-9a-f]+(?: \[([^\]\s]+)[^\]]*\])?'
+# What every line has that LINES can open a report with.
+ALARM = re.compile(r'cut here|BUG|Unable to handle|WARNING|\[#|PID: |RIP: |pc : |PC is at|[cC]all [tT]race')
 TRACE_ENTRY = re.compile(rf'\s*(?:\[<[0-9a-f]+>\] )?(\? )?({PLACE})')
 
 
@@ -174,6 +176,8 @@ class _Reader:
 
     def take(self, line):
         # type: (str) -> None
+        if not self._open and not ALARM.search(line):
+            return  # a thousand lines of a healthy boot
         timed = TIMED.match(line[:LONGEST_LINE])
         text = line[:LONGEST_LINE]
         self._caller = ''

@@ -7,7 +7,6 @@ import os
 import struct
 from typing import Any, Dict
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
 BUILD_ID_NOTE = '.note.gnu.build-id'
@@ -85,6 +84,9 @@ def same_as_file(details, root='/'):
     for fact in ('file', 'build_id'):
         if isinstance(details[fact], dict):
             return details[fact]
+    # Compiled at each run of a module, like all else: where it is not needed it would be a tenth of the time.
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file
+
     try:
         image = _module_file.load(os.path.join(root, details['file'].lstrip('/')))
         in_file = build_id(_module_file.note(image, BUILD_ID_NOTE, details['file']))

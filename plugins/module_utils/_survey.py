@@ -8,7 +8,6 @@ import struct
 from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _holders,
     _kernel,
     _kernel_log,
     _module_table,
@@ -80,6 +79,9 @@ class Survey:
         if entry['permanent']:
             facts['cleanup_module'] = self._cleanup_module(name)
         if entry['refcount'] > 0 or depth == ALL:
+            # Compiled at each run of a module, like all else, and the longest: only where it is needed.
+            from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
+
             aliases = _module_table.aliases(name, self.kernel['release'], self.root)
             facts['holders'] = _holders.find(name, entry['struct_address'], self.root, self.memory,
                                              symbols=self._address, aliases=aliases)
