@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of the playbook diagnose, whole: what kmod_facts says of the captured host, and holders of every kind."""
+
+import json
+
+import builders
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
+from kernel_memory import write_files
+
+TEMPLATE = builders.CAPTURES.parents[2] / 'playbooks/templates/diagnose.txt.j2'
+STATUS = '%d (%s) S 1 1 1 0 -1 4194560 0 0 0 0 0 1 0 0 20 0 1 0 500 0 0'
+STACK = '[<0>] f_init+0x21/0x1000 [init_hang]\n[<0>] do_one_initcall+0x56/0x220\n'
+MOUNT = '22 27 0:21 / /mnt/my\\040disk rw - cdev_busy none rw\n'
+
+
+def rendered(answers, names):
+    """The lines, by Ansible's own template engine."""
+    variables = {'ansible_play_hosts_all': list(answers), 'diagnose_names': names,
+                 'hostvars': {host: {'diagnose_answer': answer} for host, answer in answers.items()}}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    expression = "{{ lookup('template', '%s') }}" % TEMPLATE
+    return templar.template(trust_as_template(expression)).splitlines()
+
+
+def answered(facts):
+    """What a task registers."""
+    return {'changed': False, 'failed': False, 'ansible_facts': {'kmod': facts}}
+
+
+def module(verdict='in_use', method='none', following='Close them', **facts):
+    """The facts of a module, as far as the table shows them."""
+    diagnosis = {'verdict': verdict, 'reason': 'The reason.', 'method': method, 'next': following}
+    return dict(facts, diagnosis=diagnosis)
+
+
+def holders(**kinds):
+    """Holders as kmod_facts returns them: nothing found."""
+    return dict({kind: [] for kind in ('modules', 'tasks', 'processes', 'mounts', 'network', 'protocols', 'algorithms',
+                                       'notes')}, **kinds)
+
+
+@pytest.fixture
+def captured(tmp_path):
+    """What kmod_facts says of a captured host with stuck modules, one of them with a task and one with a mount."""
+    root = builders.captured_root('6.1', tmp_path)
+    write_files(root, {
+        'proc/1876/task/1876/stack': STACK, 'proc/1876/task/1876/syscall': '175 0x1 0x2',
+        'proc/1876/task/1876/comm': 'insmod\n', 'proc/1876/task/1876/stat': STATUS % (1876, 'insmod'),
+        'proc/1876/stat': STATUS % (1876, 'insmod'), 'proc/1876/ns/mnt': '-> mnt:[1]', 'proc/1876/mountinfo': MOUNT,
+        'sys/class/net/lo/mtu': '', 'proc/net/protocols': '', 'proc/crypto': '',
+    })
+
+    def gather(names):
+        found = _facts.gather(names, list(_facts.SUBSETS), root)['facts']
+        return answered(json.loads(json.dumps(found).replace(root, '')))
+
+    return gather
+
+
+CAPTURED = '''\
+HOST             MODULE     VERDICT         METHOD  HOLDERS
+web1             ccp        has_dependents  none    module kvm_amd
+                                                    processes, mounts not known: Cannot find what uses the module: \
+the address of its struct
+                                                      module is not known.
+    why:  ccp is used by the modules kvm_amd.
+    next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=ccp cascade=true'
+web1             cdev_busy  in_use          none    mount /mnt/my disk
+                                                    processes not known: Cannot find what uses the module: the \
+address of its struct module is
+                                                      not known.
+    why:  cdev_busy is held by mount /mnt/my disk.
+    next: End what holds it, then unload it again (accept_hazards=in_use overrides this, at the risk of the host)
+web1             init_hang  init_running    none    task insmod (pid 1876) in f_init
+    why:  The init of init_hang still runs: insmod (pid 1876, in f_init).
+    next: Let it finish; when it never does, only a reboot helps (accept_hazards=running_task overrides this, at the \
+risk of the host)
+web1             no_exit    no_exit         reset   processes, mounts not known: Cannot find what uses the module: \
+the address of its struct
+                                                      module is not known.
+    why:  no_exit has no exit function, so the kernel calls it permanent.
+    next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=no_exit
+web1             nowhere    absent          none    -
+    why:  nowhere is not loaded.
+    next: nothing
+db1.example.org  -          no answer       -       -
+    why:  Failed to connect to the host via ssh: Connection refused
+'''
+
+
+def test_the_table_of_a_captured_host_is_this(captured):
+    answer = captured(['ccp', 'cdev_busy', 'init_hang', 'no_exit', 'nowhere'])
+    silent = {'unreachable': True, 'msg': 'Failed to connect to the host via ssh:\n Connection refused\n'}
+    assert rendered({'web1': answer, 'db1.example.org': silent}, ['any']) == CAPTURED.splitlines()
+
+
+def test_of_all_modules_only_the_stuck_are_shown(captured):
+    shown = [row.split()[1] for row in rendered({'web1': captured([])}, []) if row.startswith('web1')]
+    assert shown == ['exit_oops', 'init_hang', 'init_oops', 'no_exit']
+
+
+def test_a_host_where_nothing_is_stuck_has_a_line():
+    answer = answered({'modules': {'foo': module('unloadable', 'plain'), 'bar': module('in_use')}})
+    assert rendered({'web1': answer, 'web2': {}}, []) == [
+        'HOST  MODULE  VERDICT     METHOD  HOLDERS',
+        'web1  -       none stuck  -       -',
+        'web2  -       no answer   -       -',
+        '    why:  the host was not reached',
+    ]
+
+
+# id: (holders of a module, what its column says)
+HOLDERS = {
+    'none': (holders(), ['-']),
+    'process': (holders(processes=[{'pid': 812, 'command': 'sleep', 'path': '/dev/foo', 'fd': 0}]),
+                ['process sleep (pid 812) /dev/foo']),
+    'process, its file unknown': (holders(processes=[{'pid': 1, 'command': 'a', 'path': {'unavailable': 'x'}}]),
+                                  ['process a (pid 1) an open file']),
+    'mount': (holders(mounts=[{'device': '/dev/loop0', 'path': '/run/ext2', 'type': 'ext2'}]), ['mount /run/ext2']),
+    'mount, out of sight': (holders(mounts=[{'device': '7:0', 'path': {'unavailable': 'x'}, 'type': 'ext2'}]),
+                            ['mount 7:0']),
+    'network device': (holders(network=[{'device': 'dummy0'}]), ['network device dummy0']),
+    'protocol': (holders(protocols=[{'protocol': 'SCTP', 'sockets': 2}]), ['protocol SCTP, 2 sockets']),
+    'algorithm': (holders(algorithms=[{'algorithm': 'sha1', 'driver': 'f', 'references': 2}]), ['algorithm sha1']),
+    'dependents': (holders(modules=['bar', 'baz']), ['module bar', 'module baz']),
+    'task': (holders(tasks=[{'pid': 1, 'command': 'rmmod', 'function': 'f_exit', 'kernel_thread': False}]),
+             ['task rmmod (pid 1) in f_exit']),
+    'kernel thread': (holders(tasks=[{'pid': 2, 'command': 'lab', 'function': 'f', 'kernel_thread': True}]),
+                      ['kernel thread lab (pid 2) in f']),
+    'text of two lines': (holders(network=[{'device': 'a\nb\t c'}]), ['network device a b c']),
+    'not looked for': ({'modules': [], 'tasks': []}, ['not looked for']),
+    'not looked for, with the reason': ({'unavailable': 'not looked for: ask for foo by name', 'modules': []},
+                                        ['not looked for: ask for foo by name']),
+    'some not known': (dict(holders(network={'unavailable': 'b'}), mounts={'unavailable': 'a'},
+                            protocols={'unavailable': 'a'}),
+                       ['mounts, protocols not known: a', 'network not known: b']),
+    'many': (holders(modules=['m%d' % number for number in range(13)]),
+             ['module m%d' % number for number in range(10)] + ['and 3 more']),
+}
+
+
+@pytest.mark.parametrize(('found', 'column'), HOLDERS.values(), ids=list(HOLDERS))
+def test_holders_are_named(found, column):
+    rows = rendered({'web1': answered({'modules': {'foo': module(holders=found)}})}, ['foo'])
+    at = rows[0].index('HOLDERS')
+    assert [row[at:] for row in rows[1:-2]] == column
+    assert rows[-2:] == ['    why:  The reason.', '    next: Close them']
