@@ -17,6 +17,8 @@ import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _compiler_text,
+    _compilers,
     _kernel,
     _module_file,
     _struct_module,
@@ -28,6 +30,8 @@ STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
 LAST_LINES = 12
+# The third line of each .config
+CONFIG_ARCH = re.compile(r'^# Linux/(\w+) ', re.MULTILINE)
 UTS_RELEASE = re.compile(r'#define UTS_RELEASE "([^"]+)"')
 ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin'}
 
@@ -55,8 +59,10 @@ class Build:
     def __init__(self, options):
         # type: (Options) -> None
         self.options = options
-        self.release = options.kernel_release or os.uname().release
+        self.release = options.kernel_release or headers_release(options.kdir) or os.uname().release
         self.kdir = options.kdir or f'/lib/modules/{self.release}/build'
+        self.cross = ''
+        self.arguments = []  # type: List[str]
         self.dest = options.dest or options.src
         self.tried = f'build the modules in {options.src} for {self.release}'
         self.packages = _toolchain.packages_for(read_os_release(), self.release)
@@ -79,7 +85,7 @@ class Build:
         result['changed'] = True
         if self.options.check_mode:
             return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
-        built = self._build(compiler, wanted)
+        built = self._build(wanted)
         return dict(result, modules=built, msg='Built {}.'.format(', '.join(entry['path'] for entry in built)),
                     diff=self._diff(stamp, built))
 
@@ -149,37 +155,63 @@ class Build:
             if not os.path.exists(os.path.join(self.kdir, name)):
                 raise KmodError(self.tried, f'the headers of this kernel are not there ({self.kdir} has no {name})',
                                 advice, package=self.packages['headers'])
-        # include/config/kernel.release is not it: Debian leaves the upstream version there.
-        match = UTS_RELEASE.search(read_text(os.path.join(self.kdir, 'include/generated/utsrelease.h')))
-        release = match.group(1) if match else None
+        release = headers_release(self.kdir)
         if release and release != self.release:
             raise KmodError(self.tried, f'the headers in {self.kdir} are those of kernel {release}', advice,
                             package=self.packages['headers'])
-        return _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
+        text = read_text(os.path.join(self.kdir, '.config'))
+        match = CONFIG_ARCH.search(text)
+        if match and match.group(1) != _toolchain.kernel_arch(os.uname().machine):
+            self.cross = match.group(1)
+        return _kernel.parse_config(text)
 
     def _compiler(self, config):
         # type: (Dict[str, str]) -> Dict[str, Any]
-        kernel = _toolchain.parse_compiler(config.get('CONFIG_CC_VERSION_TEXT', ''))
-        if not shutil.which('make', path=ENVIRONMENT['PATH']):
+        kernel = _compiler_text.parse_cc_line(config.get('CONFIG_CC_VERSION_TEXT', ''))
+        if not has_program('make'):
             raise KmodError(self.tried, 'the host has no make', 'Install the package make', package='make')
-        if self.options.cc:
-            text = version_text(self.options.cc)
-            if text is None:
-                raise KmodError(self.tried, f'the compiler {self.options.cc} cannot be run',
-                                'Install it, or leave out cc')
-            chosen = {'cc': self.options.cc, 'llvm': _toolchain.parse_compiler(text)['family'] == 'clang',
-                      'same': None, 'reason': 'asked for'}  # type: Optional[Dict[str, Any]]
-            return dict(chosen or {}, version_text=text)
-        texts = {name: version_text(name) for name in _toolchain.compiler_candidates(kernel)}
-        found = {name: _toolchain.parse_compiler(text) for name, text in texts.items() if text}
-        chosen = _toolchain.choose_compiler(kernel, found)
+        chosen = self._asked_for() if self.options.cc else self._best(kernel)
+        linker = None  # type: Optional[str]
+        if chosen['llvm']:
+            wanted = _toolchain.linkers(chosen['cc'])
+            linker = next((name for name in wanted if has_program(name)), None)
+            if linker is None:
+                package = wanted[0].replace('ld.lld', 'lld')
+                raise KmodError(self.tried, '{} needs its linker, and the host has no {}'.format(
+                    chosen['cc'], ' or '.join(wanted)), f'Install the package {package}', package=package)
+        self.arguments = _toolchain.make_arguments(chosen, linker, self.release, self.cross)
+        return {key: chosen[key] for key in ('cc', 'llvm', 'family', 'version', 'same', 'reason', 'version_text')}
+
+    def _asked_for(self):
+        # type: () -> Dict[str, Any]
+        cc = str(self.options.cc)
+        text = version_text(cc)
+        if text is None:
+            raise KmodError(self.tried, f'the compiler {cc} cannot be run', 'Install it, or leave out cc')
+        parsed = _compiler_text.parse_cc_line(text)
+        return {'cc': cc, 'llvm': parsed['family'] == 'clang', 'family': parsed['family'],
+                'version': parsed['version'], 'same': None, 'reason': 'asked for', 'version_text': text}
+
+    def _best(self, kernel):
+        # type: (Dict[str, Any]) -> Dict[str, Any]
+        compilers = _compilers.found(search=ENVIRONMENT['PATH'])
+        chosen = _toolchain.choose_compiler(kernel, compilers, self.cross)
         if chosen is None:
-            wanted = self.packages['compiler']
-            if kernel['family']:
-                wanted = '{}-{}'.format(kernel['family'], kernel['major'])
-            raise KmodError(self.tried, 'the host has no compiler for it (looked for {})'.format(', '.join(texts)),
-                            f'Install the package {wanted}', package=wanted)
-        return dict(chosen, version_text=texts[chosen['cc']])
+            raise self._no_compiler(kernel, compilers)
+        text = next(entry['text'] for entry in compilers if entry['command'] == chosen['cc'])
+        return dict(chosen, version_text=text)
+
+    def _no_compiler(self, kernel, compilers):
+        # type: (Dict[str, Any], List[Dict[str, Any]]) -> KmodError
+        wanted = self.packages['compiler']
+        if kernel['family']:
+            wanted = '{}-{}'.format(kernel['family'], kernel['major'])
+        built_by = ' '.join(kernel[key] for key in ('family', 'version') if kernel[key]) or 'a compiler not named'
+        machine = f' for {self.cross}' if self.cross else ''
+        has = ', '.join(sorted({entry['command'] for entry in compilers if 'unavailable' not in entry})) or 'none'
+        broken = ''.join('; ' + entry['unavailable'] for entry in compilers if 'unavailable' in entry)
+        return KmodError(self.tried, f'the host has no compiler for it: the kernel{machine} was built by {built_by}, '
+                         f'and the host has {has}{broken}', f'Install the package {wanted}', package=wanted)
 
     def _key_digest(self):
         # type: () -> Optional[str]
@@ -188,10 +220,10 @@ class Build:
         for path in (self.options.sign_key, self.options.sign_cert):
             if not os.path.isfile(path):
                 raise KmodError(self.tried, f'there is no key file {path} on this host')
-        return digest(self.options.sign_key)
+        return digest(self.options.sign_key) + digest(self.options.sign_cert)
 
-    def _build(self, compiler, wanted):
-        # type: (Dict[str, Any], Dict[str, Any]) -> List[Dict[str, Any]]
+    def _build(self, wanted):
+        # type: (Dict[str, Any]) -> List[Dict[str, Any]]
         made = missing_directories(self.dest)
         private = None  # type: Optional[str]
         kept = False
@@ -201,7 +233,7 @@ class Build:
             tree = os.path.join(private, 'src')
             shutil.copytree(self.options.src, tree, ignore_dangling_symlinks=True, ignore=shutil.ignore_patterns(
                 '.*', *('*' + product for product in PRODUCTS)))
-            self._make(tree, compiler)
+            self._make(tree)
             built = [self._vet(path) for path in sorted(built_modules(tree))]
             if not built:
                 raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
@@ -221,11 +253,10 @@ class Build:
                 remove_directories(made)
         return built
 
-    def _make(self, tree, compiler):
-        # type: (str, Dict[str, Any]) -> None
-        toolchain = ['LLVM=1'] if compiler['llvm'] else []
-        command = ['make', '-C', self.kdir, 'M=' + tree, 'CC=' + compiler['cc'],
-                   '-j%d' % (self.options.jobs or os.cpu_count() or 1)] + toolchain + self.options.make_args
+    def _make(self, tree):
+        # type: (str) -> None
+        command = ['make', '-C', self.kdir, 'M=' + tree, '-j%d' % (self.options.jobs or os.cpu_count() or 1)]
+        command += self.arguments + self.options.make_args
         run(command + ['modules'], self.options.timeout, self.tried)
 
     def _vet(self, path):
@@ -250,6 +281,16 @@ class Build:
         return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path, 'signed': found['signed'],
                 'vermagic': found['vermagic'], 'sha256': digest(path),
                 'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}
+
+
+def headers_release(kdir):
+    # type: (Optional[str]) -> Optional[str]
+    """The kernel that the headers are of; None where they do not say.
+
+    include/config/kernel.release is not it: Debian leaves the upstream version there.
+    """
+    match = UTS_RELEASE.search(read_text(os.path.join(kdir, 'include/generated/utsrelease.h'))) if kdir else None
+    return match.group(1) if match else None
 
 
 def missing_directories(path):
@@ -302,16 +343,20 @@ def run(command, timeout, tried):
     return output
 
 
+def has_program(name):
+    # type: (str) -> bool
+    """Whether ``make`` would find a program of that name."""
+    return shutil.which(name, path=ENVIRONMENT['PATH']) is not None
+
+
 def version_text(cc):
     # type: (str) -> Optional[str]
     """The first line of ``CC --version``; None where it cannot be run."""
+    path = shutil.which(cc, path=ENVIRONMENT['PATH'])
     try:
-        process = subprocess.run([cc, '--version'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                 stdin=subprocess.DEVNULL, env=ENVIRONMENT, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return _compilers.first_line(path) if path else None
+    except OSError:
         return None
-    lines = process.stdout.decode('utf-8', 'replace').splitlines()
-    return lines[0] if lines and process.returncode == 0 else None
 
 
 def digest(path):

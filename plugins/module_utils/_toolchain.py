@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which compiler built a kernel, which of the host's to use, whether two layouts of struct module are the same."""
+"""Which of the host's compilers to use for a kernel, which packages it takes, whether two layouts are the same."""
 
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 # By ID or ID_LIKE of os-release(5): the package with the headers of exactly one kernel release, and a compiler's.
 PACKAGES = (
@@ -13,58 +13,122 @@ PACKAGES = (
     (('suse', 'opensuse', 'sles'), 'kernel-default-devel (for %s)', 'gcc'),
     (('arch',), 'linux-headers (for %s)', 'gcc'),
 )
-# CONFIG_CC_VERSION_TEXT: the first line of "CC --version"
-COMPILER = re.compile(r'(?P<command>\S*?(?P<family>gcc|clang)(?:-(?P<suffix>\d+(?:\.\d+)*))?)\s')
-# GCC's line ends with its version, clang's has it after the word version.
-GCC_VERSION = re.compile(r'(\d+\.\d+(?:\.\d+)*)')
+# The commands of a name: gcc-12, x86_64-linux-gnu-gcc-12, /opt/rh/gcc-toolset-12/root/usr/bin/gcc
+TARGET = re.compile(r'(?:.*/)?(?P<target>\w+(?:-\w+){1,3})-(?:gcc|clang|cc)\b')
+CLANG_SUFFIX = re.compile(r'clang(-\d+)$')
+# uname's machine and the first word of a compiler's prefix -> kbuild's ARCH, by how they begin
+ARCHITECTURES = (
+    ('aarch64', 'arm64'), ('arm', 'arm'), ('x86', 'x86'), ('i386', 'x86'), ('i486', 'x86'), ('i586', 'x86'),
+    ('i686', 'x86'), ('ppc', 'powerpc'), ('s390', 's390'), ('riscv', 'riscv'), ('loongarch', 'loongarch'),
+    ('mips', 'mips'), ('sparc', 'sparc'), ('parisc', 'parisc'),
+)
+# Linux 5.18 and later know LLVM=-14; for those before, each tool is named.
+LLVM_SUFFIX_SINCE = (5, 18)
+LLVM_TOOLS = (('AR', 'llvm-ar'), ('NM', 'llvm-nm'), ('OBJCOPY', 'llvm-objcopy'), ('OBJDUMP', 'llvm-objdump'),
+              ('READELF', 'llvm-readelf'), ('STRIP', 'llvm-strip'))
 
 
-def parse_compiler(text):
-    # type: (str) -> Dict[str, Any]
-    """``command``, ``family`` (gcc, clang or None), ``version`` and ``major`` from a line of ``CC --version``.
+def kernel_arch(word):
+    # type: (str) -> str
+    """The ARCH of kbuild for a machine as uname or a compiler's prefix spells it; an unknown word as it is."""
+    for begin, arch in ARCHITECTURES:
+        if word.startswith(begin):
+            return arch
+    return word
 
-    Distributions put names and versions of their own in parentheses: those are passed over for gcc.
+
+def choose_compiler(kernel, compilers, cross=''):
+    # type: (Dict[str, Any], List[Dict[str, Any]], str) -> Optional[Dict[str, Any]]
+    """The one of ``compilers`` (_compilers.found) to build with for a kernel built by ``kernel`` (_compiler_text).
+
+    ``cc``, ``llvm``, ``family``, ``version``, ``same`` (family and major version), ``target``, ``reason``; None where
+    there is none. The kernel's own version first, then one of the same major version, then the nearest of the family.
+    Another family cannot build for this kernel: its options are not understood. ``cross`` is the kernel's ARCH where
+    the host's is another; a compiler with another machine's prefix is of no use without.
     """
-    clang = re.search(r'clang version (\d+(?:\.\d+)*)', text)
-    if clang:
-        version = clang.group(1)  # type: Optional[str]
-        return {'command': 'clang', 'family': 'clang', 'version': version, 'major': clang.group(1).split('.')[0]}
-    match = COMPILER.match(text + ' ')
-    if not match:
-        return {'command': None, 'family': None, 'version': None, 'major': None}
-    numbers = GCC_VERSION.findall(re.sub(r'\([^()]*\)', ' ', text[match.end():] if match else text))
-    version = numbers[0] if numbers else match.group('suffix')
-    return {'command': match.group('command'), 'family': match.group('family'), 'version': version,
-            'major': version.split('.')[0] if version else None}
+    own = kernel.get('command') or ''
+    fit = [entry for entry in compilers if entry['family'] and kernel['family'] in (None, entry['family'])
+           and 'unavailable' not in entry and _builds_for(entry, own, cross)]
+    if kernel['family'] is None:
+        # Nearly all kernels are built by gcc.
+        fit = [entry for entry in fit if entry['family'] == 'gcc']
+    if not fit:
+        return None
+    best = min(fit, key=lambda entry: _distance(kernel, entry) + _name_rank(entry['command'], own))
+    reason = 'the kernel was built by {} {}'.format(kernel['family'], kernel['version']) if kernel['family'] \
+        else 'the kernel was built by a compiler that its configuration does not name'
+    if (best['family'], best['version']) != (kernel['family'], kernel['version']):
+        reason += ', and the host has {} {}'.format(best['family'], best['version'] or 'of an unknown version')
+    return {'cc': best['command'], 'llvm': best['family'] == 'clang', 'family': best['family'],
+            'version': best['version'], 'target': best['target'], 'reason': reason,
+            'same': kernel['family'] is not None and best['major'] is not None and best['major'] == kernel['major']}
 
 
-def compiler_candidates(kernel):
-    # type: (Dict[str, Any]) -> List[str]
-    """Commands to look for, best first, to build for a kernel whose compiler is ``kernel`` (:func:`parse_compiler`)."""
-    if kernel['family'] == 'clang':
-        return ['clang-{}'.format(kernel['major']), 'clang']
-    names = [kernel['command'], 'gcc-{}'.format(kernel['major']) if kernel['major'] else None, 'gcc', 'cc']
-    return [name for index, name in enumerate(names) if name and name not in names[:index]]
+def _builds_for(entry, own, cross):
+    # type: (Dict[str, Any], str, str) -> bool
+    target = entry['target']
+    if cross:
+        # clang has all machines in one program
+        return kernel_arch(target) == cross and 'linux' in target if target else entry['family'] == 'clang'
+    match = TARGET.match(own)
+    return not target or (match is not None and match.group('target') == target)
 
 
-def choose_compiler(kernel, found):
-    # type: (Dict[str, Any], Dict[str, Dict[str, Any]]) -> Optional[Dict[str, Any]]
-    """The one of ``found`` (command -> :func:`parse_compiler`) to use: ``cc``, ``llvm``, ``same``, ``reason``; or None.
+def _distance(kernel, entry):
+    # type: (Dict[str, Any], Dict[str, Any]) -> Tuple[int, int, int]
+    """The smaller, the nearer; of two that are equally near, the newer."""
+    if kernel['version'] is None or entry['version'] is None:
+        return (3, 0, 0)
+    if entry['version'] == kernel['version']:
+        return (0, 0, 0)
+    wanted, has = _numbers(kernel['version']), _numbers(entry['version'])
+    if wanted[0] == has[0]:
+        return (1, abs(wanted[1] - has[1]), -has[1])
+    return (2, abs(wanted[0] - has[0]), -has[0])
 
-    The same family and major version first; then the same family. Another family cannot build for this kernel: its
-    options are not understood.
+
+def _numbers(version):
+    # type: (str) -> List[int]
+    return [int(part) for part in version.split('.')] + [0]
+
+
+def _name_rank(command, own):
+    # type: (str, str) -> Tuple[int, str]
+    """The kernel's own word for it first: kbuild warns of another. Then names without a path or a prefix."""
+    if command == own:
+        return (0, command)
+    return (4 if '/' in command else 3 if TARGET.match(command) else 2 if command == 'cc' else 1, command)
+
+
+def linkers(cc):
+    # type: (str) -> List[str]
+    """The linkers that go with a clang of that name, best first."""
+    match = CLANG_SUFFIX.search(cc)
+    return (['ld.lld' + match.group(1)] if match else []) + ['ld.lld']
+
+
+def make_arguments(compiler, linker, release, cross=''):
+    # type: (Dict[str, Any], Optional[str], str, str) -> List[str]
+    """What tells kbuild of the kernel ``release`` to use a compiler (:func:`choose_compiler`).
+
+    ``linker`` is the one of :func:`linkers` that the host has: clang-14 with ld.lld-14 wants the other tools of that
+    suffix too.
     """
-    of_family = [name for name in compiler_candidates(kernel) if name in found
-                 and kernel['family'] in (None, found[name]['family'])]
-    same = [name for name in of_family if found[name]['major'] == kernel['major']]
-    for name in same + of_family:
-        built_by = 'built by {} {}'.format(kernel['family'], kernel['version']) if kernel['family'] else \
-            'built by a compiler that its configuration does not name'
-        reason = f'the kernel was {built_by}'
-        if name not in same:
-            reason += ', and the host has {} {}'.format(found[name]['family'], found[name]['version'])
-        return {'cc': name, 'llvm': found[name]['family'] == 'clang', 'same': name in same, 'reason': reason}
-    return None
+    arguments = ['CC=' + compiler['cc']]
+    if compiler['llvm']:
+        suffix = (linker or '')[len('ld.lld'):]
+        number = re.match(r'(\d+)\.(\d+)', release)
+        if not suffix:
+            arguments.append('LLVM=1')
+        elif number and (int(number.group(1)), int(number.group(2))) >= LLVM_SUFFIX_SINCE:
+            arguments.append('LLVM=' + suffix)
+        else:
+            arguments += ['LLVM=1', 'LD={}'.format(linker)] + [f'{name}={tool}{suffix}' for name, tool in LLVM_TOOLS]
+    if cross:
+        arguments.append('ARCH=' + cross)
+        if compiler.get('target'):
+            arguments.append('CROSS_COMPILE={}-'.format(compiler['target']))
+    return arguments
 
 
 def packages_for(os_release, release):

@@ -129,6 +129,8 @@ compiler:
   sample:
     cc: gcc-12
     llvm: false
+    family: gcc
+    version: 12.2.0
     same: true
     reason: the kernel was built by gcc 12.2.0
     version_text: gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0

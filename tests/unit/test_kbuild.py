@@ -118,10 +118,10 @@ def test_build(workshop):
         'name': 'foo', 'path': path, 'signed': False, 'sha256': _kbuild.digest(path), 'layout': builders.LAYOUT,
         'vermagic': '%s SMP preempt mod_unload modversions ' % builders.RELEASE}]
     assert result['msg'] == 'Built %s.' % path
-    assert result['compiler'] == {'cc': 'gcc-12', 'llvm': False, 'same': True, 'version_text': GCC_LINE,
-                                  'reason': 'the kernel was built by gcc 12.2.0'}
+    assert result['compiler'] == {'cc': 'gcc-12', 'llvm': False, 'family': 'gcc', 'version': '12.2.0', 'same': True,
+                                  'version_text': GCC_LINE, 'reason': 'the kernel was built by gcc 12.2.0'}
     [run] = workshop.runs()
-    assert run['arguments'] == ['-C', str(workshop.kdir), 'M=' + run['tree'], 'CC=gcc-12', '-j3', 'CONFIG_DEBUG_INFO=',
+    assert run['arguments'] == ['-C', str(workshop.kdir), 'M=' + run['tree'], '-j3', 'CC=gcc-12', 'CONFIG_DEBUG_INFO=',
                                 'modules']
     assert (run['stdin'], run['lc_all']) == ('', 'C')
     assert run['seen'] == ['Kbuild', 'foo.c']
@@ -280,9 +280,9 @@ FAILURES = {
     'headers of another kernel': (another_kernel, {}, 'are those of kernel 6.1.0-50-amd64',
                                   {'package': 'linux-headers-' + builders.RELEASE}),
     'no make': (lambda shop: (shop.bin / 'make').unlink(), {}, 'the host has no make', {'package': 'make'}),
-    'no compiler': (lambda shop: (shop.bin / 'gcc-12').unlink(), {}, 'no compiler for it (looked for gcc-12, gcc, cc)',
+    'no compiler': (lambda shop: (shop.bin / 'gcc-12').unlink(), {}, 'was built by gcc 12.2.0, and the host has none',
                     {'package': 'gcc-12'}),
-    'a compiler of another family': (other_compiler, {}, 'no compiler for it', {'package': 'gcc-12'}),
+    'a compiler of another family': (other_compiler, {}, 'gcc 12.2.0, and the host has clang', {'package': 'gcc-12'}),
     'the compiler asked for is not there': (nothing, {'cc': 'gcc-99'}, 'compiler gcc-99 cannot be run', {}),
     'no key': (nothing, {'sign_key': '/nowhere.key', 'sign_cert': '/nowhere.pub'},
                'no key file /nowhere.key', {}),
@@ -363,18 +363,66 @@ def test_a_build_that_takes_too_long_ends_with_all_that_it_started(workshop):
 
 # --- compilers, signatures, the running kernel --------------------------------------------------------------------
 
-def test_a_kernel_built_by_clang_is_built_for_with_llvm(workshop):
-    builders.write(workshop.kdir, '.config', 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"\n')
-    program(workshop.bin / 'clang-14', COMPILER % (sys.executable, 'Debian clang version 14.0.6'))
-    assert workshop.build()['compiler']['llvm'] is True
-    assert {'CC=clang-14', 'LLVM=1'} <= set(workshop.runs()[0]['arguments'])
+def clang_kernel(shop):
+    builders.write(shop.kdir, '.config', 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"\n')
+    program(shop.bin / 'clang-14', COMPILER % (sys.executable, 'Debian clang version 14.0.6'))
+
+
+@pytest.mark.parametrize(('linker', 'arguments'), [
+    ('ld.lld-14', ['CC=clang-14', 'LLVM=-14']), ('ld.lld', ['CC=clang-14', 'LLVM=1'])])
+def test_a_kernel_built_by_clang_is_built_for_with_llvm(linker, arguments, workshop):
+    clang_kernel(workshop)
+    program(workshop.bin / linker, '')
+    compiler = workshop.build()['compiler']
+    assert (compiler['llvm'], compiler['family'], compiler['version']) == (True, 'clang', '14.0.6')
+    assert workshop.runs()[0]['arguments'][4:-1] == arguments
+
+
+def test_clang_without_its_linker(workshop):
+    clang_kernel(workshop)
+    error = workshop.refused()
+    assert 'clang-14 needs its linker, and the host has no ld.lld-14 or ld.lld' in str(error)
+    assert error.facts['package'] == 'lld-14'
 
 
 def test_the_compiler_asked_for_is_taken(workshop):
     program(workshop.bin / 'gcc-11', COMPILER % (sys.executable, 'gcc-11 (Debian 11.3.0-12) 11.3.0'))
     compiler = workshop.build(cc='gcc-11')['compiler']
-    assert (compiler['cc'], compiler['llvm'], compiler['reason']) == ('gcc-11', False, 'asked for')
+    assert (compiler['cc'], compiler['version'], compiler['llvm'], compiler['reason']) == (
+        'gcc-11', '11.3.0', False, 'asked for')
     assert 'CC=gcc-11' in workshop.runs()[0]['arguments']
+
+
+def test_another_version_where_the_kernel_s_own_is_missing(workshop):
+    (workshop.bin / 'gcc-12').rename(workshop.bin / 'gcc-12.broken')
+    program(workshop.bin / 'gcc-11', COMPILER % (sys.executable, 'gcc-11 (Debian 11.3.0-12) 11.3.0'))
+    compiler = workshop.build()['compiler']
+    assert (compiler['cc'], compiler['same']) == ('gcc-11', False)
+    assert compiler['reason'] == 'the kernel was built by gcc 12.2.0, and the host has gcc 11.3.0'
+
+
+def test_a_compiler_that_cannot_be_run_is_named(workshop):
+    program(workshop.bin / 'gcc-12', '#!%s\nimport sys\nsys.exit(3)\n' % sys.executable)
+    assert 'gcc-12 --version ended with 3' in str(workshop.refused())
+
+
+def test_a_kernel_of_another_machine_takes_the_compiler_with_its_prefix(workshop):
+    other = 's390' if os.uname().machine != 's390x' else 'arm64'
+    target = {'s390': 's390x-linux-gnu', 'arm64': 'aarch64-linux-gnu'}[other]
+    builders.write(workshop.kdir, '.config', '#\n# Automatically generated file; DO NOT EDIT.\n'
+                   '# Linux/%s 6.1.176 Kernel Configuration\n#\n%s' % (other, CONFIG))
+    assert 'the kernel for %s was built by gcc 12.2.0' % other in str(workshop.refused())
+    program(workshop.bin / (target + '-gcc-12'), COMPILER % (sys.executable, target + '-' + GCC_LINE))
+    assert workshop.build()['compiler']['cc'] == target + '-gcc-12'
+    assert workshop.runs()[0]['arguments'][4:-1] == [
+        'CC=%s-gcc-12' % target, 'ARCH=' + other, 'CROSS_COMPILE=%s-' % target]
+
+
+def test_headers_of_another_kernel_say_which_it_is(workshop):
+    workshop.headers_of('6.1.0-50-amd64')
+    workshop.makes('foo', release='6.1.0-50-amd64')
+    result = workshop.build(kernel_release=None)
+    assert result['modules'][0]['vermagic'].startswith('6.1.0-50-amd64 ')
 
 
 def test_a_module_is_signed_before_it_is_vetted(workshop):
@@ -386,8 +434,9 @@ def test_a_module_is_signed_before_it_is_vetted(workshop):
     assert module['signed'] is True
     assert ('sha512 %(sign_key)s %(sign_cert)s' % keys).encode() in Path(module['path']).read_bytes()
     assert workshop.build(**keys)['changed'] is False
-    builders.write(Path('/'), keys['sign_key'].lstrip('/'), 'another')
-    assert workshop.build(**keys)['changed'] is True
+    for path in keys.values():
+        Path(path).write_text('another')
+        assert workshop.build(**keys)['changed'] is True
 
 
 def test_a_failed_signature_is_an_error(workshop):

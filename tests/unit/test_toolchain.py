@@ -1,53 +1,76 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compilers by their own words, which one to take, which package is missing, whether two layouts are one."""
+"""Which compiler to take, which package is missing, whether two layouts are one."""
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _toolchain
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from ansible_collections.kernelops.kmod.plugins.module_utils import _compiler_text, _toolchain
 
-# line: (command, family, version, major)
-COMPILERS = {
-    'gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0': ('gcc-12', 'gcc', '12.2.0', '12'),
-    'gcc-10 (Debian 10.2.1-6) 10.2.1 20210110': ('gcc-10', 'gcc', '10.2.1', '10'),
-    'x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0': ('x86_64-linux-gnu-gcc-14', 'gcc', '14.2.0', '14'),
-    'gcc (GCC) 8.5.0 20210514 (Red Hat 8.5.0-22)': ('gcc', 'gcc', '8.5.0', '8'),
-    'gcc (SUSE Linux) 7.5.0': ('gcc', 'gcc', '7.5.0', '7'),
-    'gcc (GCC) 4.8.5 20150623 (Red Hat 4.8.5-44)': ('gcc', 'gcc', '4.8.5', '4'),
-    'gcc (Ubuntu 9.4.0-1ubuntu1~20.04.2) 9.4.0': ('gcc', 'gcc', '9.4.0', '9'),
-    'gcc-13': ('gcc-13', 'gcc', '13', '13'),
-    'gcc': ('gcc', 'gcc', None, None),
-    '/usr/bin/gcc-12 (Debian 12.2.0-14) 12.2.0': ('/usr/bin/gcc-12', 'gcc', '12.2.0', '12'),
-    'Debian clang version 14.0.6': ('clang', 'clang', '14.0.6', '14'),
-    'Ubuntu clang version 17.0.6 (9ubuntu1)': ('clang', 'clang', '17.0.6', '17'),
-    'clang version 18.1.8 (Fedora 18.1.8-1.fc40)': ('clang', 'clang', '18.1.8', '18'),
-    'tcc version 0.9.27': (None, None, None, None),
-    '': (None, None, None, None),
+
+def compiler(command, text, target='', **changes):
+    """An entry of _compilers.found."""
+    parsed = _compiler_text.parse_cc_line(text)
+    return dict({key: parsed[key] for key in ('family', 'version', 'major', 'vendor')}, command=command, text=text,
+                path='/usr/bin/' + command, target=target, **changes)
+
+
+def gcc(command, version, target=''):
+    return compiler(command, f'{command} (Debian {version}-1) {version}', target)
+
+
+def clang(command, version, target=''):
+    return compiler(command, f'Debian clang version {version}', target)
+
+
+KERNELS = {
+    'gcc-12': _compiler_text.parse_cc_line('gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0'),
+    'cross-14': _compiler_text.parse_cc_line('x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0'),
+    'arm': _compiler_text.parse_cc_line('aarch64-linux-gnu-gcc-12 (Debian 12.2.0-14) 12.2.0'),
+    'red hat 8': _compiler_text.parse_cc_line('gcc (GCC) 8.5.0 20210514 (Red Hat 8.5.0-22)'),
+    'clang-14': _compiler_text.parse_cc_line('Debian clang version 14.0.6'),
+    'unknown': _compiler_text.parse_cc_line(''),
+    # /proc/version of Linux 5.7 and older does not say the command.
+    'banner': _compiler_text.parse_version_banner('Linux version 4.18.0 (a@b) (gcc version 8.5.0 (Red Hat) (GCC)) #1'),
 }
-GCC12 = _toolchain.parse_compiler('gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0')
-GCC = _toolchain.parse_compiler('gcc (Debian 12.2.0-14+deb12u1) 12.2.0')
-GCC8 = _toolchain.parse_compiler('gcc (GCC) 8.5.0')
-CLANG = _toolchain.parse_compiler('Debian clang version 14.0.6')
-CLANG17 = _toolchain.parse_compiler('clang version 17.0.6')
-UNKNOWN = _toolchain.parse_compiler('')
-
-# id: (the kernel's, those of the host, cc, LLVM=1, the same major version)
+TOOLSET = '/opt/rh/gcc-toolset-12/root/usr/bin/gcc'
+# id: (the kernel, the host's, cc, what the reason adds: the host's version)
 CHOICES = {
-    'the very one': (GCC12, {'gcc-12': GCC12, 'gcc': GCC8}, 'gcc-12', False, True),
-    'the same by another name': (GCC12, {'gcc': GCC}, 'gcc', False, True),
-    'the same before the better name': (GCC12, {'gcc-12': GCC8, 'gcc': GCC}, 'gcc', False, True),
-    'another version': (GCC12, {'gcc': GCC8}, 'gcc', False, False),
-    'clang for clang': (CLANG, {'clang-14': CLANG, 'gcc': GCC}, 'clang-14', True, True),
-    'another clang': (CLANG, {'clang': CLANG17}, 'clang', True, False),
-    'unknown kernel compiler': (UNKNOWN, {'gcc': GCC}, 'gcc', False, False),
+    'the very one': ('gcc-12', [gcc('gcc', '8.5.0'), gcc('gcc-12', '12.2.0')], 'gcc-12', None),
+    'the same by another name': ('gcc-12', [gcc('gcc', '12.2.0')], 'gcc', None),
+    'a plain name before cc': ('gcc-12', [gcc('cc', '12.2.0'), gcc('gcc', '12.2.0')], 'gcc', None),
+    'cc where there is no other': ('gcc-12', [gcc('cc', '12.2.0')], 'cc', None),
+    'the version before the name': ('gcc-12', [gcc('gcc-12', '12.4.0'), gcc('gcc', '12.2.0')], 'gcc', None),
+    'the major version before others': ('gcc-12', [gcc('gcc', '13.2.0'), gcc('gcc-12', '12.4.0')], 'gcc-12',
+                                        'gcc 12.4.0'),
+    'the nearest minor version': ('gcc-12', [gcc('a-gcc', '12.9.0'), gcc('gcc', '12.3.0')], 'gcc', 'gcc 12.3.0'),
+    'the nearest major version': ('gcc-12', [gcc('gcc', '8.5.0'), gcc('gcc-11', '11.3.0')], 'gcc-11', 'gcc 11.3.0'),
+    'of two, the newer': ('gcc-12', [gcc('gcc-11', '11.3.0'), gcc('gcc-13', '13.2.0')], 'gcc-13', 'gcc 13.2.0'),
+    'a version before none': ('gcc-12', [compiler('gcc', 'gcc'), gcc('gcc-4', '4.8.5')], 'gcc-4', 'gcc 4.8.5'),
+    'none is better than nothing': ('gcc-12', [compiler('gcc', 'gcc')], 'gcc', 'gcc of an unknown version'),
+    'a software collection': ('gcc-12', [gcc('gcc', '8.5.0'), gcc(TOOLSET, '12.2.1')], TOOLSET, 'gcc 12.2.1'),
+    'the platform compiler on Red Hat': ('red hat 8', [gcc(TOOLSET, '12.2.1'), gcc('gcc', '8.5.0')], 'gcc', None),
+    'no other machine': ('gcc-12', [gcc('aarch64-linux-gnu-gcc-12', '12.2.0', 'aarch64-linux-gnu'),
+                                    gcc('gcc', '11.2.0')], 'gcc', 'gcc 11.2.0'),
+    'the prefix that the kernel has': ('cross-14', [
+        gcc('gcc-14', '14.2.0'), gcc('x86_64-linux-gnu-gcc-14', '14.2.0', 'x86_64-linux-gnu')],
+        'x86_64-linux-gnu-gcc-14', None),
+    'that prefix, another version': ('cross-14', [
+        gcc('gcc', '12.2.0'), gcc('x86_64-linux-gnu-gcc-13', '13.2.0', 'x86_64-linux-gnu')],
+        'x86_64-linux-gnu-gcc-13', 'gcc 13.2.0'),
+    'clang for clang': ('clang-14', [gcc('gcc', '14.0.6'), clang('clang-14', '14.0.6')], 'clang-14', None),
+    'another clang': ('clang-14', [clang('clang', '17.0.6')], 'clang', 'clang 17.0.6'),
+    'gcc for a kernel that does not say': ('unknown', [clang('clang', '14.0.6'), gcc('gcc', '12.2.0')], 'gcc',
+                                           'gcc 12.2.0'),
+    'a banner': ('banner', [gcc('gcc', '8.5.0'), gcc('gcc-12', '12.2.0')], 'gcc', None),
 }
 NO_CHOICE = {
-    'nothing there': (GCC12, {}),
-    'clang cannot build for gcc': (GCC12, {'gcc': CLANG}),
-    'gcc cannot build for clang': (CLANG, {'gcc': GCC, 'clang': GCC}),
+    'nothing there': ('gcc-12', []),
+    'clang cannot build for gcc': ('gcc-12', [clang('clang', '14.0.6')]),
+    'gcc cannot build for clang': ('clang-14', [gcc('gcc', '14.0.6')]),
+    'only one of another machine': ('gcc-12', [gcc('aarch64-linux-gnu-gcc-12', '12.2.0', 'aarch64-linux-gnu')]),
+    'only one that cannot be run': ('gcc-12', [dict(gcc('gcc-12', '12.2.0'), unavailable='no memory')]),
+    'only clang for a kernel that does not say': ('unknown', [clang('clang', '14.0.6')]),
 }
 # id: (os-release, package of the headers)
 DISTRIBUTIONS = {
@@ -65,55 +88,75 @@ DISTRIBUTIONS = {
 PAD = dict(builders.LAYOUT, exit=864)
 
 
-@pytest.mark.parametrize('line', COMPILERS)
-def test_compiler(line):
-    assert _toolchain.parse_compiler(line) == dict(zip(('command', 'family', 'version', 'major'), COMPILERS[line]))
-
-
-@pytest.mark.parametrize(('kernel', 'version'), [
-    ('5.10', '10.2.1'), ('6.1', '12.2.0'), ('6.12', '14.2.0'), ('7.3', '14.2.0')])
-def test_compiler_of_four_kernels(kernel, version):
-    config = _kernel.parse_config(builders.captured(kernel, 'config'))
-    found = _toolchain.parse_compiler(config['CONFIG_CC_VERSION_TEXT'])
-    assert (found['family'], found['version']) == ('gcc', version)
-    # The configuration says the same in another way.
-    major, minor, patch = version.split('.')
-    assert int(config['CONFIG_GCC_VERSION']) == int(major) * 10000 + int(minor) * 100 + int(patch)
-
-
-PIECES = st.sampled_from([
-    'gcc', 'clang', '-12', ' (', ')', '((', ' 12.2.0', '.', ' clang version ', '9' * 50, ' ', 'x'])
-
-
-@settings(deadline=None)
-@given(st.one_of(st.text(), st.lists(PIECES, max_size=60).map(''.join)))
-def test_any_line_has_an_answer(line):
-    found = _toolchain.parse_compiler(line)
-    assert found['family'] in ('gcc', 'clang', None)
-    assert (found['version'] is None) == (found['major'] is None)
-    assert found['version'] is None or found['version'] in line
-    assert all(_toolchain.compiler_candidates(found))
-
-
 @pytest.mark.parametrize('row', CHOICES.values(), ids=list(CHOICES))
 def test_choice(row):
-    kernel, found, cc, llvm, same = row
-    choice = _toolchain.choose_compiler(kernel, found)
-    assert (choice['cc'], choice['llvm'], choice['same']) == (cc, llvm, same)
-    assert choice['reason'].startswith('the kernel was built by ')
-    assert ('the host has' in choice['reason']) != same
+    name, compilers, cc, other = row
+    kernel = KERNELS[name]
+    for listed in (compilers, compilers[::-1]):
+        choice = _toolchain.choose_compiler(kernel, listed)
+        assert choice['cc'] == cc
+        [entry] = [entry for entry in compilers if entry['command'] == cc]
+        assert (choice['family'], choice['version']) == (entry['family'], entry['version'])
+        assert choice['llvm'] is (entry['family'] == 'clang')
+        assert choice['same'] is (kernel['major'] is not None and entry['major'] == kernel['major'])
+        assert choice['reason'].startswith('the kernel was built by ')
+        assert choice['reason'].partition(', and the host has ')[2] == (other or '')
 
 
-@pytest.mark.parametrize(('kernel', 'found'), NO_CHOICE.values(), ids=list(NO_CHOICE))
-def test_no_choice(kernel, found):
-    assert _toolchain.choose_compiler(kernel, found) is None
+@pytest.mark.parametrize(('kernel', 'compilers'), NO_CHOICE.values(), ids=list(NO_CHOICE))
+def test_no_choice(kernel, compilers):
+    assert _toolchain.choose_compiler(KERNELS[kernel], compilers) is None
 
 
-@pytest.mark.parametrize(('kernel', 'names'), [
-    (GCC12, ['gcc-12', 'gcc', 'cc']), (GCC8, ['gcc', 'gcc-8', 'cc']), (CLANG, ['clang-14', 'clang']),
-    (UNKNOWN, ['gcc', 'cc'])], ids=['gcc-12', 'gcc 8', 'clang', 'unknown'])
-def test_candidates(kernel, names):
-    assert _toolchain.compiler_candidates(kernel) == names
+ARM = gcc('aarch64-linux-gnu-gcc-12', '12.2.0', 'aarch64-linux-gnu')
+# id: (the kernel, the host's, cc, what make is told)
+CROSS = {
+    'the prefix that it needs': ('arm', [gcc('gcc-12', '12.2.0'), ARM], 'aarch64-linux-gnu-gcc-12',
+                                 ['ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-']),
+    'another version of it': ('gcc-12', [gcc('gcc-12', '12.2.0'),
+                                         gcc('aarch64-linux-gnu-gcc', '10.2.1', 'aarch64-linux-gnu')],
+                              'aarch64-linux-gnu-gcc', ['ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-']),
+    'clang has every machine': ('clang-14', [clang('clang', '14.0.6')], 'clang', ['LLVM=1', 'ARCH=arm64']),
+    'the host\'s own': ('gcc-12', [gcc('gcc-12', '12.2.0')], None, []),
+    'of no Linux': ('gcc-12', [gcc('aarch64-none-elf-gcc', '12.2.0', 'aarch64-none-elf')], None, []),
+    'of 32 bits': ('gcc-12', [gcc('arm-linux-gnueabihf-gcc', '12.2.0', 'arm-linux-gnueabihf')], None, []),
+}
+
+
+@pytest.mark.parametrize('row', CROSS.values(), ids=list(CROSS))
+def test_a_kernel_of_another_machine(row):
+    kernel, compilers, cc, arguments = row
+    choice = _toolchain.choose_compiler(KERNELS[kernel], compilers, 'arm64')
+    assert (choice and choice['cc']) == cc
+    if choice:
+        assert _toolchain.make_arguments(choice, None, '6.1', 'arm64') == ['CC=' + cc] + arguments
+
+
+@pytest.mark.parametrize(('cc', 'linker', 'release', 'arguments'), [
+    ('clang', 'ld.lld', '6.1.0-50-amd64', ['LLVM=1']),
+    ('clang-14', 'ld.lld-14', '6.1.0-50-amd64', ['LLVM=-14']),
+    ('clang-14', 'ld.lld-14', '5.18', ['LLVM=-14']),
+    ('clang-14', 'ld.lld-14', '5.17.15', [
+        'LLVM=1', 'LD=ld.lld-14', 'AR=llvm-ar-14', 'NM=llvm-nm-14', 'OBJCOPY=llvm-objcopy-14',
+        'OBJDUMP=llvm-objdump-14', 'READELF=llvm-readelf-14', 'STRIP=llvm-strip-14']),
+    ('clang-14', 'ld.lld', '6.1', ['LLVM=1']),
+], ids=['plain', 'suffix', '5.18', 'before 5.18', 'only a plain linker'])
+def test_what_make_is_told_for_clang(cc, linker, release, arguments):
+    choice = _toolchain.choose_compiler(KERNELS['clang-14'], [clang(cc, '14.0.6')])
+    assert _toolchain.make_arguments(choice, linker, release) == ['CC=' + cc] + arguments
+
+
+@pytest.mark.parametrize(('cc', 'names'), [
+    ('clang-14', ['ld.lld-14', 'ld.lld']), ('clang', ['ld.lld']), ('/opt/llvm/bin/clang', ['ld.lld'])])
+def test_linkers(cc, names):
+    assert _toolchain.linkers(cc) == names
+
+
+@pytest.mark.parametrize(('word', 'arch'), [
+    ('x86_64', 'x86'), ('i686', 'x86'), ('aarch64', 'arm64'), ('armv7l', 'arm'), ('ppc64le', 'powerpc'),
+    ('s390x', 's390'), ('riscv64', 'riscv'), ('alpha', 'alpha')])
+def test_arch(word, arch):
+    assert _toolchain.kernel_arch(word) == arch
 
 
 @pytest.mark.parametrize(('os_release', 'headers'), DISTRIBUTIONS.values(), ids=list(DISTRIBUTIONS))
