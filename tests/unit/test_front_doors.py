@@ -281,9 +281,9 @@ def headers(tmp_path, monkeypatch):
     builders.write(tmp_path, 'kdir/Makefile', '')
     builders.write(tmp_path, 'kdir/.config', 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0-14) 12.2.0"\n')
     monkeypatch.setattr(_kbuild.shutil, 'which', lambda name, path: '%s/%s' % (path.split(':')[0], name))
-    monkeypatch.setattr(_kbuild._compilers, 'found', lambda search: [{
-        'command': 'gcc-12', 'path': '/usr/bin/gcc-12', 'target': '', 'family': 'gcc', 'version': '12.2.0', 'major': '12',
-        'vendor': 'Debian 12.2.0-14', 'text': 'gcc-12 (Debian 12.2.0-14) 12.2.0'}])
+    monkeypatch.setattr(_kbuild._compilers, 'found', lambda **_where: [{
+        'command': 'gcc-12', 'path': '/usr/bin/gcc-12', 'target': '', 'family': 'gcc', 'version': '12.2.0',
+        'major': '12', 'vendor': 'Debian 12.2.0-14', 'text': 'gcc-12 (Debian 12.2.0-14) 12.2.0'}])
     monkeypatch.setattr(_kbuild, 'read_os_release', lambda: {'ID': 'debian'})
     return {'src': str(tmp_path / 'src'), 'kdir': str(tmp_path / 'kdir'), 'dest': str(tmp_path / 'dest'),
             'kernel_release': builders.RELEASE}
