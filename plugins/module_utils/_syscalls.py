@@ -90,12 +90,21 @@ def _run_child(function, write_end):
         stream.write(text)
 
 
-def with_deadline(function, seconds, tried):
-    # type: (Callable[[], Any], float, str) -> Any
+def _outlive():
+    # type: () -> None
+    """Whoever reads this process's output waits for all who hold it: a child that stays must not."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def with_deadline(function, seconds, tried, outlives=False):
+    # type: (Callable[[], Any], float, str, bool) -> Any
     """Runs ``function`` in a child and returns its JSON-able result.
 
     A task that waits in the kernel for a lock whose owner died cannot be killed: the child is left behind then, and
     :class:`Deadline` is raised with what it waits in. ``tried`` completes the sentence "Cannot ...".
+    ``outlives``: what takes longer is not killed but left to finish, since what it does must not be cut short.
     Raises what ``function`` raised where that is a :class:`KmodError`.
     """
     read_end, write_end = os.pipe()
@@ -103,6 +112,8 @@ def with_deadline(function, seconds, tried):
     if pid == 0:
         os.close(read_end)
         try:
+            if outlives:
+                _outlive()
             _run_child(function, write_end)
         finally:
             os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
@@ -111,7 +122,8 @@ def with_deadline(function, seconds, tried):
         text = _read_until(read_end, time.monotonic() + seconds)
         if text is None:
             hangs_in = _child_hangs_in(pid)
-            os.kill(pid, signal.SIGKILL)
+            if not outlives:
+                os.kill(pid, signal.SIGKILL)
             raise Deadline(tried, 'no answer within %g seconds; process %d hangs in %s' % (seconds, pid, hangs_in),
                            'A kernel lock may have died with its owner: only a reboot helps then', hangs_in=hangs_in)
     finally:

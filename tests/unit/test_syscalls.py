@@ -136,6 +136,24 @@ def test_a_child_that_hangs_is_left_in_time_and_killed(tmp_path):
     assert caught.value.facts['hangs_in'] in str(caught.value)
 
 
+def test_a_child_that_outlives_is_left_to_finish_and_holds_no_output(tmp_path, capfd):
+    done, begun = tmp_path / 'done', tmp_path / 'begun'
+
+    def finish_late():
+        os.write(1, b'who reads this waits for all who hold it')
+        begun.write_text(str(os.getpid()))
+        time.sleep(2)
+        done.write_text('done')
+
+    with pytest.raises(_syscalls.Deadline):
+        _syscalls.with_deadline(finish_late, 1, 'load foo', outlives=True)
+    output = [os.readlink('/proc/%s/fd/%d' % (begun.read_text(), descriptor)) for descriptor in (0, 1, 2)]
+    assert output == [os.devnull] * 3
+    os.waitpid(int(begun.read_text()), 0)
+    assert done.read_text() == 'done'
+    assert capfd.readouterr().out == ''
+
+
 def half_an_answer(then):
     def run(_function, write_end):
         os.write(write_end, b'{"value"')
