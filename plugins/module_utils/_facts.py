@@ -42,9 +42,10 @@ def gather(names, subset, root='/'):
     """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` for the modules named, or for all that are loaded."""
     with Survey(root) as survey:
         asked = [kernel_name(name) for name in names]
-        known_files = _module_details.files(survey.kernel['release'], root) if 'state' in subset else {}
+        looked_at = asked or sorted(survey.table['modules'])
+        known_files = _module_details.files(survey.kernel['release'], root, looked_at) if 'state' in subset else {}
         modules = {}
-        for name in asked or sorted(survey.table['modules']):
+        for name in looked_at:
             modules[name] = _module(survey, name, subset, known_files, dear=bool(asked))
         facts = {'modules': modules}  # type: Dict[str, Any]
         if 'kernel' in subset:

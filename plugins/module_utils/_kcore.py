@@ -9,7 +9,7 @@ Works under lockdown=integrity; lockdown=confidentiality refuses the open.
 import errno
 import os
 import struct
-from typing import List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -145,6 +145,7 @@ class KernelMemory:
         self.root = root
         self._kcore = None  # type: Optional[Kcore]
         self._kcore_error = None  # type: Optional[KmodError]
+        self._layouts = {}  # type: Dict[str, Dict[str, int]]
 
     def __enter__(self):
         # type: () -> KernelMemory
@@ -172,6 +173,13 @@ class KernelMemory:
                 self._kcore_error = error
                 raise
         return self._kcore
+
+    def once(self, what, find):
+        # type: (str, Callable[[_btf.Btf], Dict[str, int]]) -> Dict[str, int]
+        """What ``find`` finds in the types, kept for the next to ask. Raises what it raises."""
+        if what not in self._layouts:
+            self._layouts[what] = find(self.btf)
+        return self._layouts[what]
 
     def close(self):
         # type: () -> None

@@ -3,11 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The running kernel: what it is, what it allows, where its headers are."""
 
-import gzip
 import os
 import re
-import zlib
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
 
@@ -19,7 +17,7 @@ TAINT_FLAGS = (
 )
 
 # Ten thousand others are of no interest here, and would take longer than all else.
-OPTION = re.compile(r'^(CONFIG_(?:MODULE|CC_|GCC_|CLANG_)\w*)=(.*)$', re.MULTILINE)
+OPTION = br'\n(CONFIG_(?:MODULE|CC_|GCC_|CLANG_)\w*)=(.*)'
 
 
 def _text(path, root):
@@ -59,7 +57,13 @@ def lockdown(text):
 def parse_config(text):
     # type: (str) -> Dict[str, str]
     """``CONFIG_`` names to values, quotes removed, of the options on modules and compilers that are set."""
-    return {name: value.strip('"') for name, value in OPTION.findall(text)}
+    return _options(text.encode('utf-8', 'replace'))
+
+
+def _options(text):
+    # type: (bytes) -> Dict[str, str]
+    return {name.decode(): value.strip().strip(b'"').decode('utf-8', 'replace')
+            for name, value in re.findall(OPTION, b'\n' + text)}
 
 
 def config(release, root='/'):
@@ -68,15 +72,28 @@ def config(release, root='/'):
     candidates = ('boot/config-' + release, f'lib/modules/{release}/config',
                   f'usr/lib/modules/{release}/config', f'lib/modules/{release}/build/.config')
     for candidate in candidates:
-        text = _text(candidate, root)
-        if not is_unavailable(text):
-            return parse_config(text)
-    try:
-        with gzip.open(os.path.join(root, 'proc/config.gz'), 'rt', errors='replace') as stream:
-            return parse_config(stream.read())
-    except (OSError, EOFError, zlib.error):
+        try:
+            with open(os.path.join(root, candidate), 'rb') as stream:
+                return _options(stream.read())
+        except OSError:
+            continue
+    text = _unpacked('proc/config.gz', root)
+    if text is None:
         places = ', '.join('/' + name for name in candidates)
         return unavailable(f'neither /proc/config.gz nor {places} is there')
+    return _options(text)
+
+
+def _unpacked(path, root):
+    # type: (str, str) -> Optional[bytes]
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(os.path.join(root, path)) as stream:
+            return stream.read()
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 def _signatures(options, lock, root):

@@ -8,8 +8,6 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 
 METHODS = ('plain', 'kernel_force', 'reset')
-# enum module_state in include/linux/module.h
-STATE_NUMBERS = {'live': 0, 'coming': 1, 'going': 2, 'unformed': 3}
 # MODULE_REF_BASE in kernel/module/main.c: the loader's own reference
 REFCOUNT_BASE = 1
 NEXT_STEPS = {

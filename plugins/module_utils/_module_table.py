@@ -94,8 +94,8 @@ def read(root='/'):
 def _attribute(name, attribute, root):
     # type: (str, str, str) -> Any
     try:
-        with open(os.path.join(root, 'sys/module', name, attribute), errors='replace') as stream:
-            return stream.read().strip()
+        with open(os.path.join(root, 'sys/module', name, attribute), 'rb', buffering=0) as stream:
+            return stream.read().decode('utf-8', 'replace').strip()
     except OSError as error:
         return unavailable(error)
 

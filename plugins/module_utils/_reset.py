@@ -13,12 +13,11 @@ import stat
 import struct
 from typing import Any, Dict
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder, _module_file, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file, _struct_module, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 
 REPORT = struct.Struct('<IIIiQQIiQQIIiI')
 MAGIC = 0x5453524b
-STATE_NAMES = {number: name for name, number in _ladder.STATE_NUMBERS.items()}
 RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
 LIMIT = 16 * 1024 * 1024
@@ -110,7 +109,8 @@ def vet_helper(path, kernel, layout):
 
 def _entry(state, refcount, init, leave):
     # type: (int, int, int, int) -> Dict[str, Any]
-    return {'state': STATE_NAMES.get(state, str(state)), 'refcount': refcount, 'init': init, 'exit': leave}
+    states = _struct_module.STATES
+    return {'state': states[state] if state < len(states) else str(state), 'refcount': refcount, 'init': init, 'exit': leave}
 
 
 def parse_report(data):
@@ -164,7 +164,7 @@ class Target:
         """
         values = dict(self._parameters, **loader)
         for prefix, entry in (('old', expect), ('new', write)):
-            values[prefix + '_state'] = _ladder.STATE_NUMBERS[entry['state']]
+            values[prefix + '_state'] = _struct_module.STATES.index(entry['state'])
             for key in ('refcount', 'init', 'exit'):
                 values[f'{prefix}_{key}'] = entry[key]
         report = load_helper(self._image, values)

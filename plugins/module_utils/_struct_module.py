@@ -10,8 +10,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 
-# enum module_state
-STATES = {0: 'live', 1: 'coming', 2: 'going', 3: 'unformed'}
+# enum module_state in include/linux/module.h, by number
+STATES = ('live', 'coming', 'going', 'unformed')
 NAME_LENGTH = 56
 LARGEST_STRUCT = 1 << 16
 
@@ -23,7 +23,7 @@ def layout(root='/', memory=None):
     Keys: size, state, list, name, mkobj_mod, init, exit, refcount (member refcnt), and source, which is ``btf``.
     """
     try:
-        return dict(_offsets(memory.btf if memory else _btf.running(root)), source='btf')
+        return dict(_offsets(memory or KernelMemory(root)), source='btf')
     except KmodError as error:
         return unavailable(error)
 
@@ -50,7 +50,12 @@ def read(address, name, root='/', memory=None):
             own.close()
 
 
-def _offsets(btf):
+def _offsets(memory):
+    # type: (KernelMemory) -> Dict[str, int]
+    return memory.once('struct module', _find_offsets)
+
+
+def _find_offsets(btf):
     # type: (_btf.Btf) -> Dict[str, int]
     offsets = _btf.layout_of(btf, {
         'state': ('module', 'state'), 'list': ('module', 'list'), 'name': ('module', 'name'),
@@ -65,7 +70,7 @@ def _offsets(btf):
 def _read(address, name, memory):
     # type: (int, str, KernelMemory) -> Dict[str, Any]
     tried = f'read struct module of {name} at {address:#x}'
-    offsets = _offsets(memory.btf)
+    offsets = _offsets(memory)
     if not max(offsets.values()) + 8 <= offsets['size'] + 8 <= LARGEST_STRUCT:
         raise KmodError(tried, 'the kernel\'s BTF gives it %d bytes' % offsets['size'])
     data = memory.kcore.read(address, offsets['size'])
@@ -83,7 +88,7 @@ def _read(address, name, memory):
     if at('mkobj_mod', '<Q') != address:
         raise KmodError(tried, 'its mkobj.mod is {:#x}, not its own address'.format(at('mkobj_mod', '<Q')))
     state = at('state', '<I')
-    if state not in STATES:
+    if state >= len(STATES):
         raise KmodError(tried, 'its state is %d, which no kernel has' % state)
     return {
         'module': address, 'state': STATES[state], 'refcount': at('refcount', '<i'),

@@ -5,7 +5,7 @@
 
 import os
 import struct
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kernel,
@@ -16,7 +16,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
-from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
 
 # IDEM_HASH_BITS is 8 in kernel/module/main.c; a bucket is one pointer.
 IDEM_BUCKETS = 256
@@ -31,7 +30,7 @@ class Survey:
         # type: (str, Optional[Dict[str, Any]]) -> None
         self.root = root
         self.kernel = kernel or _kernel.read(root)
-        self.symbols = Symbols(root)
+        self._symbols = None  # type: Any
         self.memory = KernelMemory(root)
         self.table = _module_table.read(root)
         self._seen = None  # type: Optional[_tasks.Scan]
@@ -67,7 +66,7 @@ class Survey:
         if is_unavailable(entry['refcount']):
             return facts
         is_live = entry['state'] == 'live'
-        if is_live and not entry['permanent'] and entry['refcount'] == 0 and depth != ALL:
+        if is_idle(entry) and depth != ALL:
             return facts
         if is_live and not entry['permanent'] and depth == BRIEF:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
@@ -88,6 +87,16 @@ class Survey:
         return facts
 
     @property
+    def symbols(self):
+        # type: () -> Any
+        """The symbol table (:class:`_symbols.Symbols`), which reads its file when it is first asked for an address."""
+        if self._symbols is None:
+            from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
+
+            self._symbols = Symbols(self.root)
+        return self._symbols
+
+    @property
     def seen(self):
         # type: () -> _tasks.Scan
         """One pass over all tasks."""
@@ -100,10 +109,15 @@ class Survey:
         # type: () -> Any
         """The kernel log's oopses and warnings; ``task_gone``: whoever died is no longer there."""
         if self._oopses is None:
-            lines = _kernel_log.read(self.root)
-            self._oopses = lines if is_unavailable(lines) else [
-                dict(entry, task_gone=not _alive(entry['pid'], self.root)) for entry in _kernel_log.oopses(lines)]
+            lines = _kernel_log.read(self.root, from_alarm=True)
+            self._oopses = lines if is_unavailable(lines) or not lines else self._read_oopses(lines)
         return self._oopses
+
+    def _read_oopses(self, lines):
+        # type: (List[str]) -> List[Dict[str, Any]]
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _oops
+
+        return [dict(entry, task_gone=not _alive(entry['pid'], self.root)) for entry in _oops.oopses(lines)]
 
     def running_loads(self):
         # type: () -> Tuple[bool, Any]
@@ -159,8 +173,13 @@ def module(name, root='/', kernel=None, depth=NEEDED):
         facts = survey.module(name, depth)
         entry = facts['module']
         loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
-        idle = loaded and entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']
-        return dict(facts, anchors=survey.anchors() if loaded and (depth == ALL or not idle) else {})
+        return dict(facts, anchors=survey.anchors() if loaded and (depth == ALL or not is_idle(entry)) else {})
+
+
+def is_idle(entry):
+    # type: (Dict[str, Any]) -> bool
+    """Whether nothing holds back a loaded module: it is live, unused and not permanent."""
+    return entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']
 
 
 def _alive(pid, root):

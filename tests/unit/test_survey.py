@@ -9,6 +9,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
     _holders,
     _kernel_log,
+    _oops,
     _struct_module,
     _survey,
     _tasks,
@@ -49,7 +50,7 @@ class Readers:
         }
         for (module, name), answer in answers.items():
             monkeypatch.setattr(module, name, self.reader(name, answer))
-        monkeypatch.setattr(_kernel_log, 'read', lambda _root: self.asked.append('log') or self.lines)
+        monkeypatch.setattr(_kernel_log, 'read', lambda _root, **_how: self.asked.append('log') or self.lines)
 
     def reader(self, name, answer):
         def read(*_arguments, **_options):
@@ -161,7 +162,7 @@ TASKS = {
 @pytest.mark.parametrize(('text', 'gone'), TASKS.values(), ids=list(TASKS))
 def test_whether_who_died_is_gone(kernel, text, gone, readers, root, tmp_path):
     readers.lines = (builders.CAPTURES / ('linux-' + kernel) / 'dmesg.txt').read_text().splitlines()
-    pids = {entry['pid'] for entry in _kernel_log.oopses(readers.lines)}
+    pids = {entry['pid'] for entry in _oops.oopses(readers.lines)}
     assert pids
     for pid in pids:
         if text is not None:
