@@ -110,7 +110,8 @@ def vet_helper(path, kernel, layout):
 def _entry(state, refcount, init, leave):
     # type: (int, int, int, int) -> Dict[str, Any]
     states = _struct_module.STATES
-    return {'state': states[state] if state < len(states) else str(state), 'refcount': refcount, 'init': init, 'exit': leave}
+    name = states[state] if state < len(states) else str(state)
+    return {'state': name, 'refcount': refcount, 'init': init, 'exit': leave}
 
 
 def parse_report(data):
