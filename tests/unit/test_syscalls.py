@@ -137,19 +137,21 @@ def test_a_child_that_hangs_is_left_in_time_and_killed(tmp_path):
 
 
 def test_a_child_that_outlives_is_left_to_finish_and_holds_no_output(tmp_path, capfd):
-    done, begun = tmp_path / 'done', tmp_path / 'begun'
+    begun, allowed, done = tmp_path / 'begun', tmp_path / 'allowed', tmp_path / 'done'
 
     def finish_late():
         os.write(1, b'who reads this waits for all who hold it')
         begun.write_text(str(os.getpid()))
-        time.sleep(2)
+        while not allowed.exists():
+            time.sleep(0.01)
         done.write_text('done')
 
     with pytest.raises(_syscalls.Deadline):
         _syscalls.with_deadline(finish_late, 1, 'load foo', outlives=True)
-    output = [os.readlink('/proc/%s/fd/%d' % (begun.read_text(), descriptor)) for descriptor in (0, 1, 2)]
-    assert output == [os.devnull] * 3
-    os.waitpid(int(begun.read_text()), 0)
+    pid = int(begun.read_text())
+    assert [os.readlink('/proc/%d/fd/%d' % (pid, descriptor)) for descriptor in (0, 1, 2)] == [os.devnull] * 3
+    allowed.write_text('')
+    os.waitpid(pid, 0)
     assert done.read_text() == 'done'
     assert capfd.readouterr().out == ''
 
