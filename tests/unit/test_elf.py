@@ -7,6 +7,7 @@ import struct
 
 import builders
 import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _elf
 from ansible_collections.kernelops.kmod.plugins.module_utils._elf import Relocatable
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from hypothesis import given, settings
@@ -57,9 +58,59 @@ def test_a_section_without_room_in_the_file_has_no_content():
     assert found.sections[THIS_MODULE].size == 896
 
 
-@pytest.mark.parametrize(('machine', 'name'), [(62, 'x86_64'), (183, 'aarch64'), (243, 'machine 243')])
+@pytest.mark.parametrize(('machine', 'name'), [
+    (62, 'x86_64'), (183, 'aarch64'), (243, 'riscv64'), (21, 'ppc64le'), (4000, 'machine 4000')])
 def test_machine(machine, name):
     assert Relocatable(builders.module_image(machine=machine), 'a.ko').machine == name
+
+
+@pytest.mark.parametrize(('number', 'form', 'name'), [
+    (3, '32-bit little-endian', 'i386'), (40, '32-bit little-endian', 'arm'), (22, '64-bit big-endian', 's390x'),
+    (21, '64-bit big-endian', 'ppc64'), (183, '64-bit big-endian', 'aarch64_be'), (8, '32-bit big-endian', 'machine 8'),
+])
+def test_machine_of_another_format(number, form, name):
+    assert _elf.machine_name(number, form) == name
+
+
+def test_of_two_sections_of_one_name_the_first_counts():
+    image = IMAGE.replace(b'.gnu.linkonce.this_module\0.rela', b'.modinfo\0                 .rela')
+    assert image != IMAGE
+    assert b'\0name=kmod_reset\0' in Relocatable(image.replace(b' ', b'\0'), 'a.ko').content('.modinfo')
+
+
+class Counted(_elf.OpenFile):
+    """Counts the bytes that are read."""
+
+    read = 0
+
+    def at(self, offset, length):
+        found = super().at(offset, length)
+        self.read += len(found)
+        return found
+
+
+def test_only_what_is_asked_for_is_read(tmp_path):
+    path = tmp_path / 'a.ko'
+    # A section of a megabyte before all else: no reader of the layout has to see it.
+    path.write_bytes(IMAGE[:64] + b'x' * (1 << 20) + IMAGE[64:])
+    image = bytearray(path.read_bytes())
+    struct.pack_into('<Q', image, 40, SECTION_TABLE + (1 << 20))
+    for section in range(1, 7):
+        at = SECTION_TABLE + (1 << 20) + section * 64 + 24
+        struct.pack_into('<Q', image, at, struct.unpack_from('<Q', image, at)[0] + (1 << 20))
+    path.write_bytes(bytes(image))
+    with path.open('rb') as stream:
+        source = Counted(stream.fileno())
+        found = Relocatable(source, 'a.ko')
+        assert list(found.relocations(THIS_MODULE)) == [(312, 'init_module'), (848, 'cleanup_module')]
+    assert 0 < source.read < 4096
+
+
+@pytest.mark.parametrize(('head', 'form'), [
+    (b'\x7fELF\x01\x02', '32-bit big-endian'), (b'\x7fELF\x02\x01', '64-bit little-endian'),
+    (b'\x7fELF\x03\x01', None), (b'\x7fEL', None), (b'', None)])
+def test_format(head, form):
+    assert _elf.file_format(head) == form
 
 
 # id: (file, words of the refusal)
@@ -83,6 +134,13 @@ DAMAGED = {
     'more relocations than there is file': (patched(RELA + 32, '<Q', (1 << 64) - 1), 'cut short|outside'),
     'relocations without symbols': (patched(RELA + 40, '<I', 4000), 'name no symbol table'),
     'symbols without names': (patched(SECTION_TABLE + 4 * 64 + 40, '<I', 4000), 'name no symbol table'),
+    'more relocations than any module': (
+        patched(RELA + 32, '<Q', 24 * 5000) + b'\0' * 24 * 5000, 'has 5000 relocations, more than any'),
+    'a section larger than any': (patched(SECTION_TABLE + 64 + 32, '<Q', 5 << 20) + b'\0' * (5 << 20),
+                                  'section .modinfo takes 5242880 bytes, more than any'),
+    'section names larger than any': (patched(SECTION_TABLE + 6 * 64 + 32, '<Q', 5 << 20), 'more than any module'),
+    'a section name without end': (patched(SECTION_TABLE + 6 * 64 + 24, '<Q', len(IMAGE)) + b'x' * 5000,
+                                   'outside its string table'),
     'a symbol beyond the end': (
         patched(struct.unpack_from('<Q', IMAGE, RELA + 24)[0] + 12, '<I', (1 << 32) - 1), 'cut short'),
 }
