@@ -72,8 +72,8 @@ VERSION_BANNERS = {
         'gcc', '8.3.1', 'Red Hat 8.3.1-4'),
     'CentOS 8': (
         'GitHub code search: "4.18.0-348.el8.x86_64 (mockbuild@kbuilder.bsys.centos.org)"',
-        ('Linux version 4.18.0-348.el8.x86_64 (mockbuild@kbuilder.bsys.centos.org) (gcc version 8.5.0 20210514 (Red Hat '
-         '8.5.0-3) (GCC)) #1 SMP Tue Oct 19 15:14:17 UTC 2021'),
+        ('Linux version 4.18.0-348.el8.x86_64 (mockbuild@kbuilder.bsys.centos.org) (gcc version 8.5.0 20210514 (Red '
+         'Hat 8.5.0-3) (GCC)) #1 SMP Tue Oct 19 15:14:17 UTC 2021'),
         'gcc', '8.5.0', 'Red Hat 8.5.0-3'),
     'RHEL 9': (
         GITHUB + 'Mellanox/doca-driver-build/pull/24',
@@ -122,8 +122,8 @@ VERSION_BANNERS = {
     'openSUSE Tumbleweed': (
         'https://lore.kernel.org/r/CB0F618D-2B3C-473A-93BC-A6AD752B9EC6@suse.de',
         ('Linux version 5.14.11-0.g6451538-default (geeko@buildhost) (gcc (SUSE Linux) 11.2.1 20210816 [revision '
-         '056e324ce46a7924b5cf10f61010cf9dd2ca10e9], GNU ld (GNU Binutils; openSUSE Tumbleweed) 2.37.20210803-1) #1 SMP '
-         'Wed Oct 13 12:57:23 UTC 2021 (6451538)'),
+         '056e324ce46a7924b5cf10f61010cf9dd2ca10e9], GNU ld (GNU Binutils; openSUSE Tumbleweed) 2.37.20210803-1) #1 '
+         'SMP Wed Oct 13 12:57:23 UTC 2021 (6451538)'),
         'gcc', '11.2.1', 'SUSE Linux'),
     'Arch 2017': (
         GITHUB + 'rockowitz/ddcutil/issues/40',
@@ -132,8 +132,8 @@ VERSION_BANNERS = {
         'gcc', '7.2.0', ''),
     'Arch 2020': (
         'GitHub code search: "5.7.8-arch1-1 (linux@archlinux) (gcc version 10.1.0"',
-        ('Linux version 5.7.8-arch1-1 (linux@archlinux) (gcc version 10.1.0 (GCC), GNU ld (GNU Binutils) 2.34.0) #1 SMP '
-         'PREEMPT Thu, 09 Jul 2020 16:34:01 +0000'),
+        ('Linux version 5.7.8-arch1-1 (linux@archlinux) (gcc version 10.1.0 (GCC), GNU ld (GNU Binutils) 2.34.0) #1 '
+         'SMP PREEMPT Thu, 09 Jul 2020 16:34:01 +0000'),
         'gcc', '10.1.0', ''),
     'Arch, a kernel of a user\'s': (
         GITHUB + 'canonical/lxd/issues/3725',
@@ -187,8 +187,8 @@ VERSION_BANNERS = {
         'gcc', '11.2.0', 'OpenWrt GCC 11.2.0 r18107+28-db34b93331'),
     'WSL 1': (
         GITHUB + 'microsoft/WSL/issues/4555',
-        ('Linux version 4.4.0-18985-Microsoft (Microsoft@Microsoft.com) (gcc version 5.4.0 (GCC) ) #1-Microsoft Fri Sep '
-         '13 14:26:00 PST 2019'),
+        ('Linux version 4.4.0-18985-Microsoft (Microsoft@Microsoft.com) (gcc version 5.4.0 (GCC) ) #1-Microsoft Fri '
+         'Sep 13 14:26:00 PST 2019'),
         'gcc', '5.4.0', ''),
     'WSL 1, two numbers': (
         GITHUB + 'microsoft/WSL/issues/1090',
