@@ -59,6 +59,35 @@ FAULTS = {
 
 # The modules that are built in a run of make of their own, with the padded struct module.
 PADDED = ("layout_pad",)
+SYSTEM_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class OtherCompiler(NamedTuple):
+    """A compiler that did not build the kernel, of the same distribution, and the options that it does not know."""
+
+    command: str
+    unset: tuple[str, ...] = ()
+
+
+# What the kernel's own compiler was found to support when the kernel was configured, and an older one does not.
+OTHER_COMPILERS = {
+    "5.10": OtherCompiler("gcc-9"),
+    "6.1": OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",)),
+    "6.12": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
+    "7.3": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
+}
+# In a layer above the image's tree that is thrown away afterwards; the mount ends with its namespace.
+IN_A_LAYER = """\
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/tree"
+cp /etc/resolv.conf "$2/tree/etc/resolv.conf"
+mount -t proc proc "$2/tree/proc"
+export DEBIAN_FRONTEND=noninteractive
+chroot "$2/tree" apt-get -qq update
+chroot "$2/tree" apt-get -qqy install --no-install-recommends "$3"
+tree=$2/tree
+shift 3
+chroot "$tree" "$@"
+"""
 
 
 def kernels_with_compiler() -> list[str]:
@@ -66,18 +95,22 @@ def kernels_with_compiler() -> list[str]:
 
 
 def build(kernel: str) -> Path:
-    """The directory of a kernel's fault modules: ``*.ko`` and, healthy and of the same names, ``fixed/*.ko``."""
+    """The directory of a kernel's fault modules: ``*.ko``; healthy and of the same names ``fixed/*.ko``.
+
+    ``other_compiler/healthy.ko`` comes from a compiler that did not build the kernel.
+    """
     image = images.image(images.known(kernel))
     if not images.RECIPES[kernel].toolchain:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
-    code = [inspect.getsource(function) for function in (_build_into, _make, padded)]
-    key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, *code, *sources)
+    code = [inspect.getsource(function) for function in (_build_into, _make, _kbuild, _make_with_other_compiler, padded)]
+    other = str(OTHER_COMPILERS[kernel])
+    key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, other, IN_A_LAYER, *code, *sources)
     directory = cache_dir() / "modules" / f"{kernel}-{key}"
     with locked(f"modules-{kernel}"):
         if not directory.exists():
             must_be_root()
-            with timed(f"Building the fault modules of {kernel} (about half a minute)"):
+            with timed(f"Building the fault modules of {kernel} (about a minute)"):
                 _build_into(image, directory)
     return directory
 
@@ -108,6 +141,7 @@ def _build_into(image: images.Image, directory: Path) -> None:
         header.write_text(padded(_module_header(image).read_text(encoding="utf-8")), encoding="utf-8")
         inside = "/" + str(header.relative_to(image.rootfs))
         _make(image, Path(scratch, "pad"), list(PADDED), f"-include {inside}", partial)
+    _make_with_other_compiler(image, partial / "other_compiler")
     for old in directory.parent.glob(f"{image.kernel}-*"):
         shutil.rmtree(old)
     partial.rename(directory)
@@ -120,13 +154,40 @@ def _make(image: images.Image, build_dir: Path, names: list[str], flags: str, de
     run(
         [
             "unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={image.rootfs}", "--wd=/", "--mount-proc",
-            "make", "-j2", "-C", f"/lib/modules/{image.release}/build", f"M={inside}", f"MODULES={' '.join(names)}",
-            f"KCFLAGS={flags}", "CONFIG_DEBUG_INFO=", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+            *_kbuild(image, inside, names), f"KCFLAGS={flags}",
         ],
-        timeout=600, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        timeout=600, env=SYSTEM_PATH,
     )
     for name in names:
         shutil.copyfile(build_dir / f"{name}.ko", destination / f"{name}.ko")
+
+
+def _kbuild(image: images.Image, build_dir: str, names: list[str]) -> list[str]:
+    return [
+        "make", "-j2", "-C", f"/lib/modules/{image.release}/build", f"M={build_dir}", f"MODULES={' '.join(names)}",
+        "CONFIG_DEBUG_INFO=", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+    ]
+
+
+def _make_with_other_compiler(image: images.Image, destination: Path) -> None:
+    """Build the healthy module with a compiler that the image does not have: another compiler, the same layout."""
+    compiler = OTHER_COMPILERS[image.kernel]
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="layer-") as layer:
+        for part in ("upper", "work", "tree"):
+            Path(layer, part).mkdir()
+        build_dir = Path(layer, "upper", "build")
+        shutil.copytree(SOURCES, build_dir)
+        unset = [f"{option}=" for option in compiler.unset]
+        run(
+            [
+                "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", IN_A_LAYER, "sh",
+                str(image.rootfs), layer, compiler.command,
+                *_kbuild(image, "/build", ["healthy"]), f"CC={compiler.command}", *unset,
+            ],
+            timeout=600, env=SYSTEM_PATH, what=f"Building with {compiler.command}",
+        )
+        destination.mkdir()
+        shutil.copyfile(build_dir / "healthy.ko", destination / "healthy.ko")
 
 
 def _module_header(image: images.Image) -> Path:
