@@ -33,15 +33,15 @@ def found(root='/', search=None, run=None):
     be run has ``unavailable`` beside them. ``run`` (default: :func:`first_line`) is called once for each file.
     """
     run = run or first_line
-    answers = {}  # type: Dict[Any, Dict[str, Any]]
+    answers = {}  # type: Dict[str, Dict[str, Any]]
     listed = []
     for command, path, target in _names(root, search):
-        identity = _identity(path, root)
-        if identity is None:
+        program = _program(path, root)
+        if program is None:
             continue
-        if identity not in answers:
-            answers[identity] = _answer(os.path.join(root, path.lstrip('/')), run)
-        answer = answers[identity]
+        if program not in answers:
+            answers[program] = _answer(program, run)
+        answer = answers[program]
         listed.append(dict(answer, command=command, path=path, target=target, text=_named(answer['text'], command)))
     return listed
 
@@ -119,27 +119,23 @@ def _listed(root, directory):
         return []
 
 
-def _identity(path, root):
-    # type: (str, str) -> Optional[Any]
-    """The same for all names of one compiler; None for what is no program.
+def _program(path, root):
+    # type: (str, str) -> Optional[str]
+    """What to run for a name: the file behind its links, the same for all names of one compiler; None without one.
 
-    A link to ccache or to busybox is another compiler under each name, so its name counts.
+    A link to ccache or to busybox is another compiler under each name, so that is run by its name.
     """
-    name = path
+    name = os.path.join(root, path.lstrip('/'))
+    place = name
     for dummy in range(LINKS):
-        place = os.path.join(root, path.lstrip('/'))
         if not os.path.islink(place):
             break
         try:
+            # An absolute link leads to a path below the root.
             path = os.path.join(os.path.dirname(path), os.readlink(place))
         except OSError:
             return None
+        place = os.path.join(root, path.lstrip('/'))
     if not os.path.isfile(place) or not os.access(place, os.X_OK):
         return None
-    if not NAME.match(os.path.basename(path)):
-        return name
-    try:
-        status = os.stat(place)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    return os.path.realpath(place) if NAME.match(os.path.basename(place)) else name
