@@ -21,14 +21,23 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _compilers,
     _kernel,
     _module_file,
+    _module_verdict,
     _struct_module,
     _toolchain,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
+    KmodError,
+    is_unavailable,
+    unavailable,
+)
 
 STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
+MODULES = '/lib/modules'
+MODULE_FILES = ('.ko', '.ko.gz', '.ko.xz', '.ko.zst')
+# Nearly all modules have an init and an exit.
+MOST_TRIES = 100
 LAST_LINES = 12
 # The third line of each .config
 CONFIG_ARCH = re.compile(r'^# Linux/(\w+) ', re.MULTILINE)
@@ -63,13 +72,14 @@ class Build:
         self.kdir = options.kdir or f'/lib/modules/{self.release}/build'
         self.cross = ''
         self.arguments = []  # type: List[str]
+        self.kernel = {}  # type: Dict[str, Any]
         self.dest = options.dest or options.src
         self.tried = f'build the modules in {options.src} for {self.release}'
         self.packages = _toolchain.packages_for(read_os_release(), self.release)
 
     def run(self):
         # type: () -> Dict[str, Any]
-        """The module's return values: ``changed``, ``modules``, ``compiler``, ``kdir``, ``diff``, ``msg``."""
+        """Returns ``changed``, ``modules``, ``compiler``, ``kdir``, ``diff``, ``msg`` and ``warnings``."""
         stamp = self._read_stamp()
         if self.options.state == 'clean':
             return self._clean(stamp)
@@ -79,15 +89,18 @@ class Build:
         wanted = {'release': self.release, 'kdir': os.path.realpath(self.kdir), 'sources': sources,
                   'config': digest(os.path.join(self.kdir, '.config')), 'cc': compiler['version_text'],
                   'make_args': self.options.make_args, 'key': self._key_digest()}
-        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', [])}
+        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', []),
+                  'warnings': []}
         if stamp.get('wanted') == wanted and self._still_there(stamp['modules']):
-            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']))
+            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']),
+                        warnings=warnings_of(stamp['modules']))
         result['changed'] = True
         if self.options.check_mode:
             return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
+        self.kernel = self._look_at_kernel(config)
         built = self._build(wanted)
-        return dict(result, modules=built, msg='Built {}.'.format(', '.join(entry['path'] for entry in built)),
-                    diff=self._diff(stamp, built))
+        return dict(result, modules=built, warnings=warnings_of(built), diff=self._diff(stamp, built),
+                    msg='Built {}.'.format(', '.join(entry['path'] for entry in built)))
 
     def _diff(self, stamp, built):
         # type: (Dict[str, Any], Optional[List[Dict[str, Any]]]) -> Dict[str, Any]
@@ -129,7 +142,7 @@ class Build:
         if not self.options.check_mode:
             for path in there:
                 os.unlink(path)
-        return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {},
+        return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {}, 'warnings': [],
                 'diff': {'before': ''.join(path + '\n' for path in there), 'after': ''},
                 'msg': 'Removed {}.'.format(', '.join(there)) if there else 'Nothing to remove.'}
 
@@ -265,22 +278,70 @@ class Build:
             config = _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
             run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
                  self.options.sign_key, str(self.options.sign_cert), path], 60, f'sign {os.path.basename(path)}')
-        found = _module_file.describe(_module_file.load(path), os.path.basename(path))
+        found = _module_file.read(path, os.path.basename(path))
         name = os.path.basename(path)
         if found['release'] != self.release:
             raise KmodError(self.tried, '{} came out for kernel {}'.format(name, found['release']),
                             f'Give the headers of {self.release} as kdir')
+        judged = _module_verdict.judge(found, self.kernel)
+        if judged['severity'] == 'error':
+            reason = judged['reason']
+            raise KmodError(self.tried, '{} does not suit the kernel: {}'.format(name, reason[:1].lower() + reason[1:]))
+        return dict({'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path,
+                     'signed': found['signed'], 'vermagic': found['vermagic'], 'sha256': digest(path),
+                     'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}, **judged)
+
+    def _look_at_kernel(self, config):
+        # type: (Dict[str, str]) -> Dict[str, Any]
+        """What the modules are to suit, as _module_verdict.judge takes it."""
+        sample = in_tree_module(self.release)
+        missing = sample if is_unavailable(sample) else None
+        layout = unavailable('this host runs another kernel')
+        signatures = 'off' if 'CONFIG_MODULE_SIG' not in config else \
+            'enforced' if 'CONFIG_MODULE_SIG_FORCE' in config else 'permissive'
         if self.release == os.uname().release:
-            running = _struct_module.layout()
-            differences = [] if is_unavailable(running) else _toolchain.layout_differences(found['layout'], running)
-            if differences:
-                raise KmodError(
-                    self.tried, '{} has another layout of struct module than the running kernel: {}. It would load and '
-                    'never go'.format(name, ', '.join(differences)),
-                    'Build it with the kernel\'s own compiler and headers')
-        return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path, 'signed': found['signed'],
-                'vermagic': found['vermagic'], 'sha256': digest(path),
-                'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}
+            layout = _struct_module.layout()
+            signatures = _kernel.read()['module_signatures']
+        if is_unavailable(layout):
+            layout = sample['layout'] if missing is None else unavailable(
+                '{}, and {}'.format(layout['unavailable'], missing['unavailable']))
+        return {
+            'release': self.release,
+            'arch': unavailable('it is of another machine') if self.cross else os.uname().machine,
+            'vermagic': missing or sample['vermagic'],
+            'crc': missing or sample['crc'],
+            'layout': layout,
+            'compiler': _compiler_text.parse_cc_line(config.get('CONFIG_CC_VERSION_TEXT', '')),
+            'module_signatures': signatures,
+        }
+
+
+def in_tree_module(release):
+    # type: (str) -> Dict[str, Any]
+    """_module_file.read of a module that came with the kernel and has both functions, or why there is none."""
+    top = os.path.join(MODULES, release, 'kernel')
+    tries = 0
+    for directory, subdirectories, files in os.walk(top):
+        subdirectories.sort()
+        for name in sorted(files):
+            if not name.endswith(MODULE_FILES):
+                continue
+            try:
+                found = _module_file.read(os.path.join(directory, name))
+            except KmodError as error:
+                return unavailable(error)
+            if None not in (found['layout']['init'], found['layout']['exit']):
+                return found
+            tries += 1
+            if tries == MOST_TRIES:
+                return unavailable(f'of {tries} modules in {top} none has both an init and an exit')
+    return unavailable(f'there is no module in {top}')
+
+
+def warnings_of(modules):
+    # type: (List[Dict[str, Any]]) -> List[str]
+    """What a user should know of modules that were built all the same."""
+    return ['{}: {}'.format(entry['path'], entry['reason']) for entry in modules if entry.get('severity') == 'warning']
 
 
 def headers_release(kdir):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of the host's compilers to use for a kernel, which packages it takes, whether two layouts are the same."""
+"""Which of the host's compilers to use for a kernel, what kbuild is told of it, which packages it takes."""
 
 import re
 from typing import Any, Dict, List, Optional, Tuple
@@ -139,17 +139,3 @@ def packages_for(os_release, release):
         if any(word.split('-')[0] in identifiers for word in words):
             return {'headers': headers % release, 'compiler': compiler}
     return {'headers': f'the headers of kernel {release}', 'compiler': 'gcc'}
-
-
-def layout_differences(built, running):
-    # type: (Dict[str, Any], Dict[str, Any]) -> List[str]
-    """What differs between the layout in a module file and the kernel's, as ``exit at 864 instead of 848``.
-
-    A function that the module does not have leaves no offset to compare (None).
-    """
-    differences = []
-    for key, form in (('size', 'size %s instead of %s'), ('init', 'init at %s instead of %s'),
-                      ('exit', 'exit at %s instead of %s')):
-        if built.get(key) is not None and built[key] != running[key]:
-            differences.append(form % (built[key], running[key]))
-    return differences

@@ -10,8 +10,9 @@ description:
   - Builds the modules in a directory with kbuild, against the headers of one kernel, with the compiler that built that
     kernel where the host has it.
   - Builds in a private copy. A build that fails leaves O(dest) as it was.
-  - Checks the layout of C(struct module) in what came out against the running kernel. A module of another layout would
-    load and never go, so it fails here.
+  - Judges what came out against the kernel it is for. The layout of C(struct module), the vermagic and the compiler are
+    compared with the running kernel, or for another kernel with a module that came with it. A module that the kernel
+    would refuse, or would load and never let go, fails here. One that may be trouble is a warning.
   - Builds again only where the sources, the kernel's configuration, the compiler or the options changed.
 author:
   - kernelops.kmod contributors (@kernelops)
@@ -30,7 +31,8 @@ options:
     type: path
   kernel_release:
     description:
-      - The kernel to build for, as C(uname -r) prints it. The default is the running kernel.
+      - The kernel to build for, as C(uname -r) prints it. The default is the kernel of O(kdir), or without that the
+        running kernel.
     type: str
   kdir:
     description:
@@ -38,8 +40,10 @@ options:
     type: path
   cc:
     description:
-      - The compiler. The default is the one that built the kernel, or else another version of its family that the host
-        has. A kernel built by clang is built for with C(LLVM=1).
+      - The compiler. The default is the one that built the kernel, or else the nearest version of its family that the
+        host has, in the C(PATH) or in Red Hat's C(devtoolset) and C(gcc-toolset).
+      - A kernel built by clang is built for with C(LLVM=1), or with C(LLVM=-14) by C(clang-14) with C(ld.lld-14).
+      - For headers of another machine, such as C(arm64), it is the compiler with that machine's prefix.
     type: str
   make_args:
     description:
@@ -84,6 +88,15 @@ EXAMPLES = r'''
     dest: /var/lib/kmod_reset/{{ ansible_facts.kernel }}
     make_args: [CONFIG_DEBUG_INFO_BTF_MODULES=, CONFIG_DEBUG_INFO=]
 
+- name: Build all modules of a directory for another kernel that is installed, signed with the key of DKMS
+  kernelops.kmod.kmod_build:
+    src: /usr/local/src/mydrivers
+    dest: /lib/modules/6.1.0-56-amd64/updates
+    kernel_release: 6.1.0-56-amd64
+    make_args: [KCFLAGS=-DDEBUG]
+    sign_key: /var/lib/dkms/mok.key
+    sign_cert: /var/lib/dkms/mok.pub
+
 - name: Take away what was built
   kernelops.kmod.kmod_build:
     src: /usr/local/src/kmod_reset
@@ -122,6 +135,18 @@ modules:
       description: Size of C(struct module), byte offsets of C(init) and C(exit) in it; null without such a function.
       type: dict
       sample: {size: 896, init: 312, exit: 848}
+    verdict:
+      description: Whether it suits the kernel, as M(kernelops.kmod.kmod_toolchain_facts) says it.
+      type: str
+      sample: match
+    severity:
+      description: V(ok), V(info) or V(warning). On V(error) the task fails.
+      type: str
+      sample: ok
+    reason:
+      description: Why, in one or two sentences.
+      type: str
+      sample: Struct module has the kernel's layout and was built by its compiler, gcc 12.2.0.
 compiler:
   description: The compiler that was taken, and why.
   returned: success
@@ -187,6 +212,8 @@ def main():
         result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:
         module.fail_json(msg=str(error), **error.facts)
+    for warning in result.pop('warnings', []):
+        module.warn(warning)
     module.exit_json(**result)
 
 

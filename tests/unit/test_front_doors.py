@@ -308,6 +308,14 @@ def test_build_returns_what_it_documents(headers, monkeypatch, capfd):
         assert result['diff']['before'] != result['diff']['after'] or not changed
 
 
+def test_build_warns_of_what_it_cannot_compare(headers, monkeypatch, capfd):
+    monkeypatch.setattr(_kbuild, 'run', fake_make)
+    monkeypatch.setattr(_kbuild, 'MODULES', '/nowhere')
+    result = called('kmod_build', capfd, headers)[1]
+    assert [module['severity'] for module in result['modules']] == ['warning']
+    assert 'there is no module in /nowhere' in json.dumps(result['warnings'])
+
+
 def test_build_that_fails_returns_what_it_documents(headers, monkeypatch, capfd):
     def fail(_command, _timeout, tried):
         return _kbuild_run(['false'], 10, tried)

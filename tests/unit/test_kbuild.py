@@ -4,7 +4,6 @@
 """Builds by kbuild: a make that stands in for it, real directories, and what is left behind."""
 
 import json
-import os
 import stat
 import sys
 import time
@@ -12,97 +11,8 @@ from pathlib import Path
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _struct_module
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
-
-# kbuild's part: notes its arguments and the tree's files, then does as the directory "outcome" says.
-MAKE = '''#!%s
-import json, os, shutil, subprocess, sys, time
-given = dict(word.split('=', 1) for word in sys.argv[1:] if '=' in word)
-tree, outcome = given['M'], os.environ['OUTCOME']
-seen = sorted(os.path.relpath(os.path.join(place, name), tree)
-              for place, dummy, names in os.walk(tree) for name in names)
-with open(os.environ['LOG'], 'a') as stream:
-    stream.write(json.dumps({'arguments': sys.argv[1:], 'tree': tree, 'seen': seen,
-                             'stdin': sys.stdin.read(), 'lc_all': os.environ['LC_ALL']}) + '\\n')
-def told(name):
-    path = os.path.join(outcome, name)
-    return open(path).read() if os.path.exists(path) else ''
-print(told('say'), flush=True)
-if told('sleep'):
-    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
-    with open(told('sleep'), 'w') as stream:
-        stream.write('%%d %%d' %% (os.getpid(), child.pid))
-    time.sleep(60)
-for name in os.listdir(outcome):
-    if name.endswith('.ko'):
-        os.makedirs(os.path.join(tree, 'sub'), exist_ok=True)
-        shutil.copy(os.path.join(outcome, name), os.path.join(tree, 'sub' if name.startswith('sub') else '', name))
-sys.exit(int(told('exit') or 0))
-''' % sys.executable
-COMPILER = '#!%s\nimport sys\nprint(%r)\nsys.exit(0 if sys.argv[1:] == ["--version"] else 1)\n'
-SIGN_FILE = '''#!%s
-import sys
-with open(sys.argv[4], 'ab') as stream:
-    stream.write((' '.join(sys.argv[1:4])).encode() + b'~Module signature appended~\\n')
-''' % sys.executable
-GCC_LINE = 'gcc-12 (Debian 12.2.0-14) 12.2.0'
-CONFIG = 'CONFIG_CC_VERSION_TEXT="%s"\nCONFIG_MODULE_SIG_HASH="sha512"\n' % GCC_LINE
-
-
-def program(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-class Workshop:
-    """A host with headers, a compiler, make, and one source directory; each can be taken away."""
-
-    def __init__(self, directory, monkeypatch):
-        self.src, self.dest = directory / 'src', directory / 'dest'
-        self.kdir, self.bin, self.outcome = directory / 'kdir', directory / 'bin', directory / 'outcome'
-        self.log = directory / 'log'
-        self.outcome.mkdir()
-        builders.write(self.src, 'Kbuild', 'obj-m := foo.o\n')
-        builders.write(self.src, 'foo.c', '/* foo */\n')
-        builders.write(self.kdir, 'Makefile', '')
-        builders.write(self.kdir, '.config', CONFIG)
-        self.headers_of(builders.RELEASE)
-        program(self.bin / 'make', MAKE)
-        program(self.bin / 'gcc-12', COMPILER % (sys.executable, GCC_LINE))
-        self.makes('foo')
-        monkeypatch.setattr(_kbuild, 'ENVIRONMENT', {
-            'PATH': str(self.bin), 'LC_ALL': 'C', 'OUTCOME': str(self.outcome), 'LOG': str(self.log)})
-        monkeypatch.setattr(_kbuild, 'read_os_release', lambda: {'ID': 'debian'})
-
-    def headers_of(self, release):
-        builders.write(self.kdir, 'include/generated/utsrelease.h', '#define UTS_RELEASE "%s"\n' % release)
-
-    def makes(self, name, **built):
-        (self.outcome / (name + '.ko')).write_bytes(builders.module_image(name=name, **built))
-
-    def options(self, **changes):
-        values = {'src': str(self.src), 'dest': str(self.dest), 'kdir': str(self.kdir),
-                  'kernel_release': builders.RELEASE, 'cc': None, 'make_args': [], 'jobs': None, 'sign_key': None,
-                  'sign_cert': None, 'timeout': 60.0, 'state': 'built', 'check_mode': False}
-        return _kbuild.Options(**dict(values, **changes))
-
-    def build(self, **changes):
-        return _kbuild.Build(self.options(**changes)).run()
-
-    def refused(self, **changes):
-        with pytest.raises(KmodError) as caught:
-            self.build(**changes)
-        return caught.value
-
-    def runs(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-    def left(self):
-        """Each file below src and dest, with its content."""
-        return {str(path): path.read_bytes() for directory in (self.src, self.dest)
-                for path in sorted(directory.rglob('*')) if path.is_file()}
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
+from kbuild_workshop import COMPILER, CONFIG, GCC_LINE, Workshop, program
 
 
 @pytest.fixture
@@ -116,8 +26,10 @@ def test_build(workshop):
     assert result['changed'] is True
     assert result['modules'] == [{
         'name': 'foo', 'path': path, 'signed': False, 'sha256': _kbuild.digest(path), 'layout': builders.LAYOUT,
+        'verdict': 'match', 'severity': 'ok',
+        'reason': "Struct module has the kernel's layout; it names no C compiler.",
         'vermagic': '%s SMP preempt mod_unload modversions ' % builders.RELEASE}]
-    assert result['msg'] == 'Built %s.' % path
+    assert (result['msg'], result['warnings']) == ('Built %s.' % path, [])
     assert result['compiler'] == {'cc': 'gcc-12', 'llvm': False, 'family': 'gcc', 'version': '12.2.0', 'same': True,
                                   'version_text': GCC_LINE, 'reason': 'the kernel was built by gcc 12.2.0'}
     [run] = workshop.runs()
@@ -359,129 +271,6 @@ def test_a_build_that_takes_too_long_ends_with_all_that_it_started(workshop):
         time.sleep(0.05)
     assert [pid for pid in started if alive(pid)] == []
     assert not workshop.dest.exists()
-
-
-# --- compilers, signatures, the running kernel --------------------------------------------------------------------
-
-def clang_kernel(shop):
-    builders.write(shop.kdir, '.config', 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"\n')
-    program(shop.bin / 'clang-14', COMPILER % (sys.executable, 'Debian clang version 14.0.6'))
-
-
-@pytest.mark.parametrize(('linker', 'arguments'), [
-    ('ld.lld-14', ['CC=clang-14', 'LLVM=-14']), ('ld.lld', ['CC=clang-14', 'LLVM=1'])])
-def test_a_kernel_built_by_clang_is_built_for_with_llvm(linker, arguments, workshop):
-    clang_kernel(workshop)
-    program(workshop.bin / linker, '')
-    compiler = workshop.build()['compiler']
-    assert (compiler['llvm'], compiler['family'], compiler['version']) == (True, 'clang', '14.0.6')
-    assert workshop.runs()[0]['arguments'][4:-1] == arguments
-
-
-def test_clang_without_its_linker(workshop):
-    clang_kernel(workshop)
-    error = workshop.refused()
-    assert 'clang-14 needs its linker, and the host has no ld.lld-14 or ld.lld' in str(error)
-    assert error.facts['package'] == 'lld-14'
-
-
-def test_the_compiler_asked_for_is_taken(workshop):
-    program(workshop.bin / 'gcc-11', COMPILER % (sys.executable, 'gcc-11 (Debian 11.3.0-12) 11.3.0'))
-    compiler = workshop.build(cc='gcc-11')['compiler']
-    assert (compiler['cc'], compiler['version'], compiler['llvm'], compiler['reason']) == (
-        'gcc-11', '11.3.0', False, 'asked for')
-    assert 'CC=gcc-11' in workshop.runs()[0]['arguments']
-
-
-def test_another_version_where_the_kernel_s_own_is_missing(workshop):
-    (workshop.bin / 'gcc-12').rename(workshop.bin / 'gcc-12.broken')
-    program(workshop.bin / 'gcc-11', COMPILER % (sys.executable, 'gcc-11 (Debian 11.3.0-12) 11.3.0'))
-    compiler = workshop.build()['compiler']
-    assert (compiler['cc'], compiler['same']) == ('gcc-11', False)
-    assert compiler['reason'] == 'the kernel was built by gcc 12.2.0, and the host has gcc 11.3.0'
-
-
-def test_a_compiler_that_cannot_be_run_is_named(workshop):
-    program(workshop.bin / 'gcc-12', '#!%s\nimport sys\nsys.exit(3)\n' % sys.executable)
-    assert 'gcc-12 --version ended with 3' in str(workshop.refused())
-
-
-def test_a_kernel_of_another_machine_takes_the_compiler_with_its_prefix(workshop):
-    other = 's390' if os.uname().machine != 's390x' else 'arm64'
-    target = {'s390': 's390x-linux-gnu', 'arm64': 'aarch64-linux-gnu'}[other]
-    builders.write(workshop.kdir, '.config', '#\n# Automatically generated file; DO NOT EDIT.\n'
-                   '# Linux/%s 6.1.176 Kernel Configuration\n#\n%s' % (other, CONFIG))
-    assert 'the kernel for %s was built by gcc 12.2.0' % other in str(workshop.refused())
-    program(workshop.bin / (target + '-gcc-12'), COMPILER % (sys.executable, target + '-' + GCC_LINE))
-    assert workshop.build()['compiler']['cc'] == target + '-gcc-12'
-    assert workshop.runs()[0]['arguments'][4:-1] == [
-        'CC=%s-gcc-12' % target, 'ARCH=' + other, 'CROSS_COMPILE=%s-' % target]
-
-
-def test_headers_of_another_kernel_say_which_it_is(workshop):
-    workshop.headers_of('6.1.0-50-amd64')
-    workshop.makes('foo', release='6.1.0-50-amd64')
-    result = workshop.build(kernel_release=None)
-    assert result['modules'][0]['vermagic'].startswith('6.1.0-50-amd64 ')
-
-
-def test_a_module_is_signed_before_it_is_vetted(workshop):
-    program(workshop.kdir / 'scripts/sign-file', SIGN_FILE)
-    keys = {'sign_key': str(workshop.dest.parent / 'mok.key'), 'sign_cert': str(workshop.dest.parent / 'mok.pub')}
-    for path in keys.values():
-        builders.write(Path('/'), path.lstrip('/'), 'key')
-    [module] = workshop.build(**keys)['modules']
-    assert module['signed'] is True
-    assert ('sha512 %(sign_key)s %(sign_cert)s' % keys).encode() in Path(module['path']).read_bytes()
-    assert workshop.build(**keys)['changed'] is False
-    for path in keys.values():
-        Path(path).write_text('another')
-        assert workshop.build(**keys)['changed'] is True
-
-
-def test_a_failed_signature_is_an_error(workshop):
-    program(workshop.kdir / 'scripts/sign-file', '#!%s\nimport sys\nsys.exit("no such key")\n' % sys.executable)
-    for name in ('mok.key', 'mok.pub'):
-        builders.write(workshop.dest.parent, name, '')
-    error = workshop.refused(sign_key=str(workshop.dest.parent / 'mok.key'),
-                             sign_cert=str(workshop.dest.parent / 'mok.pub'))
-    assert 'Cannot sign foo.ko: sign-file ended with 1' in str(error)
-    assert 'no such key' in str(error)
-    assert not workshop.dest.exists()
-
-
-RUNNING = os.uname().release
-
-
-# id: (the running kernel's layout, words of the refusal or None)
-LAYOUTS = {
-    'the same': (builders.LAYOUT, None),
-    'unknown': (unavailable('no BTF'), None),
-    'exit elsewhere': (dict(builders.LAYOUT, exit=864), 'exit at 848 instead of 864. It would load and never go'),
-    'another size': (dict(builders.LAYOUT, size=1280), 'size 896 instead of 1280'),
-}
-
-
-@pytest.mark.parametrize(('layout', 'why'), LAYOUTS.values(), ids=list(LAYOUTS))
-def test_a_module_for_the_running_kernel_has_its_layout(layout, why, workshop, monkeypatch):
-    monkeypatch.setattr(_struct_module, 'layout', lambda: layout)
-    workshop.headers_of(RUNNING)
-    workshop.makes('foo', release=RUNNING)
-    if why is None:
-        assert workshop.build(kernel_release=None)['changed'] is True
-    else:
-        assert why in str(workshop.refused(kernel_release=None))
-        assert not workshop.dest.exists()
-
-
-def test_the_layout_is_no_matter_for_another_kernel(workshop, monkeypatch):
-    monkeypatch.setattr(_struct_module, 'layout', lambda: dict(builders.LAYOUT, size=1))
-    assert workshop.build()['changed'] is True
-
-
-def test_headers_that_do_not_say_their_release_are_taken(workshop):
-    (workshop.kdir / 'include/generated/utsrelease.h').unlink()
-    assert workshop.build()['changed'] is True
 
 
 OS_RELEASE = '''PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"

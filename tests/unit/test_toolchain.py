@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which compiler to take, which package is missing, whether two layouts are one."""
+"""Which compiler to take, what kbuild is told of it, which package is missing."""
 
-import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _compiler_text, _toolchain
 
@@ -85,7 +84,6 @@ DISTRIBUTIONS = {
     'unknown': ({'ID': 'void'}, 'the headers of kernel 6.1'),
     'no os-release': ({}, 'the headers of kernel 6.1'),
 }
-PAD = dict(builders.LAYOUT, exit=864)
 
 
 @pytest.mark.parametrize('row', CHOICES.values(), ids=list(CHOICES))
@@ -162,14 +160,3 @@ def test_arch(word, arch):
 @pytest.mark.parametrize(('os_release', 'headers'), DISTRIBUTIONS.values(), ids=list(DISTRIBUTIONS))
 def test_packages(os_release, headers):
     assert _toolchain.packages_for(os_release, '6.1') == {'headers': headers, 'compiler': 'gcc'}
-
-
-@pytest.mark.parametrize(('built', 'differences'), [
-    (builders.LAYOUT, []),
-    (PAD, ['exit at 864 instead of 848']),
-    (dict(builders.LAYOUT, exit=None), []),
-    (dict(PAD, size=1280, init=304), ['size 1280 instead of 896', 'init at 304 instead of 312',
-                                      'exit at 864 instead of 848']),
-], ids=['same', 'pad before exit', 'no exit to compare', 'all'])
-def test_layouts(built, differences):
-    assert _toolchain.layout_differences(built, builders.LAYOUT) == differences
