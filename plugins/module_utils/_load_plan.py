@@ -302,7 +302,8 @@ def plan(file, loaded, kernel, options):
 
 def answer(code, text, log):
     # type: (int, str, List[str]) -> Tuple[str, Optional[str]]
-    """Why the kernel refused, and what to do: its errno as ``text`` in words, and what it wrote to its log."""
+    """Why the kernel refused, and what to do: its errno as ``text`` in words, and the last that it wrote to its log."""
     why, following = ANSWERS.get(code, ('the init of the module may have answered so', None))
-    said = '; '.join(re.sub(r'\A\[ *[0-9.]+\](?:\[ *[TC][0-9]+\])? ', '', line) for line in log[:3])
+    said = '; '.join(re.sub(r'\A\[ *[0-9.]+\](?:\[ *[TC][0-9]+\])? ', '', line)
+                     for line in [line for line in log if 'taint' not in line][-3:])
     return f'the kernel answered {text}: {why}' + (f'. Its log says: {said}' if said else ''), following

@@ -7,12 +7,19 @@ import copy
 import ctypes
 import errno
 import json
+import shlex
 import struct
 
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _kernel,
+    _kernel_log,
     _ladder,
+    _load,
+    _module_details,
+    _module_file,
+    _module_table,
     _reset,
     _struct_module,
     _survey,
@@ -49,6 +56,8 @@ class FakeModule:
         self.tasks, self.holders, self.oopses = [], {}, []
         self.address = builders.ADDRESS
         self.hidden = None
+        self.build_id = self.srcversion = unavailable('the module declares none')
+        self.parameters = {}
         for key, value in changes.items():
             setattr(self, key, value)
 
@@ -201,4 +210,95 @@ class Host:
         """The error of an unload that is refused, and fails."""
         with pytest.raises(KmodError) as caught:
             self.unload(name, **options)
+        return caught.value
+
+
+class LoadingKernel(FakeKernel):
+    """A kernel that also takes modules by init_module(2), and what is read of it then."""
+
+    def __init__(self, *modules, **facts):
+        super().__init__(*modules, **dict({'crc': None, 'layout': builders.LAYOUT, 'compiler': unavailable('unknown'),
+                                           'vermagic': builders.RELEASE + ' SMP preempt mod_unload modversions '},
+                                          **facts))
+        self.log = ['[    1.000000] Linux version 6.1']
+        self.oopses = []
+        self.builtin = []
+        self.files = {}
+        # What init_module answers, what becomes of init (returns, dies, hangs), and what is written to the log then.
+        self.answer, self.init, self.words = 0, 'returns', []
+        # Values as sysfs shows them, other than asked for; None where there is no file.
+        self.shows = {}
+
+    def load(self, image, text):
+        file = dict(_module_file.describe(image, 'a.ko'), **_load.identity(image, 'a.ko', ''))
+        name = _module_file.describe(image, 'a.ko')['name']
+        self.calls.append('init_module %s %s' % (name, text))
+        self.log += self.words
+        if self.answer:
+            return self.answer
+        values = dict(dict(word.split('=', 1) for word in shlex.split(text)), **self.shows)
+        module = self.modules[name] = FakeModule(
+            name, build_id=file['build_id'], srcversion=file['srcversion'],
+            parameters={key: value for key, value in values.items() if value is not None})
+        if file['layout']['exit'] is None:
+            module.exit, module.cleanup = 0, None
+        if self.init == 'dies':
+            module.state, module.refcount, module.oopses = 'coming', 2, [builders.oops(name)]
+            raise KmodError('load a.ko', 'the process that acted ended without a word', 'Look at the kernel log')
+        if self.init == 'hangs':
+            module.state, module.refcount = 'coming', 2
+            module.tasks = [builders.task('python3', 77)]
+        if self.init in ('hangs', 'is late'):
+            raise _syscalls.Deadline('load a.ko', 'no answer within 30 seconds', hangs_in='msleep')
+        return 0
+
+    def details(self, name, _files, _root='/'):
+        module = self.modules[name]
+        return {'build_id': module.build_id, 'srcversion': module.srcversion, 'parameters': module.parameters,
+                'version': unavailable('the module declares none'), 'file': unavailable('loaded from elsewhere')}
+
+
+class LoadingHost(Host):
+    """A kernel in memory under kmod_load."""
+
+    def start(self, *modules, **facts):
+        kernel = LoadingKernel(*modules, **facts)
+        self.monkeypatch.setattr('fake_kernel.FakeKernel', lambda *_modules, **_facts: kernel)
+        self.boot()
+
+        class Survey:
+            """_survey.Survey of this kernel."""
+
+            def __init__(self, *_given):
+                self.table = {'modules': {name: {'state': module.state} for name, module in kernel.modules.items()}}
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_exception):
+                pass
+
+            def module(self, name, _depth):
+                found = kernel.survey(name, kernel.facts)
+                if name in kernel.builtin:
+                    found['module']['state'] = 'builtin'
+                return found
+
+        for module, name, replacement in (
+                (_survey, 'Survey', Survey), (_syscalls, 'init_module', kernel.load),
+                (_module_details, 'read', kernel.details), (_module_details, 'files', lambda *_a, **_k: kernel.files),
+                (_module_table, 'is_builtin', lambda name, *_where: name in kernel.builtin),
+                (_kernel_log, 'read', lambda: list(kernel.log)), (_kernel, 'read', lambda: kernel.facts),
+                (_load, 'host', lambda _kernel: dict(kernel.facts, loader='wedged' if kernel.oopses else 'ok'))):
+            self.monkeypatch.setattr(module, name, replacement)
+        return kernel
+
+    def load(self, path, *, check_mode=False, **options):
+        values = dict({'params': {}, 'replace': False, 'timeout': 30.0}, **options)
+        return _load.Load(_load.Options(path=str(path), check_mode=check_mode, **values)).run()
+
+    def load_refused(self, path, **options):
+        """The error of a load that is refused, or fails."""
+        with pytest.raises(KmodError) as caught:
+            self.load(path, **options)
         return caught.value

@@ -260,10 +260,11 @@ def test_the_kernel_reads_what_was_asked_for_or_it_is_refused(params):
 
 @pytest.mark.parametrize('code', [*sorted(_load_plan.ANSWERS), errno.EIO])
 def test_an_answer_is_told_in_words(code):
-    log = ['[   18.234789] foo: disagrees', '[1.5][ T1] b']
+    log = ['[    1.2] too old', '[   18.234789] foo: disagrees', '[   19.5][ T1] b',
+           '[   20.1] foo: loading out-of-tree module taints kernel.', '[   20.2] c']
     why, following = _load_plan.answer(code, _syscalls.errno_text(code), log)
     assert why.startswith('the kernel answered ' + errno.errorcode[code])
-    assert why.endswith('. Its log says: foo: disagrees; b')
+    assert why.endswith('. Its log says: foo: disagrees; b; c')
     assert following is None or not following.endswith('.')
 
 
