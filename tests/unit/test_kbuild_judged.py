@@ -4,12 +4,14 @@
 """Builds by kbuild: which compiler is told to make, how modules are signed, whether they suit the kernel."""
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _struct_module
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _module_file, _struct_module
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 from kbuild_workshop import COMPILER, CONFIG, GCC_LINE, SIGN_FILE, Workshop, program
 
@@ -205,3 +207,53 @@ def test_a_module_for_a_kernel_with_other_flags_is_refused(workshop):
 def test_headers_that_do_not_say_their_release_are_taken(workshop):
     (workshop.kdir / 'include/generated/utsrelease.h').unlink()
     assert workshop.build()['changed'] is True
+
+
+# --- a real signature ---------------------------------------------------------------------------------------------
+
+# Where a host has kbuild's own signer: Debian's package, other distributions' headers, the lab's images.
+SIGNERS = (
+    (Path('/'), 'usr/lib/linux-kbuild-*/scripts/sign-file'), (Path('/'), 'usr/src/kernels/*/scripts/sign-file'),
+    (Path.home(), '.cache/kernelops-kmod-lab/images/*/rootfs/usr/lib/linux-kbuild-*/scripts/sign-file'),
+)
+
+
+def a_signer():
+    for path in [path for top, pattern in SIGNERS for path in sorted(top.glob(pattern))]:
+        # Without arguments it shows its usage; one that lacks its libcrypto does not get as far.
+        if b'Usage' in subprocess.run([str(path)], stderr=subprocess.PIPE, check=False).stderr:
+            return path
+    return None
+
+
+SIGNER = a_signer()
+
+
+@pytest.mark.skipif(not (SIGNER and shutil.which('openssl') and shutil.which('modinfo')),
+                    reason='needs the sign-file of some kernel headers, openssl and modinfo')
+@pytest.mark.parametrize('form', ['DER', 'PEM'])
+def test_modinfo_names_the_key_that_a_module_is_signed_with(form, workshop):
+    image = _module_file.load(str(builders.MODULE_FILES / 'healthy-6.1.ko.xz'))
+    release = _module_file.describe(image, 'healthy')['release']
+    workshop.headers_of(release)
+    (workshop.outcome / 'foo.ko').unlink()
+    (workshop.outcome / 'healthy.ko').write_bytes(image)
+    (workshop.kdir / 'scripts').mkdir()
+    (workshop.kdir / 'scripts/sign-file').symlink_to(SIGNER)
+    # As DKMS makes its own: /var/lib/dkms/mok.key and mok.pub, which is DER.
+    key, cert = str(workshop.dest.parent / 'mok.key'), str(workshop.dest.parent / 'mok.pub')
+    subprocess.run(['openssl', 'req', '-new', '-x509', '-nodes', '-days', '36500', '-newkey', 'rsa:2048', '-subj',
+                    '/CN=the key of this test', '-keyout', key, '-out', cert, '-outform', form],
+                   check=True, stderr=subprocess.DEVNULL)
+    [module] = workshop.build(kernel_release=release, sign_key=key, sign_cert=cert)['modules']
+    assert module['signed'] is True
+
+    def told(field):
+        return subprocess.run(['modinfo', '-F', field, module['path']], stdout=subprocess.PIPE, check=True,
+                              env={'LC_ALL': 'C', 'PATH': os.environ['PATH']}).stdout.decode().strip()
+
+    assert told('signer') == 'the key of this test'
+    assert told('sig_hashalgo') == 'sha512'
+    assert told('sig_id') == 'PKCS#7'
+    # What the kernel loads is what was built: the signature is behind it.
+    assert Path(module['path']).read_bytes().startswith(image)
