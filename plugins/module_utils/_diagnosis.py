@@ -141,9 +141,12 @@ def _without_exit(facts):
     if is_unavailable(cleanup):
         why = '' if cleanup is None else ' (its symbols: {})'.format(cleanup['unavailable'])
         return 'no_exit', f'{name} has no exit function, so the kernel calls it permanent{why}.'
+    offsets = facts['exit_offsets']
+    where = '' if is_unavailable(offsets) else \
+        ' (it is at {module}, and the kernel looks at {kernel})'.format(**offsets)
     return 'exit_lost', (
-        f'{name} has an exit function, but the kernel finds no pointer to it: the module was built with another layout '
-        'of struct module than the running kernel has.')
+        f'{name} has an exit function, but the kernel finds no pointer to it{where}: the module was built with another '
+        'layout of struct module than the running kernel has.')
 
 
 def diagnose(facts):

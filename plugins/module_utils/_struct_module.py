@@ -50,6 +50,24 @@ def read(address, name, root='/', memory=None):
             own.close()
 
 
+def exit_offsets(address, exit_function, memory):
+    # type: (int, int, KernelMemory) -> Any
+    """Where the struct module at ``address`` holds the address of its exit, and where the kernel looks for it.
+
+    ``{'module': bytes, 'kernel': bytes}``: they differ in a module that was built with another layout. Unavailable
+    where memory cannot be read, or where the pointer lies beyond the kernel's own struct.
+    """
+    try:
+        offsets = _offsets(memory)
+        data = memory.kcore.read(address, offsets['size'])
+    except KmodError as error:
+        return unavailable(error)
+    words = struct.unpack_from('<%dQ' % (len(data) // 8), data)
+    if exit_function not in words:
+        return unavailable('its struct module holds no pointer to its exit')
+    return {'module': 8 * words.index(exit_function), 'kernel': offsets['exit']}
+
+
 def _offsets(memory):
     # type: (KernelMemory) -> Dict[str, int]
     return memory.once('struct module', _find_offsets)

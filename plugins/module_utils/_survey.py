@@ -51,14 +51,14 @@ class Survey:
         ``depth``: ALL there is; what is NEEDED, where a live module that nothing holds back is looked at no closer; or
         that without the search for holders of a live module, which takes tenths of a second (BRIEF).
 
-        Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), tasks,
-        spinning, holders, oopses.
+        Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), exit_offsets
+        (where a lost exit is), tasks, spinning, holders, oopses.
         """
         entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
         facts = {
             'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
-            'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {},
-            'oopses': [],
+            'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
+            'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
             return facts
@@ -77,6 +77,9 @@ class Survey:
             return facts
         if entry['permanent']:
             facts['cleanup_module'] = self._cleanup_module(name)
+            if isinstance(facts['cleanup_module'], int) and isinstance(entry['struct_address'], int):
+                facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
+                                                                    self.memory)
         if entry['refcount'] > 0 or depth == ALL:
             # Compiled at each run of a module, like all else, and the longest: only where it is needed.
             from ansible_collections.kernelops.kmod.plugins.module_utils import _holders

@@ -103,7 +103,8 @@ def build(kernel: str) -> Path:
     if not images.RECIPES[kernel].toolchain:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
-    code = [inspect.getsource(function) for function in (_build_into, _make, _kbuild, _make_with_other_compiler, padded)]
+    functions = (_build_into, _make, _kbuild, _make_with_other_compiler, padded)
+    code = [inspect.getsource(function) for function in functions]
     other = str(OTHER_COMPILERS[kernel])
     key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, other, IN_A_LAYER, *code, *sources)
     directory = cache_dir() / "modules" / f"{kernel}-{key}"

@@ -67,8 +67,9 @@ def facts(state='live', refcount=0, used_by=(), permanent=False, **changes):
     return dict({
         'name': 'foo', 'kernel': kernel(), 'module': module,
         'live': live(state=state, refcount=raw, exit=0 if permanent else EXIT),
-        'cleanup_module': None, 'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
-        'anchors': dict(ANCHORS),
+        'cleanup_module': None, 'exit_offsets': {'unavailable': 'its exit is not lost'},
+        'tasks': {'tasks': [], 'unreadable': []},
+        'spinning': [], 'holders': {}, 'oopses': [], 'anchors': dict(ANCHORS),
     }, **changes)
 
 

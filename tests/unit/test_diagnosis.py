@@ -80,6 +80,9 @@ VERDICTS = {
         builders.facts(permanent=True, cleanup_module=UNKNOWN), 'no_exit', 'lockdown=confidentiality', []),
     'exit lost, by struct module': (
         builders.facts(permanent=True, cleanup_module=builders.CLEANUP), 'exit_lost', 'another layout', []),
+    'exit lost, and where it is': (
+        builders.facts(permanent=True, cleanup_module=builders.CLEANUP, exit_offsets={'module': 864, 'kernel': 848}),
+        'exit_lost', 'it is at 864, and the kernel looks at 848', []),
     'exit lost, by the table': (
         builders.facts(permanent=True, live=UNKNOWN, cleanup_module=builders.CLEANUP), 'exit_lost', 'layout', []),
     'neither init nor exit is no missing exit': (

@@ -95,6 +95,21 @@ def test_shared_memory_stays_open(tmp_path):
         assert _struct_module.layout(memory=memory)['size'] == 1280
 
 
+@pytest.mark.parametrize(('kernel', 'lies_at', 'expected'), [
+    ('linux-6.1', 864, {'module': 864, 'kernel': 848}),
+    ('linux-7.3', 1224, {'module': 1224, 'kernel': 1208}),
+    ('linux-6.1', None, {'unavailable': 'its struct module holds no pointer to its exit'}),
+    ('linux-6.1', 866, {'unavailable': 'its struct module holds no pointer to its exit'}),
+])
+def test_where_a_lost_exit_is(tmp_path, kernel, lies_at, expected):
+    data = bytearray(struct_module(kernel))
+    if lies_at is not None:
+        struct.pack_into('<Q', data, lies_at, 0xffffffffc0a96010)
+    with KernelMemory(root_with(tmp_path, kernel, bytes(data))) as memory:
+        assert _struct_module.exit_offsets(ADDRESS, 0xffffffffc0a96010, memory) == expected
+        assert is_unavailable(_struct_module.exit_offsets(0x1000, 0xffffffffc0a96010, memory))
+
+
 @given(data=st.binary(min_size=1, max_size=1400), name=st.text(max_size=60))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_memory_gives_facts_or_a_reason(tmp_path_factory, data, name):

@@ -92,8 +92,8 @@ def test_only_what_its_state_calls_for_is_read(row, readers, root):
     found = _survey.module(name, root, builders.kernel(), **options)
     assert sorted(readers.asked) == sorted(asked)
     assert {key: found[key] for key in facts} == facts
-    assert set(found) == {'name', 'kernel', 'module', 'live', 'cleanup_module', 'tasks', 'spinning', 'holders',
-                          'oopses', 'anchors'}
+    assert set(found) == {'name', 'kernel', 'module', 'live', 'cleanup_module', 'exit_offsets', 'tasks', 'spinning',
+                          'holders', 'oopses', 'anchors'}
     assert _diagnosis.diagnose(found)['verdict']
 
 
