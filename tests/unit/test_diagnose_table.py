@@ -106,11 +106,14 @@ def test_of_all_modules_only_the_stuck_are_shown(captured):
 
 def test_a_host_where_nothing_is_stuck_has_a_line():
     answer = answered({'modules': {'foo': module('unloadable', 'plain'), 'bar': module('in_use')}})
-    assert rendered({'web1': answer, 'web2': {}}, []) == [
+    failed = {'failed': True, 'msg': 'No table.', 'ansible_facts': {'discovered_interpreter_python': '/x'}}
+    assert rendered({'web1': answer, 'web2': {}, 'web3': failed}, []) == [
         'HOST  MODULE  VERDICT     METHOD  HOLDERS',
         'web1  -       none stuck  -       -',
         'web2  -       no answer   -       -',
         '    why:  the host was not reached',
+        'web3  -       no answer   -       -',
+        '    why:  No table.',
     ]
 
 
