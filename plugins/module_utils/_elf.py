@@ -13,7 +13,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 HEADER = struct.Struct('<16sHHIQQQIHHHHHH')
-SECTION = struct.Struct('<IIQQQQIIQQ')
+# Elf64_Shdr, of which sh_name, sh_type, sh_offset, sh_size and sh_link count here
+SECTION = struct.Struct('<II16xQQI20x')
+NAME, KIND, OFFSET, SIZE, LINK = range(5)
 SYMBOL = struct.Struct('<IBBHQQ')
 RELA = struct.Struct('<QQq')
 # EI_CLASS and EI_DATA
@@ -32,6 +34,7 @@ NT_GNU_BUILD_ID = 3
 LONGEST_NAME = 1024
 MOST_RELOCATIONS = 4096
 LARGEST_CONTENT = 4 << 20
+LARGEST_NAMES = 1 << 20
 
 
 def file_format(head):
@@ -52,7 +55,7 @@ class Section:
     def __init__(self, name, header):
         # type: (str, Tuple) -> None
         self.name = name
-        self.kind, self.offset, self.size, self.link = header[1], header[4], header[5], header[6]
+        self.kind, self.offset, self.size, self.link = header[KIND:]
 
 
 class OpenFile:
@@ -104,9 +107,8 @@ class Relocatable:
         if header[1] != ET_REL:
             raise self._broken('it is no relocatable file, as a kernel module is')
         self.machine = machine_name(header[2], OWN_FORMAT)
-        self._headers = []  # type: List[Tuple]
-        self._index = self._read_sections(offset=header[6], entry_size=header[11], count=header[12],
-                                          names_at=header[13])
+        self._headers = self._read_sections(offset=header[6], entry_size=header[11], count=header[12],
+                                            names_at=header[13])
 
     def _broken(self, why):
         # type: (str) -> KmodError
@@ -121,69 +123,84 @@ class Relocatable:
         raise self._broken(f'{what} is cut short')
 
     def _read_sections(self, offset, entry_size, count, names_at):
-        # type: (int, int, int, int) -> Dict[bytes, int]
+        # type: (int, int, int, int) -> List[Tuple]
         if entry_size != SECTION.size or names_at >= count:
             raise self._broken('its section table is damaged')
-        self._headers = list(SECTION.iter_unpack(self._range(offset, count * SECTION.size)))
-        place = self._headers[names_at]
-        if place[5] > LARGEST_CONTENT:
-            raise self._broken('its section names take %d bytes, more than any module\'s' % place[5])
-        names = self._range(place[4], place[5], 'its table of section names')
-        index = {}  # type: Dict[bytes, int]
-        for number, header in enumerate(self._headers):
-            start = header[0]
-            end = names.find(b'\0', start, start + LONGEST_NAME)
-            if end == -1:
-                raise self._broken('a name lies outside its string table')
-            index.setdefault(names[start:end], number)  # the kernel takes the first of a name, too (find_sec)
-        return index
+        headers = list(SECTION.iter_unpack(self._range(offset, count * SECTION.size)))
+        place = headers[names_at]
+        if place[SIZE] > LARGEST_NAMES:
+            raise self._broken('its section names take %d bytes, more than any module\'s' % place[SIZE])
+        self._names = self._range(place[OFFSET], place[SIZE], 'its table of section names')
+        # The kernel asks for no more (elf_validity_cache_secstrings)
+        if self._names[-1:] != b'\0' or max(headers)[NAME] >= len(self._names):
+            raise self._broken('a name lies outside its string table')
+        self._by_name = {header[NAME]: header for header in reversed(headers)}  # the first of a name
+        return headers
 
     @property
     def sections(self):
         # type: () -> Dict[str, Section]
         """All sections by name."""
-        names = [name.decode('utf-8', 'replace') for name in self._index]
-        return {name: Section(name, self._headers[number]) for name, number in zip(names, self._index.values())}
+        found = {}  # type: Dict[str, Section]
+        for header in self._headers:
+            text = self._names[header[NAME]:header[NAME] + LONGEST_NAME].split(b'\0', 1)[0]
+            name = text.decode('utf-8', 'replace')
+            found.setdefault(name, Section(name, header))
+        return found
+
+    def _header(self, name):
+        # type: (str) -> Optional[Tuple]
+        """The first section of that name, as the kernel takes it (find_sec)."""
+        word = name.encode() + b'\0'
+        found = []
+        at = self._names.find(word)
+        while at != -1:
+            # Of '.rela.text' and '.text', the second may be the end of the first.
+            if at in self._by_name:
+                found.append(self._by_name[at])
+            at = self._names.find(word, at + 1)
+        if len(found) > 1:
+            found.sort(key=self._headers.index)
+        return found[0] if found else None
 
     def size_of(self, name):
         # type: (str) -> Optional[int]
         """Size of a section in the kernel's memory; None where there is none."""
-        number = self._index.get(name.encode())
-        return None if number is None else self._headers[number][5]
+        header = self._header(name)
+        return None if header is None else header[SIZE]
 
     def content(self, name, limit=LARGEST_CONTENT):
         # type: (str, int) -> bytes
         """The bytes of a section; empty where there is none, or where it takes no room in the file."""
-        number = self._index.get(name.encode())
-        if number is None or self._headers[number][1] == SHT_NOBITS:
+        header = self._header(name)
+        if header is None or header[KIND] == SHT_NOBITS:
             return b''
-        header = self._headers[number]
-        if header[5] > limit and header[4] + header[5] <= self._source.size:
-            raise self._broken('section %s takes %d bytes, more than any module\'s' % (name, header[5]))
-        return self._range(header[4], header[5], f'section {name}')
+        if header[SIZE] > limit and header[OFFSET] + header[SIZE] <= self._source.size:
+            raise self._broken('section %s takes %d bytes, more than any module\'s' % (name, header[SIZE]))
+        return self._range(header[OFFSET], header[SIZE], f'section {name}')
 
     def relocations(self, name):
         # type: (str) -> Iterator[Tuple[int, str]]
         """(offset in ``name``, name of the symbol stored there) for each entry of ``.rela`` + ``name``."""
-        number = self._index.get(b'.rela' + name.encode())
-        if number is None:
+        rela, headers = self._header('.rela' + name), self._headers
+        if rela is None:
             return
-        rela, headers = self._headers[number], self._headers
-        if rela[6] >= len(headers) or headers[rela[6]][6] >= len(headers):
+        if rela[LINK] >= len(headers) or headers[rela[LINK]][LINK] >= len(headers):
             raise self._broken('its relocations name no symbol table')
-        symbols = headers[rela[6]]
-        strings = headers[symbols[6]]
-        count = rela[5] // RELA.size
-        if count > MOST_RELOCATIONS and rela[4] + rela[5] <= self._source.size:
-            raise self._broken('section %s has %d relocations, more than any module\'s' % (name, count))
-        for offset, info, dummy in RELA.iter_unpack(self._range(rela[4], count * RELA.size)):
-            symbol = SYMBOL.unpack(self._range(symbols[4] + (info >> 32) * SYMBOL.size, SYMBOL.size))
+        symbols = headers[rela[LINK]]
+        strings = headers[symbols[LINK]]
+        count = rela[SIZE] // RELA.size
+        if count > MOST_RELOCATIONS and rela[OFFSET] + rela[SIZE] <= self._source.size:
+            raise self._broken('section .rela%s has %d relocations, more than any module\'s' % (name, count))
+        for offset, info, dummy in RELA.iter_unpack(self._range(rela[OFFSET], count * RELA.size)):
+            symbol = SYMBOL.unpack(self._range(symbols[OFFSET] + (info >> 32) * SYMBOL.size, SYMBOL.size))
             yield offset, self._symbol_name(strings, symbol[0])
 
     def _symbol_name(self, strings, at):
         # type: (Tuple, int) -> str
-        room = min(strings[5] - at, LONGEST_NAME, self._source.size - strings[4] - at)
-        text, end, dummy = (self._source.at(strings[4] + at, room) if room > 0 else b'').partition(b'\0')
+        start = strings[OFFSET] + at
+        room = min(strings[SIZE] - at, LONGEST_NAME, self._source.size - start)
+        text, end, dummy = (self._source.at(start, room) if room > 0 else b'').partition(b'\0')
         if not end:
             raise self._broken('a name lies outside its string table')
         return text.decode('utf-8', 'replace')

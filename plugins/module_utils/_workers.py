@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One question asked of many things, on all processors: by fork and pipes, which need no /dev/shm and no start-up."""
+
+import gc
+import json
+import os
+import select
+import signal
+import struct
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+LENGTH = struct.Struct('<I')
+MOST_WORKERS = 8
+# A worker for so few costs more than it brings.
+LEAST_SHARE = 16
+# After so many that hang, what is left is not asked any more.
+MOST_HUNG = 3
+
+
+class _Worker:
+    """A child process that answers for ``places`` one by one."""
+
+    def __init__(self, places, answer):
+        # type: (List[int], Callable[[int], Any]) -> None
+        self.places = places
+        self.answered = 0
+        self.received = b''
+        self.last = time.monotonic()
+        self.descriptor, write_end = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(self.descriptor)
+            os.close(write_end)
+            raise
+        if self.pid == 0:
+            os.close(self.descriptor)
+            try:
+                gc.disable()  # it lives for moments, and its parent's objects are many
+                _work(places, answer, write_end)
+            finally:
+                os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
+        os.close(write_end)
+
+    def left(self):
+        # type: () -> List[int]
+        """What it has not answered."""
+        return self.places[self.answered:]
+
+    def receive(self):
+        # type: () -> Optional[List[Any]]
+        """The answers that have come; None where no more will."""
+        data = os.read(self.descriptor, 1 << 18)
+        if not data:
+            return None
+        self.last = time.monotonic()
+        data = self.received + data
+        found = []
+        at = 0
+        while at + LENGTH.size <= len(data):
+            end = at + LENGTH.size + LENGTH.unpack_from(data, at)[0]
+            if end > len(data):
+                break
+            found.append(json.loads(data[at + LENGTH.size:end].decode('ascii')))
+            at = end
+        self.received = data[at:]
+        return found
+
+    def end(self):
+        # type: () -> None
+        """Ends it. One that waits in the kernel for ever cannot be killed, and is left behind."""
+        os.close(self.descriptor)
+        os.kill(self.pid, signal.SIGKILL)
+        until = time.monotonic() + 1
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+            time.sleep(0.001)
+
+
+def _work(places, answer, write_end):
+    # type: (List[int], Callable[[int], Any], int) -> None
+    with os.fdopen(write_end, 'wb', 0) as stream:
+        for place in places:
+            data = json.dumps(answer(place)).encode('ascii')
+            data = LENGTH.pack(len(data)) + data
+            while data:
+                data = data[stream.write(data) or 0:]
+
+
+def processors():
+    # type: () -> int
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def share(function, items, patience, workers=None):
+    # type: (Callable[[Any], Any], List[Any], float, Optional[int]) -> Dict[int, Any]
+    """``function`` of each item, by its place in ``items``; one that gives no answer within ``patience`` is left out.
+
+    ``patience`` is in seconds. Answers are what JSON can carry. A worker that hangs or dies costs the item that it
+    was at, and another goes on behind that; after MOST_HUNG of them what is left is not asked.
+    """
+    def answer(place):
+        # type: (int) -> Any
+        return function(items[place])
+
+    answers = {}  # type: Dict[int, Any]
+    running = []  # type: List[_Worker]
+    count = max(1, min(workers or processors(), MOST_WORKERS, len(items) // LEAST_SHARE))
+    hung = 0
+    try:
+        for number in range(min(count, len(items))):
+            places = list(range(number, len(items), count))
+            try:
+                running.append(_Worker(places, answer))
+            except OSError:
+                # No process is to be had: then without a deadline.
+                answers.update((place, answer(place)) for place in places)
+        while running:
+            for worker in _over(running, answers, patience):
+                running.remove(worker)
+                worker.end()
+                left = worker.left()
+                hung += 1 if left else 0
+                if left[1:] and hung < MOST_HUNG:
+                    running.append(_Worker(left[1:], answer))
+    finally:
+        for worker in running:
+            worker.end()
+    return answers
+
+
+def _over(running, answers, patience):
+    # type: (List[_Worker], Dict[int, Any], float) -> List[_Worker]
+    """Waits for answers, stores them; returns the workers that have ended, died, or been silent for too long."""
+    silent = min(worker.last for worker in running) + patience - time.monotonic()
+    ready = select.select([worker.descriptor for worker in running], [], [], max(0, silent))[0]
+    over = []
+    for worker in running:
+        if worker.descriptor in ready:
+            received = worker.receive()
+            for found in received or []:
+                answers[worker.places[worker.answered]] = found
+                worker.answered += 1
+            if received is None:
+                over.append(worker)
+        elif time.monotonic() - worker.last >= patience:
+            over.append(worker)
+    return over
