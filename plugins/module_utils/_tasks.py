@@ -9,7 +9,6 @@ with :func:`scan` and hand it to each question. A task that ends while it is rea
 
 import errno
 import os
-import re
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -17,11 +16,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unav
 
 PF_KTHREAD = 0x00200000
 LARGEST_FILE = 1 << 14
-
-# One line of /proc/PID/stack: [<0>] f_init+0x24/0xff0 [foo]
-FRAME = re.compile(br'^\[<[0-9a-f]+>\] ([^\s+]+)\+0x[0-9a-f]+/0x[0-9a-f]+ \[([^\]\s]+)')
-
-NUMBER = re.compile(r'[0-9]{1,10}\Z')
 
 Stat = Tuple[int, int, int, int]
 
@@ -173,17 +167,20 @@ def _is_running(seen, pid, tid):
 
 def _first_function(stack, name):
     # type: (bytes, bytes) -> Optional[str]
+    # [<0>] f_init+0x24/0xff0 [foo]; with CONFIG_STACKTRACE_BUILD_ID a build id follows the name
     for line in stack.splitlines():
-        frame = FRAME.match(line)
-        if frame and frame.group(2) == name:
-            return frame.group(1).decode('utf-8', 'backslashreplace')
+        words = line.split()
+        if len(words) > 2 and words[2].startswith(b'[') and words[2].strip(b'[]') == name:
+            function, plus, _offset = words[1].partition(b'+0x')
+            if function and plus:
+                return function.decode('utf-8', 'backslashreplace')
     return None
 
 
 def _numbers_in(directory):
     # type: (str) -> List[int]
     try:
-        return sorted(int(entry) for entry in os.listdir(directory) if NUMBER.match(entry))
+        return sorted(int(entry) for entry in os.listdir(directory) if entry.isdigit() and len(entry) <= 10)
     except OSError:
         return []
 
