@@ -180,7 +180,7 @@ def _first_function(stack, name):
 def _numbers_in(directory):
     # type: (str) -> List[int]
     try:
-        return sorted(int(entry) for entry in os.listdir(directory) if entry.isdigit() and len(entry) <= 10)
+        return sorted(int(entry) for entry in os.listdir(directory) if entry.isdecimal() and len(entry) <= 10)
     except OSError:
         return []
 
