@@ -20,9 +20,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _compiler_text,
     _compilers,
     _kernel,
-    _module_file,
-    _module_verdict,
-    _struct_module,
     _toolchain,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
@@ -34,10 +31,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
 STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
-MODULES = '/lib/modules'
-MODULE_FILES = ('.ko', '.ko.gz', '.ko.xz', '.ko.zst')
-# Nearly all modules have an init and an exit.
-MOST_TRIES = 100
 LAST_LINES = 12
 # The third line of each .config
 CONFIG_ARCH = re.compile(r'^# Linux/(\w+) ', re.MULTILINE)
@@ -274,6 +267,8 @@ class Build:
 
     def _vet(self, path):
         # type: (str) -> Dict[str, Any]
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file, _module_verdict
+
         if self.options.sign_key:
             config = _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
             run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
@@ -294,48 +289,24 @@ class Build:
     def _look_at_kernel(self, config):
         # type: (Dict[str, str]) -> Dict[str, Any]
         """What the modules are to suit, as _module_verdict.judge takes it."""
-        sample = in_tree_module(self.release)
-        missing = sample if is_unavailable(sample) else None
-        layout = unavailable('this host runs another kernel')
-        signatures = 'off' if 'CONFIG_MODULE_SIG' not in config else \
-            'enforced' if 'CONFIG_MODULE_SIG_FORCE' in config else 'permissive'
+        # Compiled at each run, and most runs find all built: only where something is.
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
+
         if self.release == os.uname().release:
-            layout = _struct_module.layout()
-            signatures = _kernel.read()['module_signatures']
-        if is_unavailable(layout):
-            layout = sample['layout'] if missing is None else unavailable(
-                '{}, and {}'.format(layout['unavailable'], missing['unavailable']))
+            return _toolchain_facts.kernel()
+        # Of a kernel that does not run, its own modules tell.
+        sample = _toolchain_facts.reference_file(self.release)
+        missing = unavailable('this host runs another kernel, and {}'.format(sample['unavailable'])) \
+            if is_unavailable(sample) else None
         return {
             'release': self.release,
             'arch': unavailable('it is of another machine') if self.cross else os.uname().machine,
             'vermagic': missing or sample['vermagic'],
             'crc': missing or sample['crc'],
-            'layout': layout,
+            'layout': missing or sample['layout'],
             'compiler': _compiler_text.parse_cc_line(config.get('CONFIG_CC_VERSION_TEXT', '')),
-            'module_signatures': signatures,
+            'module_signatures': unavailable('it is for that kernel to say'),
         }
-
-
-def in_tree_module(release):
-    # type: (str) -> Dict[str, Any]
-    """_module_file.read of a module that came with the kernel and has both functions, or why there is none."""
-    top = os.path.join(MODULES, release, 'kernel')
-    tries = 0
-    for directory, subdirectories, files in os.walk(top):
-        subdirectories.sort()
-        for name in sorted(files):
-            if not name.endswith(MODULE_FILES):
-                continue
-            try:
-                found = _module_file.read(os.path.join(directory, name))
-            except KmodError as error:
-                return unavailable(error)
-            if None not in (found['layout']['init'], found['layout']['exit']):
-                return found
-            tries += 1
-            if tries == MOST_TRIES:
-                return unavailable(f'of {tries} modules in {top} none has both an init and an exit')
-    return unavailable(f'there is no module in {top}')
 
 
 def warnings_of(modules):

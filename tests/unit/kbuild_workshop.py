@@ -8,7 +8,7 @@ import sys
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _toolchain_facts
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 # kbuild's part: notes its arguments and the tree's files, then does as the directory "outcome" says.
@@ -70,7 +70,7 @@ class Workshop:
         self.makes('foo')
         self.modules = directory / 'modules'
         self.in_tree(builders.RELEASE)
-        monkeypatch.setattr(_kbuild, 'MODULES', str(self.modules))
+        monkeypatch.setattr(_toolchain_facts, 'MODULES', str(self.modules))
         monkeypatch.setattr(_kbuild, 'ENVIRONMENT', {
             'PATH': str(self.bin), 'LC_ALL': 'C', 'OUTCOME': str(self.outcome), 'LOG': str(self.log)})
         monkeypatch.setattr(_kbuild, 'read_os_release', lambda: {'ID': 'debian'})

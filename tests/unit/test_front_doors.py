@@ -19,6 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kernel,
     _ladder,
     _syscalls,
+    _toolchain_facts,
     _unload,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -310,10 +311,10 @@ def test_build_returns_what_it_documents(headers, monkeypatch, capfd):
 
 def test_build_warns_of_what_it_cannot_compare(headers, monkeypatch, capfd):
     monkeypatch.setattr(_kbuild, 'run', fake_make)
-    monkeypatch.setattr(_kbuild, 'MODULES', '/nowhere')
+    monkeypatch.setattr(_toolchain_facts, 'MODULES', '/nowhere')
     result = called('kmod_build', capfd, headers)[1]
     assert [module['severity'] for module in result['modules']] == ['warning']
-    assert 'there is no module in /nowhere' in json.dumps(result['warnings'])
+    assert '/kernel holds no module' in json.dumps(result['warnings'])
 
 
 def test_build_that_fails_returns_what_it_documents(headers, monkeypatch, capfd):
