@@ -61,9 +61,9 @@ class Section:
 class OpenFile:
     """A file by its descriptor: its ``size``, and any range of it by pread(2)."""
 
-    def __init__(self, descriptor):
-        # type: (int) -> None
-        self.size = os.fstat(descriptor).st_size
+    def __init__(self, descriptor, size):
+        # type: (int, int) -> None
+        self.size = size
         self._descriptor = descriptor
 
     def at(self, offset, length):
@@ -114,13 +114,13 @@ class Relocatable:
         # type: (str) -> KmodError
         return KmodError(f'read the module file {self._origin}', why)
 
-    def _range(self, offset, length, what='it'):
-        # type: (int, int, str) -> bytes
+    def _range(self, offset, length, section=None):
+        # type: (int, int, Optional[str]) -> bytes
         if offset + length <= self._source.size:
             data = self._source.at(offset, length)  # type: bytes
             if len(data) == length:
                 return data
-        raise self._broken(f'{what} is cut short')
+        raise self._broken(f'section {section} is cut short' if section else 'it is cut short')
 
     def _read_sections(self, offset, entry_size, count, names_at):
         # type: (int, int, int, int) -> List[Tuple]
@@ -130,7 +130,7 @@ class Relocatable:
         place = headers[names_at]
         if place[SIZE] > LARGEST_NAMES:
             raise self._broken('its section names take %d bytes, more than any module\'s' % place[SIZE])
-        self._names = self._range(place[OFFSET], place[SIZE], 'its table of section names')
+        self._names = self._range(place[OFFSET], place[SIZE], 'of names')
         # The kernel asks for no more (elf_validity_cache_secstrings)
         if self._names[-1:] != b'\0' or max(headers)[NAME] >= len(self._names):
             raise self._broken('a name lies outside its string table')
@@ -150,18 +150,18 @@ class Relocatable:
 
     def _header(self, name):
         # type: (str) -> Optional[Tuple]
-        """The first section of that name, as the kernel takes it (find_sec)."""
+        """The section of that name, the first where several share one string, as the kernel takes it (find_sec)."""
         word = name.encode() + b'\0'
-        found = []
+        header = self._by_name.get(self._names.find(b'\0' + word) + 1)
+        if header is not None and header[NAME]:
+            return header
+        # Of '.rela.text' and '.text', the second may be the end of the first.
         at = self._names.find(word)
         while at != -1:
-            # Of '.rela.text' and '.text', the second may be the end of the first.
             if at in self._by_name:
-                found.append(self._by_name[at])
+                return self._by_name[at]
             at = self._names.find(word, at + 1)
-        if len(found) > 1:
-            found.sort(key=self._headers.index)
-        return found[0] if found else None
+        return None
 
     def size_of(self, name):
         # type: (str) -> Optional[int]
@@ -177,7 +177,7 @@ class Relocatable:
             return b''
         if header[SIZE] > limit and header[OFFSET] + header[SIZE] <= self._source.size:
             raise self._broken('section %s takes %d bytes, more than any module\'s' % (name, header[SIZE]))
-        return self._range(header[OFFSET], header[SIZE], f'section {name}')
+        return self._range(header[OFFSET], header[SIZE], name)
 
     def relocations(self, name):
         # type: (str) -> Iterator[Tuple[int, str]]

@@ -23,6 +23,8 @@ SIGNATURE = b'~Module signature appended~\n'
 # Unpacked; more than any module has, so that a hostile file costs no more than a large one.
 LIMIT = 256 << 20
 LARGEST_TEXT = 1 << 20
+# Bytes; to read such a file whole costs less than to read a dozen ranges of it.
+SMALL = 1 << 16
 MOST_COMPILERS = 32
 DEADLINE = 30
 INSTALL_ZSTD = 'Install zstd, or python3-zstandard'
@@ -75,10 +77,14 @@ def _unreadable(path, error):
     return KmodError(f'read the module file {path}', getattr(error, 'strerror', None) or str(error))
 
 
-def _regular(descriptor):
-    # type: (int) -> None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def _source(descriptor):
+    # type: (int) -> Any
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         raise OSError('it is no regular file')
+    if status.st_size <= SMALL:
+        return _elf.Bytes(os.read(descriptor, SMALL + 1))
+    return _elf.OpenFile(descriptor, status.st_size)
 
 
 def _limited(size):
@@ -99,8 +105,7 @@ class _Opened:
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         try:
-            _regular(self._descriptor)
-            self.source = _elf.OpenFile(self._descriptor)
+            self.source = _source(self._descriptor)  # type: Any
             self.unpack = _unpacker(self.source.at(0, 6))
         except OSError as error:
             os.close(self._descriptor)

@@ -81,7 +81,7 @@ def reference_file(release, root='/', tree=None):
     """What a module of the kernel's own tree, one with init and exit, says of itself; or unavailable."""
     tree = tree or os.path.join(MODULES, release)
     tried = 0
-    for path in _walk(os.path.join(tree, IN_TREE), root):
+    for path in module_files(os.path.join(tree, IN_TREE), root):
         try:
             found = _module_file.read(_below(root, path), path)
         except KmodError:
@@ -155,7 +155,7 @@ def _below(root, path):
 
 # --- which modules ------------------------------------------------------------------------------------------------
 
-def _walk(directory, root):
+def module_files(directory, root):
     # type: (str, str) -> Iterator[str]
     """Module files below a directory, by name; links are followed to files only."""
     real = _below(root, directory)
@@ -181,7 +181,7 @@ def _targets(names, paths, scope, release, table, root):
         targets += [Target(name, known.get(name)) for name in asked]
     for path in paths:
         if os.path.isdir(_below(root, path)):
-            found = [Target(None, file) for file in _walk(path, root)]
+            found = [Target(None, file) for file in module_files(path, root)]
             if not found:
                 warnings.append(f'{path} holds no module file')
             targets += found
@@ -189,7 +189,7 @@ def _targets(names, paths, scope, release, table, root):
             targets.append(Target(None, path))
     if not (names or paths or scope == 'loaded'):
         inside = os.path.join(tree, IN_TREE) + '/'
-        files = [path for path in _walk(tree, root) if scope == 'all' or not path.startswith(inside)]
+        files = [path for path in module_files(tree, root) if scope == 'all' or not path.startswith(inside)]
         targets += [Target(None, path) for path in files]
         there = {_name_of(path) for path in files}
         loaded = [name for name in sorted(table) if name not in there
@@ -208,9 +208,12 @@ def _name_of(path):
 
 # --- their verdicts -----------------------------------------------------------------------------------------------
 
-def examine(path, shown, running):
-    # type: (str, str, Dict[str, Any]) -> Dict[str, Any]
-    """One file's entry, and ``name``, ``permanent`` (init and no exit) beside it."""
+def examine(path, shown, running, judged):
+    # type: (str, str, Dict[str, Any], Dict[Any, Dict[str, str]]) -> Dict[str, Any]
+    """One file's entry, and ``name``, ``permanent`` (init and no exit) beside it.
+
+    Most files of a tree differ in nothing that counts: ``judged`` keeps the verdicts by what they rest on.
+    """
     try:
         file = _module_file.read(path, shown)  # type: Dict[str, Any]
     except KmodError as error:
@@ -225,16 +228,31 @@ def examine(path, shown, running):
         entry.update((key, file[key]) for key in ('name', 'compilers', 'vermagic'))
         entry['layout'] = layout if is_unavailable(layout) else {key: layout[key] for key in LAYOUT[:3]}
         entry['permanent'] = _module_verdict.is_permanent(file)
-    entry.update(_module_verdict.judge(file, running))
+    key = _rests_on(file)
+    verdict = judged.get(key) or _module_verdict.judge(file, running)
+    if key is not None:
+        judged[key] = verdict
+    entry.update(verdict)
     return entry
+
+
+def _rests_on(file):
+    # type: (Dict[str, Any]) -> Any
+    """What the verdict on a file rests on; None for one that was not read in full."""
+    if is_unavailable(file) or is_unavailable(file['layout']) or is_unavailable(file['compilers']):
+        return None
+    return (file['vermagic'], file['crc'], file['machine'], file['format'], file['signed'],
+            tuple([file['layout'][key] for key in LAYOUT[:3]]), tuple([found['banner'] for found in file['compilers']]))
 
 
 def examine_all(paths, running, root='/', in_short=False):
     # type: (List[str], Dict[str, Any], str, bool) -> List[Dict[str, Any]]
     """:func:`examine` of each, on all processors; ``in_short`` leaves out what a module that suits the kernel says."""
+    judged = {}  # type: Dict[Any, Dict[str, str]]
+
     def one(path):
         # type: (str) -> Dict[str, Any]
-        entry = examine(_below(root, path), path, running)
+        entry = examine(_below(root, path), path, running, judged)
         if in_short and entry['severity'] == 'ok':
             return {key: entry[key] for key in ('name', 'file', 'verdict', 'severity', 'permanent')}
         return entry

@@ -5,6 +5,7 @@
 
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -18,6 +19,8 @@ MOST_WORKERS = 8
 LEAST_SHARE = 16
 # After so many that hang, what is left is not asked any more.
 MOST_HUNG = 3
+# Seconds between two letters to the parent: each wakes it, and it is one process more for the same processors.
+LETTER = 0.05
 
 
 class _Worker:
@@ -27,6 +30,8 @@ class _Worker:
         # type: (List[int], Callable[[int], Any]) -> None
         self.places = places
         self.answered = 0
+        # Where it is, in memory that both see: what it has not sent yet tells nothing of that.
+        self._now = mmap.mmap(-1, LENGTH.size)
         self.received = b''
         self.last = time.monotonic()
         self.descriptor, write_end = os.pipe()
@@ -40,15 +45,16 @@ class _Worker:
             os.close(self.descriptor)
             try:
                 gc.disable()  # it lives for moments, and its parent's objects are many
-                _work(places, answer, write_end)
+                _work(places, answer, write_end, self._now)
             finally:
                 os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
         os.close(write_end)
 
     def left(self):
         # type: () -> List[int]
-        """What it has not answered."""
-        return self.places[self.answered:]
+        """What it has not answered, but for that which it hung or died at."""
+        stopped_at = LENGTH.unpack_from(self._now)[0]
+        return [place for index, place in enumerate(self.places) if index >= self.answered and index != stopped_at]
 
     def receive(self):
         # type: () -> Optional[List[Any]]
@@ -64,7 +70,7 @@ class _Worker:
             end = at + LENGTH.size + LENGTH.unpack_from(data, at)[0]
             if end > len(data):
                 break
-            found.append(json.loads(data[at + LENGTH.size:end].decode('ascii')))
+            found += json.loads(data[at + LENGTH.size:end].decode('ascii'))
             at = end
         self.received = data[at:]
         return found
@@ -79,14 +85,19 @@ class _Worker:
             time.sleep(0.001)
 
 
-def _work(places, answer, write_end):
-    # type: (List[int], Callable[[int], Any], int) -> None
+def _work(places, answer, write_end, now):
+    # type: (List[int], Callable[[int], Any], int, mmap.mmap) -> None
     with os.fdopen(write_end, 'wb', 0) as stream:
-        for place in places:
-            data = json.dumps(answer(place)).encode('ascii')
-            data = LENGTH.pack(len(data)) + data
-            while data:
-                data = data[stream.write(data) or 0:]
+        found, since = [], time.monotonic()
+        for index, place in enumerate(places):
+            LENGTH.pack_into(now, 0, index)
+            found.append(answer(place))
+            if time.monotonic() - since > LETTER or index == len(places) - 1:
+                data = json.dumps(found).encode('ascii')
+                data = LENGTH.pack(len(data)) + data
+                while data:
+                    data = data[stream.write(data) or 0:]
+                found, since = [], time.monotonic()
 
 
 def processors():
@@ -122,10 +133,9 @@ def share(function, items, patience, workers=None):
             for worker in _over(running, answers, patience):
                 running.remove(worker)
                 worker.end()
-                left = worker.left()
-                hung += 1 if left else 0
-                if left[1:] and hung < MOST_HUNG:
-                    running.append(_Worker(left[1:], answer))
+                hung += 1 if worker.answered < len(worker.places) else 0
+                if worker.answered < len(worker.places) and worker.left() and hung < MOST_HUNG:
+                    running.append(_Worker(worker.left(), answer))
     finally:
         for worker in running:
             worker.end()

@@ -100,7 +100,7 @@ def test_only_what_is_asked_for_is_read(tmp_path):
         struct.pack_into('<Q', image, at, struct.unpack_from('<Q', image, at)[0] + (1 << 20))
     path.write_bytes(bytes(image))
     with path.open('rb') as stream:
-        source = Counted(stream.fileno())
+        source = Counted(stream.fileno(), len(image))
         found = Relocatable(source, 'a.ko')
         assert list(found.relocations(THIS_MODULE)) == [(312, 'init_module'), (848, 'cleanup_module')]
     assert 0 < source.read < 4096

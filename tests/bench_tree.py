@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it costs to judge every module of an installed kernel, against two commands that lack the layout.
+
+python3 tests/bench_tree.py ROOT prints the verdicts on the modules in ROOT/lib/modules, then the median ratio of
+A, this reading as a process of its own, to B, `xargs readelf -p .comment` and `xargs modinfo` over the same files, in
+pairs A B A B ... on the same processors. readelf cannot read compressed modules: for those, B is modinfo alone.
+"""
+
+import argparse
+import collections
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / 'unit'))
+importlib.import_module('conftest')  # makes the collection importable
+UTILITIES = 'ansible_collections.kernelops.kmod.plugins.module_utils.'
+SECONDS = 900
+
+
+def judged(root: str, btf: Optional[str]) -> List[Dict[str, Any]]:
+    """The entry of each module file, for the kernel whose modules they are."""
+    facts = importlib.import_module(UTILITIES + '_toolchain_facts')
+    (release,) = [path.name for path in (Path(root) / 'lib/modules').iterdir()]
+    reference = facts.reference_file(release, root)
+    if 'unavailable' in reference:
+        raise SystemExit(str(reference['unavailable']))
+    layout = reference['layout']
+    if btf:
+        types = importlib.import_module(UTILITIES + '_btf').Btf.load(btf)
+        layout = {'size': types.size('module'), 'init': types.offset('module', 'init'),
+                  'exit': types.offset('module', 'exit'), 'source': btf}
+    kernel = {'release': release, 'arch': reference['machine'], 'vermagic': reference['vermagic'],
+              'crc': reference['crc'], 'layout': layout, 'compiler': reference['compilers'][0],
+              'module_signatures': 'permissive'}
+    paths = list(facts.module_files('/lib/modules/' + release, root))
+    entries: List[Dict[str, Any]] = facts.examine_all(paths, kernel, root, in_short=True)
+    return entries
+
+
+def report(entries: List[Dict[str, Any]]) -> None:
+    """How many of each verdict; those that have no exit; each that does not suit, in full."""
+    counts = collections.Counter((entry['verdict'], entry['severity']) for entry in entries)
+    print('%d modules: %s' % (len(entries), ', '.join(
+        f'{count} {verdict} ({severity})' for (verdict, severity), count in sorted(counts.items()))))
+    permanent = sorted(entry['name'] for entry in entries if entry['permanent'])
+    print('%d with init and no exit, permanent by design: %s' % (len(permanent), ', '.join(permanent)))
+    for entry in entries:
+        if entry['severity'] != 'ok':
+            print(json.dumps(entry))
+
+
+class Time(NamedTuple):
+    """Seconds by the clock, and of all processors."""
+
+    clock: float
+    processors: float
+
+
+def seconds(commands: List[List[str]], files: bytes) -> Time:
+    """How long the commands take, one after the other; each has the files' names as its input."""
+    start, before = time.monotonic(), os.times()
+    for command in commands:
+        subprocess.run(command, input=files, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS,
+                       check=False, env=dict(os.environ, LC_ALL='C', PATH=os.environ['PATH'] + ':/usr/sbin:/sbin'))
+    after = os.times()
+    return Time(time.monotonic() - start, after.children_user - before.children_user + after.children_system
+                - before.children_system)
+
+
+def main() -> None:
+    """The verdicts, then the pairs."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('root', help='a directory with lib/modules/RELEASE')
+    parser.add_argument('--btf', help="the kernel's BTF; otherwise the layout is that of a module of the tree")
+    parser.add_argument('--pairs', type=int, default=7)
+    parser.add_argument('--read', action='store_true', help='only read, for the comparison')
+    arguments = parser.parse_args()
+    entries = judged(arguments.root, arguments.btf)
+    if arguments.read:
+        return
+    report(entries)
+    if not arguments.pairs:
+        return
+    files = [arguments.root + entry['file'] for entry in entries]
+    packed = not any(name.endswith('.ko') for name in files)
+    against = [] if packed else [['xargs', '-0', 'readelf', '-p', '.comment']]
+    against.append(['xargs', '-0', 'modinfo'])
+    # -S: what else is installed on this machine is loaded at each start of Python, and is no part of the reading
+    mine = [sys.executable, '-S', __file__, '--read', arguments.root]
+    names = '\0'.join(files).encode()
+    times = [(seconds([mine], b''), seconds(against, names)) for _pair in range(arguments.pairs)]
+    print('A: {}'.format(' '.join(mine)))
+    print('B: {}'.format('; '.join(' '.join(command) for command in against)))
+    if packed:
+        print('   (these modules are compressed, which readelf cannot read)')
+    for index, what in enumerate(('by the clock', 'of processor time')):
+        ratios = [one[index] / other[index] for one, other in times]
+        print('A/B %.2f (%.2f to %.2f) %s; A %.2f s, B %.2f s; %d pairs' % (
+            statistics.median(ratios), min(ratios), max(ratios), what,
+            statistics.median([one[index] for one, _other in times]),
+            statistics.median([other[index] for _one, other in times]), len(times)))
+
+
+if __name__ == '__main__':
+    main()
