@@ -22,7 +22,7 @@ HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&{{ 1 + 1 }}{
 
 def told(release, modules, arch='x86_64', present=True):
     """What kmod_facts registers: modules are (verdict, method, reason, next) by name."""
-    found = {name: {'state': 'live', 'refcount': 0, 'diagnosis': {
+    found = {name: {'state': 'live', 'refcount': 0, 'taint': 'OE', 'diagnosis': {
         'verdict': verdict, 'method': method, 'reason': reason, 'next': following, 'hazards': []}}
         for name, (verdict, method, reason, following) in modules.items()}
     kernel = {'release': release, 'arch': arch, 'loader': 'ok',

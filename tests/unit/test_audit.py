@@ -11,9 +11,11 @@ from html.parser import HTMLParser
 
 import pytest
 from fleet import (
+    BUSY,
     DIED,
     GCC_12,
     HOSTILE,
+    IDLE,
     LOST,
     NO_POINTER,
     PADDED,
@@ -99,6 +101,7 @@ OUTCOMES = {
     'another compiler': ('unloadable', file('compiler_differs', 'warning', 'x'), 'warning', False, True),
     'nearly the same compiler': ('unloadable', file('compiler_differs', 'info', 'x'), 'info', False, False),
     'cannot be told': ('unloadable', file('unknown', 'warning', 'x'), 'warning', False, False),
+    'died, its file says nothing': ('init_died', file('unknown', 'warning', ''), 'error', True, False),
     'its file is unknown': ('unloadable', None, 'info', False, False),
     'a severity of tomorrow': ('unloadable', file('odd', 'fatal', 'x'), 'warning', False, False),
 }
@@ -115,7 +118,7 @@ def test_each_outcome(row):
     assert (found['severity'], found['will_not_unload'], found['rebuild']) == (severity, stuck, rebuild)
     assert found['loaded'] == bool(verdict)
     assert found['reasons'] == (['Reason.'] if stuck and verdict else []) + (
-        ['x'] if about and about['severity'] != 'ok' else [])
+        ['x'] if about and about['reason'] else [])
 
 
 @pytest.mark.parametrize('answer', [
@@ -147,6 +150,23 @@ def test_a_host_whose_files_were_not_looked_at_has_its_modules():
     found = report_of({'a': {'audit_modules': told('6.1.0-56-amd64', {'foo': DIED})}})
     assert [entry['severity'] for entry in found['findings']] == ['error']
     assert found['kernels'][0]['compiler'] == {'unavailable': 'not asked'}
+
+
+def test_an_unknown_file_adds_nothing_to_what_is_known():
+    (found,) = report_of({'a': {
+        'audit_modules': told('6.1.0-56-amd64', {'sensor': DIED}),
+        'audit_files': {'results': [compared('6.1.0-56-amd64', {'sensor': file('unknown', 'warning', 'No file.')})]},
+    }})['findings']
+    assert found['reasons'] == [DIED[2]]
+
+
+def test_what_a_closer_look_found_counts():
+    leaked = ('references_leaked', 'kernel_force', 'foo has 3 references, and nothing was found that holds them.', 'x')
+    host = {'audit_modules': told('6.1.0-56-amd64', {'foo': BUSY, 'bar': IDLE}),
+            'audit_closer': told('6.1.0-56-amd64', {'foo': leaked})}
+    assert [(found['module'], found['diagnosis'], found['will_not_unload'])
+            for found in report_of({'a': host})['findings']] == [
+        ('foo', 'references_leaked', True), ('bar', 'unloadable', False)]
 
 
 def test_many_hosts_are_one_row():

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook audit as ansible-playbook runs it, on hosts whose modules answer from a file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import ansible  # noqa: F401  # its program is what runs here; Pythons without it leave this file out
+import builders
+import pytest
+from fleet import HOSTILE, fleet
+
+# Programs, on a machine that may be busy with guests
+pytestmark = pytest.mark.timeout(300)
+
+PLAYBOOKS = builders.CAPTURES.parents[2] / 'playbooks'
+PROGRAM = Path(sys.executable).with_name('ansible-playbook')
+# A front door that answers what the test has written for this host.
+DOOR = '''\
+import json, os
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({'names': {'type': 'list', 'elements': 'str'}, 'gather_subset': {'type': 'list'},
+                        'scope': {}, 'paths': {'type': 'list', 'elements': 'path'}}, supports_check_mode=True)
+with open(os.environ['KMOD_ANSWERS']) as stream:
+    answer = json.load(stream)['%s']
+if answer is None:
+    raise SystemExit('a traceback, say')
+if '%s' == 'kmod_toolchain_facts':
+    asked = [module.params['scope'], module.params['paths']]
+    with open(os.environ['KMOD_ANSWERS'] + '.asked', 'a') as stream:
+        stream.write(json.dumps(asked) + chr(10))
+module.exit_json(**answer)
+'''
+INVENTORY = '''\
+[all:vars]
+ansible_become=false
+[all]
+gone ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1
+'''
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the playbook in an empty directory; returns what it printed, and the report."""
+    collection = tmp_path / 'ansible_collections/kernelops/kmod'
+    (collection / 'plugins/modules').mkdir(parents=True)
+    shutil.copytree(str(PLAYBOOKS), str(collection / 'playbooks'))
+    for name in ('kmod_facts', 'kmod_toolchain_facts'):
+        (collection / 'plugins/modules' / (name + '.py')).write_text(DOOR % (name, name))
+    hosts, inventory = fleet(), INVENTORY
+    for name in ('web1', 'db1', 'broken'):
+        about = hosts.get(name, {'audit_modules': None, 'audit_files': {'results': [None]}})
+        (tmp_path / (name + '.json')).write_text(json.dumps({
+            'kmod_facts': about['audit_modules'], 'kmod_toolchain_facts': about['audit_files']['results'][0]}))
+        interpreter = tmp_path / (name + '.sh')
+        interpreter.write_text('#!/bin/sh\nKMOD_ANSWERS=%s/%s.json exec %s "$@"\n' % (tmp_path, name, sys.executable))
+        interpreter.chmod(0o755)
+        inventory += '%s ansible_connection=local ansible_python_interpreter=%s\n' % (name, interpreter)
+    (tmp_path / 'hosts').write_text(inventory)
+    (tmp_path / 'work').mkdir()
+
+    def play(*options):
+        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
+                           ANSIBLE_NOCOLOR='1', ANSIBLE_PIPELINING='1', PWD=str(tmp_path / 'work'))
+        environment.pop('ANSIBLE_CONFIG', None)
+        done = subprocess.run(
+            [str(PROGRAM), 'kernelops.kmod.audit', '-i', str(tmp_path / 'hosts'), *options], check=False, timeout=100,
+            cwd=str(tmp_path / 'work'), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, done.stdout.decode()
+
+    return play
+
+
+def test_hosts_that_fail_do_not_end_the_audit(run, tmp_path):
+    code, printed = run()
+    assert code == 0, printed
+    assert sorted(path.name for path in (tmp_path / 'work').iterdir()) == ['kmod-audit.html', 'kmod-audit.json']
+    report = json.loads((tmp_path / 'work/kmod-audit.json').read_text())
+    assert report['summary']['answered'] == 2
+    assert [silent['host'] for silent in report['silent_hosts']] == ['gone', 'broken']
+    assert 'Connection refused' in report['silent_hosts'][0]['reason']
+    assert {found['module'] for found in report['findings'] if found['will_not_unload']} == {'nicdrv', 'sensor'}
+    page = (tmp_path / 'work/kmod-audit.html').read_text()
+    assert page.startswith('<!DOCTYPE html>')
+    assert page.endswith('</html>\n')
+    assert '2 modules will not unload, on 2 hosts' in printed.replace('\\n', ' ')
+    assert HOSTILE not in page
+    asked = [json.loads(line) for line in (tmp_path / 'web1.json.asked').read_text().splitlines()]
+    assert asked == [['loaded', []], ['out_of_tree', []]]
+
+
+def test_its_variables_and_check_mode(run, tmp_path):
+    options = ['--extra-vars', json.dumps({
+        'audit_hosts': 'web1', 'audit_scope': ['all'], 'audit_paths': ['/opt/nic'], 'audit_dest': 'fleet'})]
+    code, printed = run('--check', *options)
+    assert code == 0, printed
+    assert list((tmp_path / 'work').iterdir()) == []
+    code, printed = run(*options)
+    assert code == 0, printed
+    assert sorted(path.name for path in (tmp_path / 'work').iterdir()) == ['fleet.html', 'fleet.json']
+    asked = [json.loads(line) for line in (tmp_path / 'web1.json.asked').read_text().splitlines()]
+    assert asked == [['all', []], ['loaded', ['/opt/nic']]] * 2
+    code, printed = run('--check', *options)
+    assert code == 0, printed
+    # The same answers give the same report.
+    assert 'changed=0' in printed
