@@ -23,7 +23,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 
 LONGEST_LOG = 40
 # What every parameter of a module is named by, described or not (include/linux/moduleparam.h, __module_param_call).
-PARAMETER_SYMBOL = re.compile(br'__param_str_(\w+)\0')
+PARAMETER_SYMBOL = br'__param_str_(\w+)\0'
 
 
 class Options(NamedTuple):
@@ -293,7 +293,7 @@ def identity(image, path, name):
         if equals:
             pairs.append((key, value))
     parameters = {symbol.decode('ascii', 'replace'): None
-                  for symbol in PARAMETER_SYMBOL.findall(image)}  # type: Dict[str, Optional[str]]
+                  for symbol in re.findall(PARAMETER_SYMBOL, image)}  # type: Dict[str, Optional[str]]
     for key, value in pairs:
         of, colon, kind = value.partition(':')
         if key in ('parm', 'parmtype') and colon:

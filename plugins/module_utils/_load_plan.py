@@ -34,12 +34,12 @@ VERDICTS = {
 }
 # Every module has these (kernel/module/main.c, unknown_module_param_cb).
 OF_ANY_MODULE = ('async_probe', 'dyndbg')
-NAME = re.compile(r'[A-Za-z0-9_.-]+\Z')
+NAME = r'[A-Za-z0-9_.-]+\Z'
 # isspace() of lib/ctype.c: the byte 0xa0 is one too, which is half of many a letter in UTF-8.
-SPACE = re.compile(br'[ \xa0]')
-CONTROL = re.compile(r'[\0-\x1f\x7f"]')
+SPACE = br'[ \xa0]'
+CONTROL = r'[\0-\x1f\x7f"]'
 # kstrtoull() with base 0
-INTEGER = re.compile(r'(-?)\+?(?:(0[xX][0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\Z')
+INTEGER = r'(-?)\+?(?:(0[xX][0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\Z'
 # The standard types of kernel/params.c: lowest and highest value.
 INTEGERS = {
     'byte': (0, 2**8 - 1), 'short': (-2**15, 2**15 - 1), 'ushort': (0, 2**16 - 1), 'int': (-2**31, 2**31 - 1),
@@ -99,14 +99,14 @@ def parameter_text(values):
     """The parameters as init_module(2) takes them; what has a space is in quotes (kernel/params.c, next_arg)."""
     words = []
     for name, value in sorted(values.items()):
-        words.append('{}="{}"'.format(name, value) if SPACE.search(value.encode('utf-8')) else f'{name}={value}')
+        words.append('{}="{}"'.format(name, value) if re.search(SPACE, value.encode('utf-8')) else f'{name}={value}')
     return ' '.join(words)
 
 
 def number(text):
     # type: (str) -> Optional[int]
     """An integer as the kernel reads it, or None: 0x1f is hexadecimal, 017 octal."""
-    match = INTEGER.match(text)
+    match = re.match(INTEGER, text)
     if not match:
         return None
     sign, hexadecimal, octal, decimal = match.groups()
@@ -159,12 +159,12 @@ def parameter_fault(file, params):
     known = file['parameters']
     listed = 'It has {}'.format(', '.join(sorted(known)[:40]) if known else 'none')
     for name, value in sorted(params.items()):
-        if not NAME.match(name) or (name not in known and name not in OF_ANY_MODULE):
+        if not re.match(NAME, name) or (name not in known and name not in OF_ANY_MODULE):
             return '{} has no parameter {}'.format(file['name'], ascii(name)), listed
         if value is None:
             return f'the parameter {name} has no value that is text, a number, a truth value or a list', 'Give it one'
         try:
-            bad = CONTROL.search(value)
+            bad = re.search(CONTROL, value)
             value.encode('utf-8')
         except UnicodeEncodeError:
             return f'the value of {name} is no UTF-8 text', 'Give it as text'

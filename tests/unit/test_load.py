@@ -350,6 +350,21 @@ def test_an_init_that_takes_its_time_is_left_to_finish(host, path):
     assert 'It is left to finish' in str(error)
 
 
+def test_only_the_load_itself_outlives_its_deadline(host, path, monkeypatch):
+    seen = []
+
+    def deadline(function, seconds, tried, outlives=False):
+        seen.append((seconds, tried, outlives))
+        return function()
+
+    host.start(FakeModule('foo', **OLD))
+    monkeypatch.setattr(_syscalls, 'with_deadline', deadline)
+    host.load(path, replace=True, timeout=7)
+    assert all(seconds == 7 for seconds, _tried, _outlives in seen)
+    assert [tried for _seconds, tried, outlives in seen if outlives] == ['load %s' % path]
+    assert len(seen) > 4
+
+
 def test_an_init_that_was_only_late(host, path):
     host.start().init = 'is late'
     result = host.load(path)
