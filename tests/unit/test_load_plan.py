@@ -54,6 +54,8 @@ STANDING = {
     'other parameters, replace': (({}, loaded(), True, {'count': 2}), 'replace', 'parameters_differ',
                                   'count is 1 and not 2'),
     'hidden parameter': (({}, loaded(), True, {'own': 2}), 'none', 'same_build', 'build id aa'),
+    'other and hidden parameters, replace': (({}, loaded(), True, {'count': 2, 'own': 1}), 'replace',
+                                             'parameters_differ', 'count is 1 and not 2'),
     'other build': (({}, loaded(build_id='bb'), False, {}), 'refuse', 'other_build', 'build id bb and not aa'),
     'other build, replace': (({}, loaded(build_id='bb'), True, {}), 'replace', 'other_build', 'build id bb and not aa'),
     'by srcversion, same': (({'build_id': NONE}, loaded(), False, {}), 'none', 'same_build', 'srcversion SRC'),
@@ -105,6 +107,7 @@ WARNED = {
     'cannot be told': ['Whether this build of foo is the one that is loaded cannot be told'],
     'permanent by design, other parameters': ['count is 1 and not 2 as asked for. It cannot be unloaded'],
     'other parameters, replace': [],
+    'other and hidden parameters, replace': ['the parameter own of foo has the value asked for cannot be told'],
 }
 
 
