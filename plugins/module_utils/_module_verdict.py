@@ -189,4 +189,4 @@ def _compiler(file, kernel):
 
 def _major(compiler):
     # type: (Dict[str, Any]) -> str
-    return str(compiler['version']).split('.')[0]
+    return str(compiler['version']).partition('.')[0]

@@ -331,10 +331,13 @@ def _look_inside(names, modules, running, root, facts):
                     diagnosis['reason'], _where(entry['layout'], running['layout']),
                     'Unload it by kernelops.kmod.kmod_force_unload, and build it against the headers of {}.'.format(
                         running['release'])))
-            elif diagnosis['verdict'] == 'no_exit' and is_unavailable(entry['file']):
+            elif diagnosis['verdict'] != 'no_exit' or found['cleanup_module'] is not None:
+                entry.update(verdict='unknown', severity='warning', reason=diagnosis['reason'])
+            elif is_unavailable(entry['file']):
                 entry.update(verdict='match', severity='ok', permanent=True, reason=diagnosis['reason'])
             else:
-                entry.update(verdict='unknown', severity='warning', reason=diagnosis['reason'])
+                entry.update(verdict='unknown', severity='warning', reason=(
+                    f'What is loaded as {name} has no exit function, unlike its file: it is another build.'))
 
 
 def _layout_in_memory(found, survey, running):

@@ -269,6 +269,30 @@ def test_no_module(make, why, tmp_path):
         _module_file.read(str(tmp_path / 'a.ko'))
 
 
+# id: (where the section table is, how many sections, the words of the reason)
+HUGE = {
+    'nothing but a hole': (None, 0, 'it is no ELF file'),
+    'the largest table, at the end': ((8 << 30) - 65535 * 64, 65535, 'a name lies outside'),
+    'a table beyond the end': ((8 << 30) - 64, 2, 'cut short'),
+}
+
+
+@pytest.mark.parametrize(('table', 'count', 'why'), HUGE.values(), ids=list(HUGE))
+def test_a_huge_file_costs_no_more_than_a_small_one(table, count, why, tmp_path):
+    path = tmp_path / 'a.ko'
+    with path.open('wb') as stream:
+        stream.truncate(8 << 30)
+        if table is not None:
+            stream.write(struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\x02\x01\x01', 1, 62, 1, 0, 0, table, 0, 64, 0, 0,
+                                     64, count, 1))
+    start = time.monotonic()
+    with pytest.raises(KmodError, match=why):
+        _module_file.read(str(path))
+    with pytest.raises(KmodError, match='it has more than 256 MB'):
+        _module_file.load(str(path))
+    assert time.monotonic() - start < 5
+
+
 def test_a_name_that_no_file_can_have():
     with pytest.raises(KmodError, match='null'):
         _module_file.read('a\0b.ko')

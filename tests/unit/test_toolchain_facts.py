@@ -308,6 +308,23 @@ def test_what_is_loaded_counts_more_than_the_file_of_its_name(host):
     assert (entry['verdict'], entry['loaded'], entry['layout']['exit']) == ('layout_mismatch', True, 864)
 
 
+def test_another_build_than_the_file(host):
+    in_memory(host, exit_at=None, cleanup=False)
+    host.file('kernel/x.ko', FILES['healthy'])
+    entry = host.modules()['x']
+    assert (entry['verdict'], entry['severity']) == ('unknown', 'warning')
+    assert 'another build' in entry['reason']
+
+
+def test_symbols_that_are_hidden_prove_nothing(host):
+    in_memory(host, exit_at=864)
+    builders.write(host.directory, 'proc/kallsyms', '0000000000000000 t cleanup_module\t[x]\n')
+    facts = host.gather()['facts']
+    assert (facts['modules']['x']['verdict'], facts['modules']['x']['severity']) == ('unknown', 'warning')
+    assert 'hidden' in facts['modules']['x']['reason']
+    assert facts['permanent'] == []
+
+
 def test_permanent_by_design(host):
     in_memory(host, exit_at=None, cleanup=False)
     facts = host.gather()['facts']
