@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet import fleet, page_of
+from fleet import GCC_12, compared, file, fleet, page_of, told
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tools'))
 
@@ -109,6 +109,20 @@ def test_all_text_has_contrast(browser, scheme, background):
 @pytest.mark.parametrize('width', [320, 360, 768, 1280, 2560])
 def test_nothing_lies_beyond_the_edge(browser, width):
     browser.show(width=width)
+    assert browser.evaluate('document.documentElement.scrollWidth') <= width
+    assert browser.evaluate(BEYOND) == []
+
+
+@pytest.mark.parametrize('width', [360, 1280])
+def test_no_word_is_too_long(browser, tmp_path, width):
+    word = 'a' * 400
+    release = '6.1.0-56-amd64'
+    odd = file('layout_mismatch', 'error', word, word, [dict(GCC_12, version=word)])
+    (tmp_path / 'long.html').write_text(page_of({word: {
+        'audit_modules': told(release, {word: ('no_exit', 'reset', word, word)}),
+        'audit_files': {'results': [compared(release, {word: odd}, recommended=word)]}}, word + '2': {}}))
+    browser.show(width=width)
+    browser.open(tmp_path / 'long.html')
     assert browser.evaluate('document.documentElement.scrollWidth') <= width
     assert browser.evaluate(BEYOND) == []
 
