@@ -14,6 +14,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kerne
 STATES = ('live', 'coming', 'going', 'unformed')
 NAME_LENGTH = 56
 LARGEST_STRUCT = 1 << 16
+FARTHEST_EXIT = 256
 
 
 def layout(root='/', memory=None):
@@ -63,9 +64,12 @@ def exit_offsets(address, exit_function, memory):
     except KmodError as error:
         return unavailable(error)
     words = struct.unpack_from('<%dQ' % (len(data) // 8), data)
-    if exit_function not in words:
-        return unavailable('its struct module holds no pointer to its exit')
-    return {'module': 8 * words.index(exit_function), 'kernel': offsets['exit']}
+    found = [8 * index for index, word in enumerate(words) if word == exit_function]
+    # The base of its code stands there too, and may be the same address: layouts differ by less than these lie apart.
+    near = [at for at in found if abs(at - offsets['exit']) <= FARTHEST_EXIT]
+    if not near:
+        return unavailable('its struct module holds no pointer to its exit where one may be')
+    return {'module': min(near, key=lambda at: abs(at - offsets['exit'])), 'kernel': offsets['exit']}
 
 
 def _offsets(memory):

@@ -326,11 +326,10 @@ def _look_inside(names, modules, running, root, facts):
             diagnosis = _diagnosis.diagnose(found)
             entry = modules[name]
             if diagnosis['verdict'] == 'exit_lost':
-                entry['layout'] = _layout_in_memory(found, survey, running)
-                entry.update(verdict='layout_mismatch', severity='error', reason='{} {} {}'.format(
-                    diagnosis['reason'], _where(entry['layout'], running['layout']),
-                    'Unload it by kernelops.kmod.kmod_force_unload, and build it against the headers of {}.'.format(
-                        running['release'])))
+                entry['layout'] = _layout_in_memory(found['exit_offsets'])
+                entry.update(verdict='layout_mismatch', severity='error', reason='{} {}'.format(
+                    diagnosis['reason'], 'Unload it by kernelops.kmod.kmod_force_unload, and build it against the '
+                    'headers of {}.'.format(running['release'])))
             elif diagnosis['verdict'] != 'no_exit' or found['cleanup_module'] is not None:
                 entry.update(verdict='unknown', severity='warning', reason=diagnosis['reason'])
             elif is_unavailable(entry['file']):
@@ -340,27 +339,9 @@ def _look_inside(names, modules, running, root, facts):
                     f'What is loaded as {name} has no exit function, unlike its file: it is another build.'))
 
 
-def _layout_in_memory(found, survey, running):
-    # type: (Dict[str, Any], Any, Dict[str, Any]) -> Dict[str, Any]
-    """Where in struct module the address of the module's cleanup_module stands."""
-    layout, live, cleanup = running['layout'], found['live'], found['cleanup_module']
-    for fact in (layout, live, cleanup):
-        if is_unavailable(fact):
-            return fact or unavailable('the address of its cleanup_module is not known')
-    try:
-        data = survey.memory.kcore.read(live['module'], layout['size'])
-    except KmodError as error:
-        return unavailable(error)
-    places = [at for at in range(0, len(data) - 7, 8) if int.from_bytes(data[at:at + 8], 'little') == cleanup]
-    if len(places) != 1:
-        return unavailable('its exit function stands %d times in struct module' % len(places))
+def _layout_in_memory(offsets):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    if is_unavailable(offsets):
+        return offsets
     reason = unavailable('not to be seen in a loaded module')
-    return {'size': reason, 'init': reason, 'exit': places[0]}
-
-
-def _where(layout, running):
-    # type: (Dict[str, Any], Dict[str, Any]) -> str
-    expected = 'nowhere that is known' if is_unavailable(running) else 'at {}'.format(running['exit'])
-    if is_unavailable(layout):
-        return f'The kernel looks for exit {expected}.'
-    return 'It has exit at {} instead of {}.'.format(layout['exit'], expected[3:])
+    return {'size': reason, 'init': reason, 'exit': offsets['module']}
