@@ -137,7 +137,8 @@ def test_a_fleet_that_does_not_answer_gives_a_report(answer):
 
 def test_a_module_without_a_file_is_told_with_the_reason():
     absent = {'unavailable': 'modules.dep does not name it: it was loaded from elsewhere'}
-    unknown = dict(file('layout_mismatch', 'error', 'It has exit at 864.'), file=absent, compilers=absent, layout=absent)
+    unknown = dict(file('layout_mismatch', 'error', 'It has exit at 864.'), file=absent, compilers=absent,
+                   layout=absent)
     hosts = {'a': {'audit_modules': told('6.1.0-56-amd64', {'nicdrv': LOST}),
                    'audit_files': {'results': [compared('6.1.0-56-amd64', {'nicdrv': unknown})]}}}
     (found,) = report_of(hosts)['findings']
