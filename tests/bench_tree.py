@@ -5,14 +5,15 @@
 
 python3 tests/bench_tree.py ROOT prints the verdicts on the modules in ROOT/lib/modules, then the median ratio of
 A, this reading as a process of its own, to B, `xargs readelf -p .comment` and `xargs modinfo` over the same files, in
-pairs A B A B ... on the same processors. readelf cannot read compressed modules: for those, B is modinfo alone.
+pairs A B A B ... on the same processors. With PYTHONDONTWRITEBYTECODE set, A compiles the collection, as Ansible does
+at each run. readelf cannot read compressed modules: for those, B is modinfo alone.
 """
 
 import argparse
 import collections
-import importlib
 import json
 import os
+import runpy
 import statistics
 import subprocess
 import sys
@@ -20,30 +21,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / 'unit'))
-importlib.import_module('conftest')  # makes the collection importable
-UTILITIES = 'ansible_collections.kernelops.kmod.plugins.module_utils.'
+READ = str(Path(__file__).resolve().parent / 'read_tree.py')
 SECONDS = 900
-
-
-def judged(root: str, btf: Optional[str]) -> List[Dict[str, Any]]:
-    """The entry of each module file, for the kernel whose modules they are."""
-    facts = importlib.import_module(UTILITIES + '_toolchain_facts')
-    (release,) = [path.name for path in (Path(root) / 'lib/modules').iterdir()]
-    reference = facts.reference_file(release, root)
-    if 'unavailable' in reference:
-        raise SystemExit(str(reference['unavailable']))
-    layout = reference['layout']
-    if btf:
-        types = importlib.import_module(UTILITIES + '_btf').Btf.load(btf)
-        layout = {'size': types.size('module'), 'init': types.offset('module', 'init'),
-                  'exit': types.offset('module', 'exit'), 'source': btf}
-    kernel = {'release': release, 'arch': reference['machine'], 'vermagic': reference['vermagic'],
-              'crc': reference['crc'], 'layout': layout, 'compiler': reference['compilers'][0],
-              'module_signatures': 'permissive'}
-    paths = list(facts.module_files('/lib/modules/' + release, root))
-    entries: List[Dict[str, Any]] = facts.examine_all(paths, kernel, root, in_short=True)
-    return entries
 
 
 def report(entries: List[Dict[str, Any]]) -> None:
@@ -82,11 +61,8 @@ def main() -> None:
     parser.add_argument('root', help='a directory with lib/modules/RELEASE')
     parser.add_argument('--btf', help="the kernel's BTF; otherwise the layout is that of a module of the tree")
     parser.add_argument('--pairs', type=int, default=7)
-    parser.add_argument('--read', action='store_true', help='only read, for the comparison')
     arguments = parser.parse_args()
-    entries = judged(arguments.root, arguments.btf)
-    if arguments.read:
-        return
+    entries = runpy.run_path(READ)['judged'](arguments.root, arguments.btf)
     report(entries)
     if not arguments.pairs:
         return
@@ -95,7 +71,7 @@ def main() -> None:
     against = [] if packed else [['xargs', '-0', 'readelf', '-p', '.comment']]
     against.append(['xargs', '-0', 'modinfo'])
     # -S: what else is installed on this machine is loaded at each start of Python, and is no part of the reading
-    mine = [sys.executable, '-S', __file__, '--read', arguments.root]
+    mine = [sys.executable, '-S', READ, arguments.root]
     names = '\0'.join(files).encode()
     times = [(seconds([mine], b''), seconds(against, names)) for _pair in range(arguments.pairs)]
     print('A: {}'.format(' '.join(mine)))

@@ -8,7 +8,7 @@ pyelftools bounds neither time nor memory on a damaged file, so it runs in a chi
 
 import io
 import struct
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _elf, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
@@ -83,9 +83,9 @@ def machine(data, form):
     return _elf.machine_name(struct.unpack_from('<H' if 'little' in form else '>H', data, 18)[0], form)
 
 
-def describe(source, origin, form, signed):
-    # type: (Any, str, Any, bool) -> Dict[str, Any]
-    """What _module_file.describe returns. Without pyelftools: that which the first bytes tell, and the reason."""
+def describe(source, origin, form, signed, facts_of):
+    # type: (Any, str, Any, bool, Callable[[Any, str, bool], Dict[str, Any]]) -> Dict[str, Any]
+    """``facts_of`` the file. Without pyelftools: that which the first bytes tell, and the reason."""
     tried = f'read the module file {origin}'
     if source.size > LARGEST_FILE:
         raise KmodError(tried, 'it is a %s file of %d bytes, more than any module has' % (form, source.size))
@@ -96,18 +96,16 @@ def describe(source, origin, form, signed):
         return _headline(data, form, signed, unavailable(
             f'it is a {form} file, and pyelftools, which reads those, is not installed. {PACKAGE}'))
     try:
-        found = _syscalls.with_deadline(lambda: _facts(data, origin, signed), DEADLINE, tried)  # type: Dict[str, Any]
+        found = _syscalls.with_deadline(lambda: _read(data, origin, signed, facts_of), DEADLINE, tried)  # type: Dict[str, Any]
     except _syscalls.Deadline as error:
         raise KmodError(tried, 'pyelftools has not read it within %d seconds' % DEADLINE) from error
     return found
 
 
-def _facts(data, origin, signed):
-    # type: (bytes, str, bool) -> Dict[str, Any]
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file
-
+def _read(data, origin, signed, facts_of):
+    # type: (bytes, str, bool, Callable[[Any, str, bool], Dict[str, Any]]) -> Dict[str, Any]
     try:
-        return _module_file.facts_of(Foreign(data, origin), origin, signed)
+        return facts_of(Foreign(data, origin), origin, signed)
     except KmodError:
         raise
     except Exception as error:  # pylint: disable=broad-except  # pyelftools lets through whatever a file provokes

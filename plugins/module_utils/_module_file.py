@@ -254,7 +254,7 @@ def _describe(source, origin):
         return facts_of(_elf.Relocatable(source, origin), origin, signed)
     from ansible_collections.kernelops.kmod.plugins.module_utils import _foreign_elf
 
-    return _foreign_elf.describe(source, origin, form, signed)
+    return _foreign_elf.describe(source, origin, form, signed, facts_of)
 
 
 def facts_of(module, origin, signed):

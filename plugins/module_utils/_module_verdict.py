@@ -11,8 +11,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_u
 VERDICTS = ('match', 'compiler_differs', 'vermagic_differs', 'layout_mismatch', 'unknown')
 SEVERITIES = ('ok', 'info', 'warning', 'error')
 PERMANENT = 'It has an init and no exit: permanent by design'
-# What `uname -m` calls machines that are one to a module file
-ONE_MACHINE = ((re.compile(r'i[3-6]86'), 'i386'), (re.compile(r'arm(v[4-8]\w*)?'), 'arm'))
+# What `uname -m` calls machines that are one to a module file, by how it begins
+ONE_MACHINE = (('i486', 'i386'), ('i586', 'i386'), ('i686', 'i386'), ('armv', 'arm'))
 Answer = Tuple[str, str, str]
 
 
@@ -81,8 +81,8 @@ def _machine(file, kernel):
     if is_unavailable(kernel['arch']):
         return None
     arch = kernel['arch']
-    for pattern, machine in ONE_MACHINE:
-        arch = machine if pattern.match(arch) else arch
+    for begin, machine in ONE_MACHINE:
+        arch = machine if arch.startswith(begin) else arch
     if file['machine'] == arch:
         return None
     return ('vermagic_differs', 'error', 'it is a {} file for {}, and this kernel is for {}, which refuses it'.format(

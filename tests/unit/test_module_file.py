@@ -454,7 +454,7 @@ def test_other_machines_without_pyelftools(monkeypatch):
 def test_pyelftools_that_does_not_end(monkeypatch):
     pytest.importorskip('elftools')
     monkeypatch.setattr(_foreign_elf, 'DEADLINE', 0.2)
-    monkeypatch.setattr(_foreign_elf, '_facts', lambda *_arguments: time.sleep(60))
+    monkeypatch.setattr(_foreign_elf, '_read', lambda *_arguments: time.sleep(60))
     with pytest.raises(KmodError, match='pyelftools has not read it within'):
         _module_file.describe(elf_module({}, form='32-bit big-endian'), 'a.ko')
 
