@@ -34,10 +34,14 @@ NO_FILE = 'modules.dep does not name it: it was loaded from elsewhere'
 
 
 class Target(NamedTuple):
-    """A module to judge: its name, or its file, or both. Names are the kernel's, paths those of the host."""
+    """A module to judge: its name, or its file, or both. Names are the kernel's, paths those of the host.
+
+    Of a file that was asked for as such, what is loaded by that name tells nothing.
+    """
 
     name: Optional[str]
     path: Optional[str]
+    file_only: bool = False
 
 
 def kernel(root='/', facts=None):
@@ -181,12 +185,12 @@ def _targets(names, paths, scope, release, table, root):
         targets += [Target(name, known.get(name)) for name in asked]
     for path in paths:
         if os.path.isdir(_below(root, path)):
-            found = [Target(None, file) for file in module_files(path, root)]
+            found = [Target(None, file, True) for file in module_files(path, root)]
             if not found:
                 warnings.append(f'{path} holds no module file')
             targets += found
         else:
-            targets.append(Target(None, path))
+            targets.append(Target(None, path, True))
     if not (names or paths or scope == 'loaded'):
         inside = os.path.join(tree, IN_TREE) + '/'
         files = [path for path in module_files(tree, root) if scope == 'all' or not path.startswith(inside)]
@@ -283,7 +287,7 @@ def _judged(targets, running, table, in_short, root, facts):
             name = str(target.path) if target.path else name
         entry['loaded'] = name in table
         # What is loaded may be another build than the file.
-        if entry['loaded'] and table[name]['permanent'] and not entry['permanent']:
+        if entry['loaded'] and table[name]['permanent'] and not (entry['permanent'] or target.file_only):
             lost.append(name)
         modules[name] = entry
     if lost:

@@ -308,6 +308,14 @@ def test_what_is_loaded_counts_more_than_the_file_of_its_name(host):
     assert (entry['verdict'], entry['loaded'], entry['layout']['exit']) == ('layout_mismatch', True, 864)
 
 
+def test_a_file_asked_for_is_judged_by_itself(host):
+    host.loaded(PERMANENT % 'healthy')
+    path = TREE + '/kernel/drivers/healthy.ko'
+    assert host.modules(names=['healthy'])['healthy']['verdict'] == 'unknown'
+    for asked in (path, TREE + '/kernel/drivers'):
+        assert host.modules(paths=[asked])['healthy']['verdict'] == 'match'
+
+
 def test_another_build_than_the_file(host):
     in_memory(host, exit_at=None, cleanup=False)
     host.file('kernel/x.ko', FILES['healthy'])
