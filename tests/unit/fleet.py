@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fleet answers to the playbook audit, and its report and page, made by Ansible's own template engine."""
+"""What a fleet answers to the playbook audit, and its report and page, made by Ansible's own template engine.
+
+Ansible is handed in by the tests, so that each of them shows that it needs it.
+"""
 
 import json
 
 import builders
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 
 TEMPLATES = builders.CAPTURES.parents[2] / 'playbooks/templates'
 GCC_12 = {'family': 'gcc', 'version': '12.2.0', 'vendor': 'Debian 12.2.0-14+deb12u1',
@@ -30,12 +31,12 @@ def told(release, modules, arch='x86_64', present=True):
     return {'changed': False, 'ansible_facts': {'kmod': {'kernel': kernel, 'modules': found}}}
 
 
-def compared(release, modules, compiler=GCC_12, recommended='gcc-12', arch='x86_64', present=True):
+def compared(release, modules, compiler=None, recommended='gcc-12', arch='x86_64', present=True):
     """What kmod_toolchain_facts registers for one scope."""
     choice = {'cc': recommended, 'reason': 'the kernel was built by gcc 12.2.0'} if recommended else \
         {'unavailable': 'the host has no gcc'}
     return {'changed': False, 'ansible_facts': {'kmod_toolchain': {
-        'kernel': {'release': release, 'arch': arch, 'compiler': compiler, 'layout': LAYOUTS[release],
+        'kernel': {'release': release, 'arch': arch, 'compiler': compiler or GCC_12, 'layout': LAYOUTS[release],
                    'vermagic': release + ' SMP preempt mod_unload modversions '},
         'compilers': [], 'recommended_compiler': choice, 'modules': modules,
         'headers': {'dir': '/lib/modules/%s/build' % release, 'present': present},
@@ -89,19 +90,23 @@ def fleet():
             for host, (about, files) in answers.items()}
 
 
-def template(name, hosts, **variables):
-    """A template by Ansible's own engine."""
-    templar = Templar(loader=DataLoader(), variables=dict(
-        variables, ansible_play_hosts_all=list(hosts), hostvars=hosts))
-    return templar.template(trust_as_template("{{ lookup('template', '%s') }}" % (TEMPLATES / name)))
+class Audit:
+    """The templates of the playbook, under an engine: Ansible's Templar, DataLoader and trust_as_template."""
 
+    def __init__(self, templar, loader, trust):
+        self._templar, self._loader, self._trust = templar, loader, trust
 
-def report_of(hosts):
-    """The report as it is written."""
-    text = template('audit.json.j2', hosts)
-    return json.loads(text) if isinstance(text, str) else text
+    def template(self, name, hosts, **variables):
+        """What comes of a template."""
+        templar = self._templar(loader=self._loader(), variables=dict(
+            variables, ansible_play_hosts_all=list(hosts), hostvars=hosts))
+        return templar.template(self._trust("{{ lookup('template', '%s') }}" % (TEMPLATES / name)))
 
+    def report_of(self, hosts):
+        """The report as it is written."""
+        text = self.template('audit.json.j2', hosts)
+        return json.loads(text) if isinstance(text, str) else text
 
-def page_of(hosts):
-    """The page as it is written."""
-    return template('audit.html.j2', hosts, audit_report=report_of(hosts))
+    def page_of(self, hosts):
+        """The page as it is written."""
+        return self.template('audit.html.j2', hosts, audit_report=self.report_of(hosts))

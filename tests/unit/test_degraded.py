@@ -154,4 +154,3 @@ def test_no_fact_is_missing_without_a_reason(facts, host):
 def test_symbols_that_are_hidden_are_named_in_the_verdict(facts):
     diagnosis = facts('kptr_restrict=2')['modules']['layout_pad']['diagnosis']
     assert 'its symbols: Cannot read kernel symbols: the addresses in /proc/kallsyms are hidden' in diagnosis['reason']
-
