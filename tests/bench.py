@@ -83,7 +83,9 @@ def main() -> None:
             print(f'kernel {options.kernel}, {options.pairs} pairs each; A against B')
             for row in (
                     Row('kmod_facts of one stuck module against ping', [*facts, '-a', 'names=init_oops'], ping, 1.15),
-                    Row('kmod_facts of all modules against ping', facts, ping, 1.3)):
+                    Row('kmod_facts of all modules against ping', facts, ping, 1.3),
+                    Row('kmod_toolchain_facts against ping', [*ansible, 'kernelops.kmod.kmod_toolchain_facts'], ping,
+                        1.5)):
                 measure(row, options.pairs, environment)
         finally:
             print(run([*LAB, 'down', GUEST], environment), end='')

@@ -29,7 +29,6 @@ MACHINES = {3: 'i386', 40: 'arm', 62: 'x86_64', 183: 'aarch64', 258: 'loongarch6
             (243, OWN_FORMAT): 'riscv64', (243, '32-bit little-endian'): 'riscv32'}  # type: Dict[Any, str]
 ET_REL = 1
 SHT_NOBITS = 8
-NT_GNU_BUILD_ID = 3
 # More than any kernel module has, so that a hostile file costs no more than a large one.
 LONGEST_NAME = 1024
 MOST_RELOCATIONS = 4096
@@ -204,15 +203,3 @@ class Relocatable:
         if not end:
             raise self._broken('a name lies outside its string table')
         return text.decode('utf-8', 'replace')
-
-
-def build_id(note, order='<'):
-    # type: (bytes, str) -> Optional[str]
-    """The hexadecimal build id in an ELF note; None where it holds none."""
-    if len(note) < 12:
-        return None
-    name_size, size, kind = struct.unpack_from(order + 'III', note)
-    start = 12 + (name_size + 3) // 4 * 4
-    if kind != NT_GNU_BUILD_ID or not 0 < size <= 64 or start + size > len(note):
-        return None
-    return note[start:start + size].hex()

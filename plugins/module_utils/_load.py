@@ -15,6 +15,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _load_plan,
     _module_details,
     _module_file,
+    _module_image,
     _module_table,
     _survey,
     _syscalls,
@@ -272,8 +273,9 @@ def read_file(path):
         raise KmodError(tried, 'there is no such file', 'Give the path of a .ko file on the host')
     if not os.path.isfile(path):
         raise KmodError(tried, 'it is no regular file', 'Give the path of a .ko file on the host')
-    image = _module_file.load(path)
+    image = _module_image.load(path)
     file = dict(_module_file.describe(image, path))
+    file['build_id'] = file['build_id'] or unavailable('the file has none')
     if file['format'] != _elf.OWN_FORMAT:
         raise KmodError(tried, 'it is a {} file for {}, which this host cannot load'.format(
             file['format'], file['machine']), 'Build it on this host: kernelops.kmod.kmod_build does that')
@@ -285,7 +287,7 @@ def read_file(path):
 
 def identity(image, path, name):
     # type: (bytes, str, str) -> Dict[str, Any]
-    """``name``, ``srcversion``, ``build_id``, ``depends`` and ``parameters`` from the module's own sections."""
+    """``name``, ``srcversion`` and ``parameters`` from the module's own sections."""
     module = _elf.Relocatable(image, path)
     pairs = []
     for record in module.content('.modinfo').split(b'\0'):
@@ -301,13 +303,10 @@ def identity(image, path, name):
         if key == 'parmtype' and colon:
             parameters[of] = kind
     info = dict(reversed(pairs))
-    note = module.content(_module_details.BUILD_ID_NOTE)
     return {
         # Kernels before 4.13 wrote no name into the file.
         'name': name or os.path.basename(path).split('.ko')[0].replace('-', '_'),
         'srcversion': info.get('srcversion') or unavailable(_module_details.ABSENT),
-        'build_id': _module_details.build_id(note) if note else unavailable('the file has none'),
-        'depends': [other for other in info.get('depends', '').split(',') if other],
         'parameters': parameters,
     }
 

@@ -4,26 +4,13 @@
 """What a loaded module is: parameters, version and build id from sysfs, its file from ``modules.dep``."""
 
 import os
-import struct
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _elf_note
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
-BUILD_ID_NOTE = '.note.gnu.build-id'
-NT_GNU_BUILD_ID = 3
+NO_BUILD_ID = 'the note holds no build id'
 ABSENT = 'the module declares none'
-
-
-def build_id(note):
-    # type: (bytes) -> Any
-    """The hexadecimal build id in an ELF note (elf(5)), or unavailable."""
-    if len(note) < 12:
-        return unavailable('the note is cut short')
-    name_size, size, kind = struct.unpack_from('<III', note)
-    start = 12 + (name_size + 3) // 4 * 4
-    if kind != NT_GNU_BUILD_ID or not 0 < size <= 64 or start + size > len(note):
-        return unavailable('the note holds no build id')
-    return ''.join(f'{byte:02x}' for byte in bytearray(note[start:start + size]))
 
 
 def _attribute(directory, name):
@@ -90,8 +77,8 @@ def read(name, known_files, root='/'):
     """``parameters``, ``version``, ``srcversion``, ``build_id`` and ``file`` of a loaded module."""
     directory = os.path.join(root, 'sys/module', name)
     try:
-        with open(os.path.join(directory, 'notes', BUILD_ID_NOTE), 'rb') as stream:
-            identity = build_id(stream.read(4096))
+        with open(os.path.join(directory, 'notes', _elf_note.BUILD_ID), 'rb') as stream:
+            identity = _elf_note.build_id(stream.read(4096)) or unavailable(NO_BUILD_ID)  # type: Any
     except OSError as error:
         identity = unavailable(error)
     return {
@@ -110,11 +97,15 @@ def same_as_file(details, root='/'):
         if isinstance(details[fact], dict):
             return details[fact]
     # Compiled at each run of a module, like all else: where it is not needed it would be a tenth of the time.
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _elf
+    from ansible_collections.kernelops.kmod.plugins.module_utils._module_image import Opened, unreadable
 
+    path = os.path.join(root, details['file'].lstrip('/'))
     try:
-        image = _module_file.load(os.path.join(root, details['file'].lstrip('/')))
-        in_file = build_id(_module_file.note(image, BUILD_ID_NOTE, details['file']))
+        with Opened(path) as opened:
+            in_file = _elf_note.build_id(_elf.Relocatable(opened.elf(), details['file']).content(_elf_note.BUILD_ID))
     except KmodError as error:
         return unavailable(error)
-    return in_file if isinstance(in_file, dict) else in_file == details['build_id']
+    except OSError as error:
+        return unavailable(unreadable(details['file'], error))
+    return unavailable(NO_BUILD_ID) if in_file is None else in_file == details['build_id']

@@ -238,7 +238,7 @@ class LoadingKernel(FakeKernel):
             return self.answer
         values = dict(dict(word.split('=', 1) for word in shlex.split(text)), **self.shows)
         module = self.modules[name] = FakeModule(
-            name, build_id=file['build_id'], srcversion=file['srcversion'],
+            name, build_id=file['build_id'] or unavailable('the file has none'), srcversion=file['srcversion'],
             parameters={key: value for key, value in values.items() if value is not None})
         if file['layout']['exit'] is None:
             module.exit, module.cleanup = 0, None

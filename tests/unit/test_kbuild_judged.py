@@ -11,7 +11,12 @@ from pathlib import Path
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _module_file, _struct_module
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _kernel,
+    _module_file,
+    _module_image,
+    _struct_module,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 from kbuild_workshop import COMPILER, CONFIG, GCC_LINE, SIGN_FILE, Workshop, program
 
@@ -238,7 +243,7 @@ SIGNER = a_signer()
                     reason='needs the sign-file of some kernel headers, openssl and modinfo')
 @pytest.mark.parametrize('form', ['DER', 'PEM'])
 def test_modinfo_names_the_key_that_a_module_is_signed_with(form, workshop):
-    image = _module_file.load(str(builders.MODULE_FILES / 'healthy-6.1.ko.xz'))
+    image = _module_image.load(str(builders.MODULE_FILES / 'healthy-6.1.ko.xz'))
     release = _module_file.describe(image, 'healthy')['release']
     workshop.headers_of(release)
     (workshop.outcome / 'foo.ko').unlink()

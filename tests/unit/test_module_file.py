@@ -15,7 +15,7 @@ from pathlib import Path
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _foreign_elf, _module_file
+from ansible_collections.kernelops.kmod.plugins.module_utils import _foreign_elf, _module_file, _module_image
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from elf_files import elf_module
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ HELPER = lzma.decompress((builders.MODULE_FILES / 'kmod_reset-6.1.ko.xz').read_b
 @pytest.mark.parametrize('file_name', REAL)
 def test_real_module(file_name):
     path = str(builders.MODULE_FILES / (file_name + '.ko.xz'))
-    found = _module_file.describe(_module_file.load(path), path)
+    found = _module_file.describe(_module_image.load(path), path)
     name, size, init, leave = REAL[file_name]
     assert found['name'] == name
     assert found['layout'] == {'size': size, 'init': init, 'exit': leave, 'source': path}
@@ -113,7 +113,7 @@ PACKED = sorted(set(COMPRESS) - {'.ko'})
 def test_compressed_or_not(ending, tmp_path):
     path = tmp_path / ('a' + ending)
     path.write_bytes(COMPRESS[ending](HELPER))
-    assert _module_file.load(str(path)) == HELPER
+    assert _module_image.load(str(path)) == HELPER
     assert _module_file.read(str(path), 'a') == _module_file.describe(HELPER, 'a')
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_compressed_file_is_read_or_refused(tmp_path_factory, ending, 
     path = tmp_path_factory.mktemp('damaged') / ('a' + ending)
     path.write_bytes(bytes(data[:at] if cut else data))
     try:
-        image = _module_file.load(str(path))
+        image = _module_image.load(str(path))
     except KmodError as error:
         assert str(path) in str(error)  # noqa: PT017 - either outcome is right, each has its own rule
     else:
@@ -139,24 +139,24 @@ def test_a_file_that_is_cut_short(ending, tmp_path):
     path = tmp_path / ('a' + ending)
     path.write_bytes(COMPRESS[ending](HELPER)[:-9])
     with pytest.raises(KmodError, match='Cannot read the module file .*/a.*: .*cut short'):
-        _module_file.load(str(path))
+        _module_image.load(str(path))
 
 
 @pytest.mark.parametrize('ending', PACKED)
 def test_a_bomb_costs_no_more_than_a_large_module(ending, tmp_path, monkeypatch):
-    monkeypatch.setattr(_module_file, 'LIMIT', 16 << 20)
+    monkeypatch.setattr(_module_image, 'LIMIT', 16 << 20)
     path = tmp_path / ('a' + ending)
     path.write_bytes(COMPRESS[ending](b'\x7fELF' + b'\0' * (40 << 20)))
     with pytest.raises(KmodError, match='it has more than 16 MB, more than any module'):
-        _module_file.load(str(path))
+        _module_image.load(str(path))
 
 
 def test_xz_that_asks_for_more_memory_than_any_module(tmp_path, monkeypatch):
-    monkeypatch.setattr(_module_file, 'LIMIT', 16 << 20)
+    monkeypatch.setattr(_module_image, 'LIMIT', 16 << 20)
     path = tmp_path / 'a.ko.xz'
     path.write_bytes(lzma.compress(HELPER, filters=[{'id': lzma.FILTER_LZMA2, 'dict_size': 64 << 20}]))
     with pytest.raises(KmodError, match='[Mm]emory'):
-        _module_file.load(str(path))
+        _module_image.load(str(path))
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def command(directory, text):
 
 @pytest.mark.skipif(not shutil.which('zstd'), reason='no zstd here')
 def test_zst_by_the_command(zst):
-    assert _module_file.load(str(zst)) == b'kernel module'
+    assert _module_image.load(str(zst)) == b'kernel module'
 
 
 # id: (what the command does, the words of the reason)
@@ -193,11 +193,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize(('does', 'why'), COMMANDS.values(), ids=list(COMMANDS))
 def test_zst_by_a_command_that(does, why, zst, tmp_path, monkeypatch):
-    monkeypatch.setattr(_module_file, 'LIMIT', 4 << 20)
-    monkeypatch.setattr(_module_file, 'DEADLINE', 0.3 if 'sleep' in does else 5)
+    monkeypatch.setattr(_module_image, 'LIMIT', 4 << 20)
+    monkeypatch.setattr(_module_image, 'DEADLINE', 0.3 if 'sleep' in does else 5)
     monkeypatch.setenv('PATH', command(tmp_path, does))
     with pytest.raises(KmodError, match=why):
-        _module_file.load(str(zst))
+        _module_image.load(str(zst))
 
 
 def test_zst_without_anything_that_unpacks_it(zst, monkeypatch):
@@ -206,7 +206,7 @@ def test_zst_without_anything_that_unpacks_it(zst, monkeypatch):
 
     monkeypatch.setattr(subprocess, 'Popen', missing)
     with pytest.raises(KmodError, match='which this host cannot unpack. Install zstd, or python3-zstandard'):
-        _module_file.load(str(zst))
+        _module_image.load(str(zst))
 
 
 def test_xz_on_a_python_without_lzma(tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_xz_on_a_python_without_lzma(tmp_path, monkeypatch):
     path.write_bytes(lzma.compress(HELPER))
     monkeypatch.setitem(sys.modules, 'lzma', None)
     with pytest.raises(KmodError, match='this Python has no module lzma'):
-        _module_file.load(str(path))
+        _module_image.load(str(path))
 
 
 MAKE = {
@@ -255,7 +255,7 @@ def test_a_huge_file_costs_no_more_than_a_small_one(table, count, why, tmp_path)
     with pytest.raises(KmodError, match=why):
         _module_file.read(str(path))
     with pytest.raises(KmodError, match='it has more than 256 MB'):
-        _module_file.load(str(path))
+        _module_image.load(str(path))
     assert time.monotonic() - start < 5
 
 
@@ -267,7 +267,7 @@ def test_a_name_that_no_file_can_have():
 def test_the_content_counts_and_not_the_name(tmp_path):
     path = tmp_path / 'a.ko.xz'
     path.write_bytes(HELPER)
-    assert _module_file.load(str(path)) == HELPER
+    assert _module_image.load(str(path)) == HELPER
 
 
 # --- what the sections say ----------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ NATIVE = ['healthy-6.1', 'kmod_reset-6.1', 'layout_pad-6.1', 'no_exit-6.1']
 @pytest.mark.parametrize('file_name', NATIVE)
 def test_pyelftools_reads_the_same(file_name):
     pytest.importorskip('elftools')
-    image = _module_file.load(str(builders.MODULE_FILES / (file_name + '.ko.xz')))
+    image = _module_image.load(str(builders.MODULE_FILES / (file_name + '.ko.xz')))
     assert _module_file.facts_of(_foreign_elf.Foreign(image, 'a.ko'), 'a.ko', False) == \
         _module_file.describe(image, 'a.ko')
 
