@@ -7,14 +7,14 @@ The texts are those of arch/x86/kernel/dumpstack.c, arch/arm64/kernel/{traps,pro
 lib/dump_stack.c.
 """
 
-import re
-from typing import Any, Callable, Dict, Iterable, List, Match, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_log import ALARMS
 
 LONGEST_LINE = 1024
 LONGEST_TRACE = 128
+LONGEST_COMMAND = 64
 # The module of code that is in no module.
 CORE_KERNEL = ''
 LOST = 'the kernel log has lost this line'
@@ -138,11 +138,9 @@ class _Reader:
             if text.startswith(prefixes):
                 handle(self, text)
                 return
-        for mark, pattern, handle_match in LINES:
-            match = re.match(pattern, text) if mark in text else None
-            if match:
-                handle_match(self, match)
-                return
+        if ' [#' in text:
+            self.die(text)
+            return
         report = self._open.get(self._caller)
         if report is None:
             return
@@ -183,101 +181,141 @@ class _Reader:
 
     # One handler for each kind of line.
 
-    def cut_here(self, _match):
-        # type: (Match) -> None
+    def cut_here(self, _text):
+        # type: (str) -> None
         self._new().cut_here = True
 
-    def bug(self, match):
-        # type: (Match) -> None
+    def bug(self, text):
+        # type: (str) -> None
         report = self._current('bug')
-        cause = match.group(1)
+        cause = text.partition('BUG: ')[2]
         report.know(cause=cause.strip())
         if cause.startswith(('kernel NULL pointer', 'unable to handle')):
             report.fatal = True
         _know_address(report, cause)
 
-    def bug_at(self, match):
-        # type: (Match) -> None
-        report = self._current('bug at')
-        report.fatal = True
-        report.know(cause=f'kernel BUG at {match.group(1)}')
+    def bug_at(self, text):
+        # type: (str) -> None
+        place = text.partition(' BUG at ')[2].split('!')[0]
+        if place and ' ' not in place:
+            report = self._current('bug at')
+            report.fatal = True
+            report.know(cause=f'kernel BUG at {place}')
 
-    def unable(self, match):
-        # type: (Match) -> None
+    def unable(self, text):
+        # type: (str) -> None
         report = self._current('bug')
         report.fatal = True
-        report.know(cause=match.group(1).strip())
-        _know_address(report, match.group(1))
+        cause = text.partition('Unable to handle ')[2]
+        report.know(cause=cause.strip())
+        _know_address(report, cause)
 
-    def warning(self, match):
-        # type: (Match) -> None
+    def warning(self, text):
+        # type: (str) -> None
+        """``WARNING: CPU: 1 PID: 320 at foo.c:6 f+0x1/0x2``; since 6.19 ``WARNING: foo.c:6 at f+0x1, CPU#0: sh/320``."""
+        rest = text.partition('WARNING: ')[2]
+        if rest.startswith('CPU: '):
+            number, _at, place = rest.partition(' PID: ')[2].partition(' at ')
+        else:
+            place, number = rest.partition(' at ')[0], rest.partition(', CPU#')[2].rpartition('/')[2]
+        if not (number.isdecimal() and len(number) <= 10 and place.strip()):
+            return
         report = self._current('warning')
         note = report.note
-        report.know(cause='WARNING at {}'.format(match.group('place')) + (': ' + note if note else ''))
-        report.know(pid=int(match.group('pid')))
+        report.know(cause='WARNING at {}'.format(place.split()[0]) + (': ' + note if note else ''), pid=int(number))
 
-    def die(self, match):
-        # type: (Match) -> None
+    def die(self, text):
+        # type: (str) -> None
+        """``Oops: 0002 [#1] PREEMPT SMP NOPTI``, and other causes in place of Oops."""
+        before, _mark, counter = text.partition(' [#')
+        cause, colon, code = before.rpartition(': ')
+        if not (colon and cause and counter.partition(']')[0].isdecimal() and _is_hexadecimal(code)):
+            return
         report = self._current('die')
         report.fatal = True
-        cause = match.group(1)
+        _know_address(report, cause)
         for prefix in ('Internal error: ', 'Oops: ', 'Oops - '):
             cause = cause[len(prefix):] if cause.startswith(prefix) else cause
-        report.know(cause=cause.strip() or 'Oops')
-        _know_address(report, match.group(1))
+        report.know(cause='Oops' if cause.strip() == 'Oops' else cause.strip())
 
-    def cpu(self, match):
-        # type: (Match) -> None
+    def cpu(self, text):
+        # type: (str) -> None
+        """``CPU: 1 UID: 0 PID: 612 Comm: insmod Kdump: loaded Tainted: G  OE  6.1.0-50-amd64 #1``."""
+        number, _comm, rest = text.partition(' PID: ')[2].partition(' Comm: ')
+        for end in (' Not tainted', ' Tainted: '):
+            if end in rest and number.isdecimal() and len(number) <= 10:
+                task, _end, after = rest.partition(end)
+                break
+        else:
+            return
+        # Letters, each at its place among spaces, and then the release.
+        letters = [] if end == ' Not tainted' else after.split()
+        count = next((index for index, word in enumerate(letters) if not (word.isalpha() and word.isupper())),
+                     len(letters))
         report = self._open.get(self._caller)
         if report is None or 'task' in report.facts:
             report = self._new()
-        report.know(pid=int(match.group(1)), task=match.group(2), taint=(match.group(3) or '').replace(' ', ''))
+        command = task.partition(' Kdump: ')[0][:LONGEST_COMMAND]
+        report.know(pid=int(number), task=command, taint=''.join(letters[:count]))
 
-    def pointer(self, match):
-        # type: (Match) -> None
-        segment = match.groupdict().get('segment')
+    def pointer(self, text):
+        # type: (str) -> None
+        """``RIP: 0010:f_init+0x14/0x1000 [foo]``; on AArch64 ``pc : f_init+0x14/0x1000 [foo]``, before ``PC is at``."""
         report = self._open.get(self._caller)
-        if segment and int(segment, 16) & 3:
-            if report:
-                report.tracing = False
-            return
+        for start in ('RIP: ', 'pc : ', 'PC is at '):
+            text = text[len(start):] if text.startswith(start) else text
+        segment, colon, place = text.partition(':')
+        if colon and len(segment) == 4 and _is_hexadecimal(segment):
+            text = place
+            if int(segment, 16) & 3:  # the registers of the user's side
+                if report:
+                    report.tracing = False
+                return
         if report is None:
             report = self._new()
         if report.pointer_seen:
             return
         report.pointer_seen = True
-        place = split_place(match.group('place'))
-        if place:
-            report.know(function=place.function, offset=place.offset, module=place.module)
+        found = split_place(text)
+        if found:
+            report.know(function=found.function, offset=found.offset, module=found.module)
 
-    def call_trace(self, _match):
-        # type: (Match) -> None
+    def call_trace(self, _text):
+        # type: (str) -> None
         report = self._open.get(self._caller)
         if report:
             report.tracing = not report.trace
 
-    def trace_end(self, _match):
-        # type: (Match) -> None
+    def trace_end(self, _text):
+        # type: (str) -> None
         report = self._open.get(self._caller)
         if report:
             report.tracing = False
 
-    def end_trace(self, _match):
-        # type: (Match) -> None
+    def end_trace(self, _text):
+        # type: (str) -> None
         report = self._open.pop(self._caller, None)
         if report:
             report.ended = True
 
-    def other_report(self, _match):
-        # type: (Match) -> None
+    def other_report(self, _text):
+        # type: (str) -> None
         self._open.pop(self._caller, None)
 
 
 def _know_address(report, text):
     # type: (_Report, str) -> None
-    found = re.search(r'(?:address:?|dereference) (?:0x)?([0-9a-f]{1,16})\b', text)
-    if found:
-        report.know(address=int(found.group(1), 16))
+    for mark in ('address: ', 'address ', 'dereference '):
+        found = text.partition(mark)[2].partition(' ')[0].rstrip(',')
+        found = found[2:] if found.startswith('0x') else found
+        if _is_hexadecimal(found):
+            report.know(address=int(found, 16))
+            return
+
+
+def _is_hexadecimal(text):
+    # type: (str) -> bool
+    return 0 < len(text) <= 16 and not text.strip('0123456789abcdef')
 
 
 def split_stamp(line):
@@ -299,28 +337,19 @@ def split_stamp(line):
     return float(f'{seconds}.{fraction}'), caller.strip(), text[1:] if text.startswith(' ') else text
 
 
+# Words, not patterns: those are compiled at each run of a module.
 PREFIXES = (
     ('---[ end ', _Reader.end_trace),
     ('------------[ cut here ]', _Reader.cut_here),
     # Reports that are neither: what follows must not be taken for the rest of an oops whose end is lost.
     (('INFO: ', 'rcu: INFO: ', 'NMI backtrace ', 'sysrq: ', 'Sending NMI '), _Reader.other_report),
+    (('BUG: ', 'watchdog: BUG: '), _Reader.bug),
+    (('kernel BUG at ', 'Kernel BUG at '), _Reader.bug_at),
+    ('Unable to handle kernel ', _Reader.unable),
+    ('WARNING: ', _Reader.warning),
+    ('CPU: ', _Reader.cpu),
+    (('RIP: ', 'pc : ', 'PC is at '), _Reader.pointer),
     (('Call Trace:', 'Call trace:', 'call trace:'), _Reader.call_trace),
     ((' </TASK>', '</TASK>', 'Modules linked in:', 'Code: ', 'ORIG_RAX', 'RSP: ', 'RAX: ', 'RDX: ', 'RBP: ', 'R10: ',
       'R13: '), _Reader.trace_end),
 )  # type: Tuple[Tuple[Any, Callable], ...]
-CPU = (r'CPU: \d+ (?:UID: \d+ )?PID: (\d{1,10}) Comm: (.{0,64}?) (?:Kdump: \S+ )?'
-       r'(?:Not tainted|Tainted: ([A-Z ]*[A-Z]))')
-# A text that each such line has, what it looks like, and what it tells.
-LINES = (
-    ('BUG: ', r'(?:watchdog: )?BUG: (.*)', _Reader.bug),
-    ('ernel BUG at', r'[kK]ernel BUG at (\S+)!', _Reader.bug_at),
-    ('Unable', r'Unable to handle (kernel .*)', _Reader.unable),
-    ('WARNING: ', r'WARNING: CPU: \d+ PID: (?P<pid>\d{1,10}) at (?P<place>\S+)', _Reader.warning),
-    # Since 6.19: WARNING: foo.c:6 at f_init+0x14/0x1000 [foo], CPU#0: insmod/2349
-    ('WARNING: ', r'WARNING: (?P<place>\S+) at [^,]*, CPU#\d+: .*/(?P<pid>\d{1,10})', _Reader.warning),
-    ('[#', r'(.{1,200}): [0-9a-f]{1,16} \[#\d+\]', _Reader.die),
-    ('PID: ', CPU, _Reader.cpu),
-    ('RIP: ', r'RIP: (?P<segment>[0-9a-f]{4}):(?P<place>.*)', _Reader.pointer),
-    ('pc : ', r'pc : (?P<place>.*)', _Reader.pointer),
-    ('PC is at', r'PC is at (?P<place>.*)', _Reader.pointer),
-)  # type: Tuple[Tuple[str, str, Callable], ...]
