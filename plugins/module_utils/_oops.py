@@ -212,7 +212,7 @@ class _Reader:
 
     def warning(self, text):
         # type: (str) -> None
-        """``WARNING: CPU: 1 PID: 320 at foo.c:6 f+0x1/0x2``; since 6.19 ``WARNING: foo.c:6 at f+0x1, CPU#0: sh/320``."""
+        """``WARNING: CPU: 1 PID: 320 at foo.c:6 f+0x1/0x2``; from 6.19 ``WARNING: foo.c:6 at f+0x1, CPU#0: sh/32``."""
         rest = text.partition('WARNING: ')[2]
         if rest.startswith('CPU: '):
             number, _at, place = rest.partition(' PID: ')[2].partition(' at ')
