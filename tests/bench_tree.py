@@ -19,22 +19,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple
 
 READ = str(Path(__file__).resolve().parent / 'read_tree.py')
 SECONDS = 900
 
 
-def report(entries: List[Dict[str, Any]]) -> None:
-    """How many of each verdict; those that have no exit; each that does not suit, in full."""
+def report(entries: List[Dict[str, Any]]) -> bool:
+    """How many of each verdict; those that have no exit; each that does not suit, in full. Whether all suit."""
     counts = collections.Counter((entry['verdict'], entry['severity']) for entry in entries)
     print('%d modules: %s' % (len(entries), ', '.join(
         f'{count} {verdict} ({severity})' for (verdict, severity), count in sorted(counts.items()))))
     permanent = sorted(entry['name'] for entry in entries if entry['permanent'])
     print('%d with init and no exit, permanent by design: %s' % (len(permanent), ', '.join(permanent)))
-    for entry in entries:
-        if entry['severity'] != 'ok':
-            print(json.dumps(entry))
+    others = [entry for entry in entries if entry['severity'] != 'ok']
+    for entry in others:
+        print(json.dumps(entry))
+    return not others
 
 
 class Time(NamedTuple):
@@ -55,17 +56,22 @@ def seconds(commands: List[List[str]], files: bytes) -> Time:
                 - before.children_system)
 
 
-def main() -> None:
-    """The verdicts, then the pairs."""
+def main() -> int:
+    """The verdicts, then the pairs; 1 where a module of the kernel's own tree does not suit it."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('root', help='a directory with lib/modules/RELEASE')
     parser.add_argument('--btf', help="the kernel's BTF; otherwise the layout is that of a module of the tree")
-    parser.add_argument('--pairs', type=int, default=7)
+    parser.add_argument('--pairs', type=int, default=7, help='0: the verdicts only')
     arguments = parser.parse_args()
     entries = runpy.run_path(READ)['judged'](arguments.root, arguments.btf)
-    report(entries)
-    if not arguments.pairs:
-        return
+    all_suit = report(entries)
+    if arguments.pairs:
+        compare(arguments, entries)
+    return 0 if all_suit else 1
+
+
+def compare(arguments: argparse.Namespace, entries: List[Dict[str, Any]]) -> None:
+    """Times A and B, and prints their ratios."""
     files = [arguments.root + entry['file'] for entry in entries]
     packed = not any(name.endswith('.ko') for name in files)
     against = [] if packed else [['xargs', '-0', 'readelf', '-p', '.comment']]
@@ -87,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

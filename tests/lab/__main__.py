@@ -102,6 +102,10 @@ def parser() -> argparse.ArgumentParser:
         "modules-dir", lambda arguments: print(fault_modules.build(arguments.kernel)),
         "print the directory of a kernel's fault modules, with fixed/ in it", "kernel",
     )
+    command(
+        "rootfs", lambda arguments: print(images.image(images.known(arguments.kernel)).rootfs),
+        "print the directory that a kernel's image was made from", "kernel",
+    )
     one = command("up", up, "boot a guest, from its snapshot where that can be")
     one.add_argument("name", nargs="?", help="default: linux-KERNEL")
     one.add_argument("--kernel", help=f"one of {kernels}; default: the one in the name, else 6.1")
