@@ -9,7 +9,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_u
 
 HAZARDS = {
     'running_task': 'a task runs in the code of the module, or may do so',
-    'undecided': 'nothing shows whether the init or exit of the module still runs or died',
+    'undecided': 'nothing shows whether its init or exit still runs or died, or that its references are leaked',
     'in_use': 'something found still uses the module',
     'foreign_oops': 'an oops outside the module may have left kernel locks held',
 }
@@ -37,7 +37,7 @@ def _listed(texts):
 
 def name_holders(holders):
     # type: (Dict[str, Any]) -> List[str]
-    """One text for each holder found: process, mount or network device."""
+    """One text for each holder found: process, mount, network device, device."""
     texts = []
     for process in _known(holders, 'processes'):
         path = _word(process['path'], 'a file')
@@ -46,6 +46,8 @@ def name_holders(holders):
         texts.append('mount ' + _word(mount['path'], 'in no namespace that can be seen'))
     for device in _known(holders, 'network'):
         texts.append('network device {}'.format(device['device']))
+    for device in _known(holders, 'devices'):
+        texts.append('device {device} ({evidence})'.format(**device))
     for protocol in _known(holders, 'protocols'):
         texts.append('%d sockets of protocol %s' % (protocol['sockets'], protocol['protocol']))
     for algorithm in _known(holders, 'algorithms'):
@@ -55,8 +57,8 @@ def name_holders(holders):
 
 def unseen_holders(holders):
     # type: (Dict[str, Any]) -> List[str]
-    """Why holders of a kind that can hold any module could not be looked for: processes, mounts."""
-    return ['{}: {}'.format(kind, holders[kind]['unavailable']) for kind in ('processes', 'mounts')
+    """Why holders of a kind that can hold any module could not be looked for: processes, mounts, devices."""
+    return ['{}: {}'.format(kind, holders[kind]['unavailable']) for kind in ('processes', 'mounts', 'devices')
             if isinstance(holders.get(kind), dict)]
 
 
@@ -206,6 +208,10 @@ def _live(facts):
     if references > 0 and unseen and not holders:
         why = '; '.join(unseen)
         hazards.append(_hazard('undecided', f'what may hold {name} could not be looked for: {why}', unseen))
+    elif references > 0 and not holders and 'O' not in facts['module']['taint'] and not own_oops(facts):
+        # Not every holder can be found: the kernel's own modules leak far less often than they are in use.
+        why = f"nothing shows that these references are leaked: {name} is the kernel's own and healthy"
+        hazards.append(_hazard('undecided', why, []))
 
     if exit_missing(facts):
         verdict, reason = _without_exit(facts)

@@ -63,7 +63,7 @@ def _module(survey, name, subset, known_files, dear):
     if entry['state'] not in ('absent', 'builtin'):
         if 'state' in subset:
             result.update((key, entry[key]) for key in ('refcount', 'size', 'used_by', 'permanent', 'taint'))
-            result['address'] = hexadecimal(entry['address'])
+            result['address'] = _address(entry)
             result.update(_module_details.read(name, known_files, survey.root))
             result['same_as_file'] = _module_details.same_as_file(result, survey.root) if dear else \
                 unavailable(f'not compared: ask for {name} by name')
@@ -78,6 +78,15 @@ def _module(survey, name, subset, known_files, dear):
     return result
 
 
+def _address(entry):
+    # type: (Dict[str, Any]) -> Any
+    if entry['address']:
+        return hexadecimal(entry['address'])
+    if is_unavailable(entry['struct_address']):
+        return unavailable('/proc/modules shows 0: addresses are hidden, or all of its code is gone with its init')
+    return unavailable('/proc/modules shows 0: all of its code is gone with its init')
+
+
 def _holders(facts):
     # type: (Dict[str, Any]) -> Dict[str, Any]
     holders = facts['holders']
@@ -86,12 +95,13 @@ def _holders(facts):
 
 def unexplained_references(facts):
     # type: (Dict[str, Any]) -> Any
-    """References less the holders found: each dependent, open file and mount counts one, as they mostly do."""
+    """References less the holders found: each dependent, open file, mount and device counts one, as they mostly do."""
     module, holders = facts['module'], facts['holders']
     for fact in (module['refcount'], holders):
         if is_unavailable(fact):
             return fact
-    found = sum(len(holders[kind]) for kind in ('processes', 'mounts') if isinstance(holders.get(kind), list))
+    found = sum(len(holders[kind]) for kind in ('processes', 'mounts', 'devices')
+                if isinstance(holders.get(kind), list))
     own = 1 if module['state'] == 'coming' else 0  # a load holds one until init has returned
     return max(0, module['refcount'] - len(module['used_by']) - found - own)
 

@@ -18,6 +18,8 @@ NEXT_STEPS = {
     'exit_running': 'Let it finish; when it never does, only a reboot helps',
     'in_use': 'End what holds it, then unload it again',
 }
+SHOW_ADDRESSES = ('Set kernel.kptr_restrict to 1 or 0 for the time of the cure (sysctl kernel.kptr_restrict=1), then '
+                  'unload it again')
 
 
 def keeps_exit(verdict, run_exit):
@@ -39,6 +41,15 @@ def _guards(verdict, facts, runs_exit):
         'kernel_force': forced and (runs_exit if has_exit else verdict == 'no_exit' or not runs_exit),
         'reset': True,
     }
+
+
+def _reset_lacks(facts):
+    # type: (Dict[str, Any]) -> Optional[str]
+    """Why the helper could not be told where the module is; None where nothing is lacking."""
+    address, anchors = facts['module']['struct_address'], facts.get('anchors', {})
+    if is_unavailable(address):
+        return 'the address of its struct module is not known: {}'.format(address['unavailable'])
+    return anchors['unavailable'] if is_unavailable(anchors) else None
 
 
 def blocking(diagnosis, method, runs_exit, accepted):
@@ -93,22 +104,29 @@ def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
         if method not in methods or not guards[method]:
             continue
         blocked = blocking(diagnosis, method, runs_exit and verdict != 'no_exit', list(accepted))
-        if not blocked:
+        if not blocked and not (method == 'reset' and _reset_lacks(facts)):
             return dict(answer, method=method)
-    return dict(answer, **_refusal(diagnosis, guards, blocked))
+    return dict(answer, **_refusal(facts, diagnosis, guards, blocked))
 
 
-def _refusal(diagnosis, guards, blocked):
-    # type: (Dict[str, Any], Dict[str, bool], List[Dict[str, Any]]) -> Dict[str, Optional[str]]
+def _refusal(facts, diagnosis, guards, blocked):
+    # type: (Dict[str, Any], Dict[str, Any], Dict[str, bool], List[Dict[str, Any]]) -> Dict[str, Optional[str]]
     if blocked:
         reasons = '; '.join(hazard['reason'] for hazard in blocked)
         codes = ', '.join(hazard['code'] for hazard in blocked)
-        advice = NEXT_STEPS.get(diagnosis['verdict'], 'Remove what the hazard names')
+        undecided = any(hazard['code'] == 'undecided' for hazard in blocked)
+        advice = NEXT_STEPS.get(diagnosis['verdict'],
+                                'Find and end what uses it' if undecided else 'Remove what the hazard names')
         if any(hazard['code'] == 'foreign_oops' for hazard in blocked):
             advice = 'A reboot is the safe way'
         return {'refusal': f'it is not safe: {reasons}',
                 'next': f'{advice} (accept_hazards={codes} overrides this, at the risk of the host)'}
-    would = [method for method in METHODS if guards[method]]
+    lacks = _reset_lacks(facts)
+    would = [method for method in METHODS if guards[method] and not (method == 'reset' and lacks)]
+    if lacks and not would:
+        hidden = facts['kernel']['kptr_restrict'] == 2
+        return {'refusal': '{} Only a reset would get it out: {}'.format(diagnosis['reason'], lacks),
+                'next': SHOW_ADDRESSES if hidden else 'Only a reboot helps where that cannot be mended'}
     return {'refusal': '{} None of the methods allowed will get it out'.format(diagnosis['reason']),
             'next': 'Allow one of methods={}'.format(','.join(would))}
 

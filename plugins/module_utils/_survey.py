@@ -82,11 +82,12 @@ class Survey:
                                                                     self.memory)
         if entry['refcount'] > 0 or depth == ALL:
             # Compiled at each run of a module, like all else, and the longest: only where it is needed.
-            from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
+            from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
 
             aliases = _module_table.aliases(name, self.kernel['release'], self.root)
-            facts['holders'] = _holders.find(name, entry['struct_address'], self.root, self.memory,
-                                             symbols=self._address, aliases=aliases)
+            found = _holders.find(name, entry['struct_address'], self.root, self.memory, symbols=self._address,
+                                  aliases=aliases)
+            facts['holders'] = dict(found, devices=_devices.find(name, self.root))
         return facts
 
     @property

@@ -15,7 +15,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _survey,
     _syscalls,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import (
     hexadecimal,
     kernel_name,
@@ -178,26 +178,20 @@ class Unload:
 
     def _anchors(self, facts):
         # type: (Dict[str, Any]) -> Dict[str, int]
-        tried, anchors = f'reset {self.name}', facts['anchors']
-        if is_unavailable(anchors):
-            raise KmodError(tried, anchors['unavailable'])
+        anchors = facts['anchors']
         for symbol in ('modules', 'module_mutex'):
             if not anchors[symbol]:
-                raise KmodError(tried, f'this kernel shows no symbol {symbol}',
+                raise KmodError(f'reset {self.name}', f'this kernel shows no symbol {symbol}',
                                 'The kernel needs CONFIG_KALLSYMS_ALL=y')
         return anchors
 
     def _reset_and_delete(self, verdict, plan, facts, image):
         # type: (str, Dict[str, Any], Dict[str, Any], bytes) -> None
-        address = facts['module']['struct_address']
-        if is_unavailable(address):
-            raise KmodError(f'reset {self.name}', 'its address is not known: {}'.format(address['unavailable']),
-                            'Set kernel.kptr_restrict to 1 and run the task again')
         anchors = self._anchors(facts)
         # Only a load that died leaves an entry behind; a table of another size is not the one known here.
         clear = verdict == 'init_died' and (anchors['idem_bytes'] or 0) >= _survey.IDEM_BYTES
         loader = _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
-        target = _reset.Target(self.name, address, anchors, image)
+        target = _reset.Target(self.name, facts['module']['struct_address'], anchors, image)
         done = self._in_child(lambda: reset_and_delete(
             target, _ladder.expected(facts),
             lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader))

@@ -115,6 +115,7 @@ ansible_facts:
                 processes: []
                 mounts: []
                 network: []
+                devices: []
                 protocols: []
                 algorithms: []
                 notes: []

@@ -58,11 +58,12 @@ def kernel(**changes):
     }, **changes)
 
 
-def facts(state='live', refcount=0, used_by=(), permanent=False, **changes):
-    """What _survey.module returns for the module ``foo``; ``changes`` are its other keys."""
+def facts(state='live', refcount=0, used_by=(), permanent=False, taint='OE', **changes):
+    """What _survey.module returns for the module ``foo``, out of tree by default; ``changes`` are its other keys."""
     module = {'name': 'foo', 'state': state}
     if state not in ('absent', 'builtin'):
-        module.update(refcount=refcount, used_by=list(used_by), permanent=permanent, struct_address=ADDRESS)
+        module.update(refcount=refcount, used_by=list(used_by), permanent=permanent, struct_address=ADDRESS,
+                      taint=taint)
     raw = refcount + 1 if isinstance(refcount, int) else 1
     return dict({
         'name': 'foo', 'kernel': kernel(), 'module': module,

@@ -76,7 +76,8 @@ def facts(tmp_path, monkeypatch):
             'sys/kernel/security/lockdown': 'none integrity [confidentiality]\n' if host.startswith('lockdown')
             else '[none] integrity confidentiality\n',
             'proc/1/task/1/stack': '', 'proc/1/task/1/syscall': '1', 'proc/1/ns/mnt': '-> mnt:[1]',
-            'proc/1/mountinfo': MOUNTS, 'proc/net/protocols': '', 'proc/crypto': '', 'sys/class/net/lo/mtu': '',
+            'proc/1/mountinfo': MOUNTS, 'proc/devices': '', 'proc/net/protocols': '', 'proc/crypto': '',
+            'sys/class/net/lo/mtu': '',
         }))
         real = os.open
 
@@ -132,6 +133,25 @@ def test_pointers_are_there_or_say_why(facts, host):
         else:
             assert set(entry['pointers']) == {'unavailable'}
             assert reason in entry['pointers']['unavailable']
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_a_reset_that_addresses_are_hidden_from_is_not_promised(facts, host):
+    found = facts(host)['modules']
+    hidden = HOSTS[host][0] == HIDDEN
+    diagnosis = found['init_oops']['diagnosis']
+    assert diagnosis['method'] == ('none' if hidden else 'reset')
+    assert ('sysctl kernel.kptr_restrict=1' in diagnosis['next']) is hidden
+    for name, address in zip(('layout_pad', 'init_oops', 'held'), CODE):
+        assert found[name]['address'] == ({'unavailable': (
+            '/proc/modules shows 0: addresses are hidden, or all of its code is gone with its init')} if hidden
+            else '0x%x' % address)
+
+
+def test_an_address_0_where_none_is_hidden_says_why(facts, monkeypatch):
+    monkeypatch.setitem(globals(), 'CODE', (0, *CODE[1:]))
+    assert facts('nothing in the way')['modules']['layout_pad']['address'] == {
+        'unavailable': '/proc/modules shows 0: all of its code is gone with its init'}
 
 
 @pytest.mark.parametrize('host', [host for host in HOSTS if HOSTS[host][2]])

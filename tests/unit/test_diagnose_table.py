@@ -40,8 +40,8 @@ def module(verdict='in_use', method='none', following='Close them', **facts):
 
 def holders(**kinds):
     """Holders as kmod_facts returns them: nothing found."""
-    return dict({kind: [] for kind in ('modules', 'tasks', 'processes', 'mounts', 'network', 'protocols', 'algorithms',
-                                       'notes')}, **kinds)
+    return dict({kind: [] for kind in ('modules', 'tasks', 'processes', 'mounts', 'network', 'devices', 'protocols',
+                                       'algorithms', 'notes')}, **kinds)
 
 
 @pytest.fixture
@@ -52,8 +52,10 @@ def captured(tmp_path):
         'proc/1876/task/1876/stack': STACK, 'proc/1876/task/1876/syscall': '175 0x1 0x2',
         'proc/1876/task/1876/comm': 'insmod\n', 'proc/1876/task/1876/stat': STATUS % (1876, 'insmod'),
         'proc/1876/stat': STATUS % (1876, 'insmod'), 'proc/1876/ns/mnt': '-> mnt:[1]', 'proc/1876/mountinfo': MOUNT,
-        'sys/class/net/lo/mtu': '', 'proc/net/protocols': '', 'proc/crypto': '',
+        'sys/class/net/lo/mtu': '', 'proc/net/protocols': '', 'proc/crypto': '', 'proc/devices': '',
     })
+    write_files(root, {f'sys/module/{name}/refcnt': '' for name in ('ccp', 'cdev_busy', 'init_hang', 'no_exit')})
+    write_files(root, {'sys/module/no_exit/sections/.gnu.linkonce.this_module': '0xffffffffc0a88040\n'})
 
     def gather(names):
         found = _facts.gather(names, list(_facts.SUBSETS), root)['facts']
@@ -80,9 +82,12 @@ web1             init_hang  init_running    none    task insmod (pid 1876) in f_
     why:  The init of init_hang still runs: insmod (pid 1876, in f_init).
     next: Let it finish; when it never does, only a reboot helps (accept_hazards=running_task overrides this, at the \
 risk of the host)
-web1             no_exit    no_exit         reset   processes, mounts not known: Cannot find what uses the module: \
-the address of its struct
-                                                      module is not known.
+web1             no_exit    no_exit         reset   processes not known: Cannot read the kernel's types from \
+/sys/kernel/btf/vmlinux: No such
+                                                      file or directory. The kernel needs CONFIG_DEBUG_INFO_BTF.
+                                                    mounts not known: Cannot find the kernel's super_blocks: \
+/proc/kallsyms does not give its
+                                                      address.
     why:  no_exit has no exit function, so the kernel calls it permanent.
     next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=no_exit
 web1             nowhere    absent          none    -
@@ -128,6 +133,9 @@ HOLDERS = {
     'mount, out of sight': (holders(mounts=[{'device': '7:0', 'path': {'unavailable': 'x'}, 'type': 'ext2'}]),
                             ['mount 7:0']),
     'network device': (holders(network=[{'device': 'dummy0'}]), ['network device dummy0']),
+    'disk': (holders(devices=[{'device': 'loop0', 'path': '/sys/devices/virtual/block/loop0',
+                               'evidence': 'block major 7 (loop), 8 sectors'}]),
+             ['device loop0 (block major 7 (loop), 8 sectors)']),
     'protocol': (holders(protocols=[{'protocol': 'SCTP', 'sockets': 2}]), ['protocol SCTP, 2 sockets']),
     'algorithm': (holders(algorithms=[{'algorithm': 'sha1', 'driver': 'f', 'references': 2}]), ['algorithm sha1']),
     'dependents': (holders(modules=['bar', 'baz']), ['module bar', 'module baz']),

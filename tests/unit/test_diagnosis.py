@@ -13,6 +13,7 @@ HOLDERS = {
     'mounts': [{'path': '/mnt/data'}],
     'network': [{'device': 'foo0'}],
 }
+DISK = {'devices': [{'device': 'virtio0', 'path': '/sys/devices/virtio0', 'evidence': 'driver virtio:virtio_blk'}]}
 UNKNOWN = unavailable('lockdown=confidentiality')
 BUSY = builders.task('stress', 77, None)
 LOADING = builders.task('modprobe', 78, None)
@@ -103,6 +104,31 @@ VERDICTS = {
         builders.facts(refcount=1, holders=unavailable('not looked for')), 'in_use', 'not looked for', []),
     'held, mounts unknown': (
         builders.facts(refcount=2, holders=dict(HOLDERS, mounts=UNKNOWN)), 'in_use', 'process cat', ['in_use']),
+    'a bound device, referenced': (builders.facts(refcount=1, taint='', holders=DISK), 'in_use',
+                                   'foo is held by device virtio0 (driver virtio:virtio_blk).', ['in_use']),
+    'a bound device, out of tree': (builders.facts(refcount=2, holders=DISK), 'in_use', 'device virtio0', ['in_use']),
+    'a bound device, not referenced': (builders.facts(taint='', holders=DISK), 'unloadable',
+                                       'device virtio0 (driver virtio:virtio_blk) will go with it', []),
+    'a bound device, no exit': (builders.facts(permanent=True, holders=DISK), 'no_exit', 'no exit', ['in_use']),
+    'references, devices unknown': (builders.facts(refcount=1, holders={'devices': UNKNOWN}), 'references_leaked',
+                                    'has 1 references', ['undecided']),
+    "references of the kernel's own module": (builders.facts(refcount=2, taint=''), 'references_leaked',
+                                              'has 2 references', ['undecided']),
+    "references of the kernel's own module, holders unknown": (
+        builders.facts(refcount=1, taint='', holders={'mounts': UNKNOWN}), 'references_leaked', 'has 1', ['undecided']),
+    "references of the kernel's own module, from staging": (builders.facts(refcount=1, taint='C'), 'references_leaked',
+                                                            'has 1 references', ['undecided']),
+    "references of the kernel's own module, an oops in it": (
+        builders.facts(refcount=1, taint='', oopses=[builders.oops(function='f_open', trace=['vfs_open+0x1/0x2'])]),
+        'references_leaked', 'has 1 references', []),
+    "references of the kernel's own module, an oops in another": (
+        builders.facts(refcount=1, taint='', oopses=[builders.oops('bar')]), 'references_leaked', 'has 1 references',
+        ['undecided']),
+    "references of the kernel's own module, no exit": (builders.facts(refcount=1, taint='', permanent=True), 'no_exit',
+                                                       'has no exit function', ['undecided']),
+    "references of the kernel's own module, held": (builders.facts(refcount=9, taint='', holders=HOLDERS), 'in_use',
+                                                    'process cat', ['in_use']),
+    "the kernel's own module, unused": (builders.facts(taint=''), 'unloadable', 'live and unused', []),
     'references leaked, a task in the code': (
         builders.facts(refcount=1, tasks={'tasks': [builders.task('foo_thread', 5, 'f_loop')]}),
         'references_leaked', 'references', ['running_task']),

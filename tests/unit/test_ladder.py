@@ -16,17 +16,29 @@ UNKNOWN_FORCE = builders.kernel(force_unload=unavailable('no configuration'))
 HOLDERS = {'mounts': [{'path': '/mnt/data'}]}
 THREAD = {'tasks': [builders.task('foo_thread', 5, 'f_loop', kernel_thread=True)]}
 USER_TASK = {'tasks': [builders.task('cat', 6, 'f_read')]}
+HIDDEN_KERNEL = builders.kernel(kptr_restrict=2)
+SYSCTL = 'sysctl kernel.kptr_restrict=1'
 ELSEWHERE = builders.oops(module='', function='static_call_module_notify')
 
 INIT_DIED = builders.facts('coming', 1, oopses=[builders.oops()])
 EXIT_DIED = builders.facts('going', -1, oopses=[builders.oops(function='f_exit')])
 LEAKED = builders.facts(refcount=3)
+OWN = builders.facts(refcount=1, taint='')
+DISK = builders.facts(refcount=1, taint='', holders={'devices': [
+    {'device': 'virtio0', 'path': '/sys/devices/virtio0', 'evidence': 'driver virtio:virtio_blk'}]})
 LEAKED_UNFORCED = builders.facts(refcount=3, kernel=UNFORCED)
 NO_EXIT = builders.facts(permanent=True)
 EXIT_LOST = builders.facts(permanent=True, cleanup_module=builders.CLEANUP)
 RUNNING = builders.facts('coming', 1, tasks={'tasks': [builders.task()]})
 UNDECIDED = builders.facts('going', -1)
 HELD = builders.facts(refcount=1, holders=HOLDERS)
+
+
+def hidden(given, **changes):
+    """The facts where the kernel hides the address of struct module."""
+    module = dict(given['module'], struct_address=unavailable('section addresses are hidden (kernel.kptr_restrict=2)'))
+    return dict(given, module=module, kernel=HIDDEN_KERNEL, **changes)
+
 
 # id: (facts, methods allowed, run_exit, method taken, whether exit runs)
 STEPS = {
@@ -58,6 +70,10 @@ STEPS = {
         builders.facts(refcount=1, tasks=THREAD), ALL, 'auto', 'kernel_force', True),
     'leaked, an oops elsewhere: nothing is loaded': (
         builders.facts(refcount=1, oopses=[ELSEWHERE]), ALL, 'auto', 'kernel_force', True),
+    'addresses hidden: what needs none': (hidden(LEAKED), ALL, 'auto', 'kernel_force', True),
+    'addresses hidden, unloadable': (hidden(builders.facts()), ALL, 'auto', 'plain', True),
+    'anchors not asked for': ({key: value for key, value in INIT_DIED.items() if key != 'anchors'}, ALL, 'auto',
+                              'reset', False),
 }
 
 # id: (facts, methods allowed, run_exit, words of the refusal, words of what to do next)
@@ -88,6 +104,21 @@ REFUSALS = {
                        'static_call_module_notify', 'A reboot is the safe way'),
     'oops elsewhere, force not allowed': (builders.facts(refcount=1, oopses=[ELSEWHERE]), ['plain', 'reset'], 'auto',
                                           'outside foo', 'A reboot is the safe way'),
+    "the kernel's own, referenced": (OWN, ALL, 'auto', "are leaked: foo is the kernel's own and healthy",
+                                     'Find and end what uses it'),
+    'the driver of a root disk': (DISK, ALL, 'auto', 'device virtio0 (driver virtio:virtio_blk)', 'End what holds it'),
+    'addresses hidden, init died': (hidden(INIT_DIED), ALL, 'auto', 'section addresses are hidden', SYSCTL),
+    'addresses hidden, exit died': (hidden(EXIT_DIED), ALL, 'auto', 'the address of its struct module', SYSCTL),
+    'addresses hidden, no reset either': (hidden(INIT_DIED), ['plain'], 'auto', 'Only a reset would', SYSCTL),
+    'addresses hidden, exit lost': (hidden(EXIT_LOST), ALL, 'auto', 'Only a reset would get it out', SYSCTL),
+    'addresses hidden, init runs': (hidden(RUNNING), ALL, 'auto', 'insmod (pid 1876, in f_init)', 'Let it finish'),
+    'addresses hidden, leaked: force not allowed': (hidden(LEAKED), ['plain', 'reset'], 'auto', 'None of the methods',
+                                                    'methods=kernel_force'),
+    'anchors hidden': (dict(INIT_DIED, anchors=unavailable('the addresses in /proc/kallsyms are hidden'),
+                            kernel=HIDDEN_KERNEL), ALL, 'auto', 'the addresses in /proc/kallsyms are hidden', SYSCTL),
+    'no section addresses, nothing hidden': (
+        dict(INIT_DIED, module=dict(INIT_DIED['module'], struct_address=unavailable('No such file or directory'))), ALL,
+        'auto', 'No such file or directory', 'Only a reboot helps where that cannot be mended'),
     'two hazards, both named': (builders.facts(refcount=1, holders=HOLDERS, tasks=USER_TASK), ALL, 'auto',
                                 'mount /mnt/data; tasks run', 'accept_hazards=in_use, running_task'),
 }
@@ -96,6 +127,8 @@ REFUSALS = {
 ACCEPTED = {
     'a running init': (RUNNING, 'running_task', 'reset'),
     'an undecided exit': (UNDECIDED, 'undecided', 'reset'),
+    "references of the kernel's own": (OWN, 'undecided', 'kernel_force'),
+    'the driver of a root disk': (DISK, 'in_use', 'kernel_force'),
     'a holder': (HELD, 'in_use', 'kernel_force'),
     'an oops elsewhere': (builders.facts('going', -1, oopses=[builders.oops(), ELSEWHERE]), 'foreign_oops', 'reset'),
     'holders unknown': (builders.facts(refcount=1, holders={'processes': unavailable('kcore')}), 'undecided',

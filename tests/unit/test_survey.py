@@ -6,6 +6,7 @@
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _devices,
     _diagnosis,
     _holders,
     _kernel_log,
@@ -34,7 +35,9 @@ ffffffffc0a96020 t last\t[stuck]
 '''
 ANCHORS = {'modules': 0xffffffffb0000000, 'module_mutex': 0xffffffffb0000040, 'idem_hash': 0xffffffffb0000100,
            'idem_lock': 0xffffffffb0000900, 'idem_bytes': 2048}
-HOLDERS = {'processes': [], 'mounts': [{'path': '/mnt'}], 'network': []}
+DEVICES = [{'device': 'loop0', 'path': '/sys/block/loop0', 'evidence': 'block major 7 (loop), 2 sectors'}]
+FILES = {'processes': [], 'mounts': [{'path': '/mnt'}], 'network': []}
+HOLDERS = dict(FILES, devices=DEVICES)
 
 
 class Readers:
@@ -46,7 +49,7 @@ class Readers:
         answers = {
             (_tasks, 'scan'): 'seen', (_tasks, 'spinning'): [],
             (_tasks, 'in_module_code'): {'tasks': [], 'unreadable': []},
-            (_holders, 'find'): HOLDERS, (_struct_module, 'read'): builders.live(),
+            (_holders, 'find'): FILES, (_devices, 'find'): DEVICES, (_struct_module, 'read'): builders.live(),
         }
         for (module, name), answer in answers.items():
             monkeypatch.setattr(module, name, self.reader(name, answer))
@@ -77,9 +80,9 @@ DEAR = ['in_module_code', 'scan', 'log']
 ASKED = {
     'absent': ('nowhere', {}, [], {'anchors': {}}),
     'idle: nothing holds it back': ('idle', {}, ['read'], {'anchors': {}, 'holders': {}, 'cleanup_module': None}),
-    'idle, asked for all the same': ('idle', {'depth': _survey.ALL}, ['read', 'find'] + DEAR,
+    'idle, asked for all the same': ('idle', {'depth': _survey.ALL}, ['read', 'find', 'find'] + DEAR,
                                      {'anchors': ANCHORS, 'holders': HOLDERS}),
-    'leaked: who holds it': ('leaked', {}, ['read', 'find'] + DEAR, {'anchors': ANCHORS, 'holders': HOLDERS}),
+    'leaked: who holds it': ('leaked', {}, ['read', 'find', 'find'] + DEAR, {'anchors': ANCHORS, 'holders': HOLDERS}),
     'permanent: its symbols': ('stuck', {}, ['read'] + DEAR, {'cleanup_module': 0xffffffffc0a96010, 'holders': {}}),
     'coming: who spins': ('dying', {}, ['read', 'spinning'] + DEAR, {'anchors': ANCHORS, 'cleanup_module': None}),
     'a kernel that cannot unload': ('odd', {}, ['read'], {'anchors': {}}),
@@ -180,5 +183,6 @@ def test_faults_of_four_kernels_from_their_texts_to_the_verdict(kernel, name, ve
     readers.lines = (builders.CAPTURES / ('linux-' + kernel) / 'dmesg.txt').read_text().splitlines()
     monkeypatch.setattr(_struct_module, 'read', lambda *_arguments: unavailable('no kcore'))
     monkeypatch.setattr(_holders, 'find', lambda *_arguments, **_options: {})
+    monkeypatch.setattr(_devices, 'find', lambda *_arguments: [])
     found = _diagnosis.diagnose(_survey.module(name, root, builders.kernel()))
     assert found['verdict'] == verdict

@@ -135,6 +135,10 @@ REFUSED = {
         'foo_thread (pid 5, in f_loop)'),
     'oops elsewhere': ({'state': 'coming', 'refcount': 2, 'oopses': [builders.oops('foo'), builders.oops('')]}, {},
                        'outside foo'),
+    'the driver of a disk in use': (
+        {'refcount': 2, 'holders': {'devices': [{'device': 'virtio0', 'path': '/sys/devices/virtio0',
+                                                 'evidence': 'driver virtio:virtio_blk'}]}}, {},
+        'foo is held by device virtio0 (driver virtio:virtio_blk)'),
 }
 
 
@@ -347,12 +351,9 @@ def test_what_needs_no_helper_asks_for_none(fault, host):
 
 
 @pytest.mark.parametrize(('changes', 'anchors', 'why'), [
-    ({'address': unavailable('section addresses are hidden (kernel.kptr_restrict=2)')}, {},
-     'its address is not known: section addresses are hidden (kernel.kptr_restrict=2)'),
     ({}, {'module_mutex': None}, 'shows no symbol module_mutex. The kernel needs CONFIG_KALLSYMS_ALL=y'),
     ({}, {'modules': None}, 'shows no symbol modules'),
-    ({}, {'unavailable': 'the addresses in /proc/kallsyms are hidden'}, 'addresses in /proc/kallsyms are hidden'),
-], ids=['address hidden', 'no module_mutex', 'no modules', 'no symbols'])
+], ids=['no module_mutex', 'no modules'])
 def test_what_the_reset_cannot_do_without(changes, anchors, why, host):
     kernel = host.boot(FakeModule('init_oops', **dict(FAULTS['init_oops'], **changes)))
     kernel.anchors.update(anchors)
@@ -361,6 +362,24 @@ def test_what_the_reset_cannot_do_without(changes, anchors, why, host):
     assert why in str(error)
     assert kernel.calls == []
     assert error.facts['changed'] is False
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+@pytest.mark.parametrize(('changes', 'anchors', 'why'), [
+    ({'address': unavailable('section addresses are hidden (kernel.kptr_restrict=2)')}, {},
+     'the address of its struct module is not known: section addresses are hidden (kernel.kptr_restrict=2)'),
+    ({}, {'unavailable': 'the addresses in /proc/kallsyms are hidden'}, 'the addresses in /proc/kallsyms are hidden'),
+], ids=['address hidden', 'no symbols'])
+def test_a_reset_that_addresses_are_hidden_from_is_not_planned(changes, anchors, why, check_mode, host):
+    kernel = host.boot(FakeModule('init_oops', **dict(FAULTS['init_oops'], **changes)), kptr_restrict=2)
+    kernel.anchors.update(anchors)
+    error = host.refused('init_oops', check_mode=check_mode)
+    assert str(error) == (
+        'Cannot unload init_oops: The init of init_oops died: BUG: kernel NULL pointer dereference in f_init. Only a '
+        f'reset would get it out: {why}. Set kernel.kptr_restrict to 1 or 0 for the time of the cure '
+        '(sysctl kernel.kptr_restrict=1), then unload it again.')
+    assert kernel.calls == []
+    assert (error.facts['changed'], error.facts['method']) == (False, 'none')
 
 
 # --- what a dead load left in the loader --------------------------------------------------------------------------

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Devices that a module serves: those bound to its drivers, and disks of its block major.
+
+A driver takes no reference for a bound device, but who uses the device takes one of the driver: a root disk's file
+system holds virtio_blk. Watchdogs need no rule of their own: one that has a driver is bound to it, and of one that has
+none sysfs names no module.
+"""
+
+import os
+from typing import Any, Dict, List, Set, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+
+Found = List[Dict[str, Any]]
+
+# Names in /proc/devices that differ from the module's: register_blkdev in the driver's source.
+MAJORS = {
+    'device-mapper': 'dm_mod', 'md': 'md_mod', 'mdp': 'md_mod', 'sd': 'sd_mod', 'sr': 'sr_mod', 'ramdisk': 'brd',
+    'fd': 'floppy', 'mmc': 'mmc_block', 'nullb': 'null_blk', 'virtblk': 'virtio_blk', 'xvd': 'xen_blkfront',
+    'zvol': 'zfs', 'dasd': 'dasd_mod',
+}
+
+
+def find(name, root='/'):
+    # type: (str, str) -> Any
+    """The devices of module ``name``: device, path (in sysfs), evidence. Unavailable where sysfs shows nothing of it.
+
+    A disk that is bound to one of the drivers is listed once, as the device of that driver.
+    """
+    found = []  # type: Found
+    try:
+        found.extend(_bound(name, root))
+        found.extend(_disks(name, root, {entry['path'] for entry in found}))
+    except OSError as error:
+        return found or unavailable(error)
+    return found
+
+
+def _bound(name, root):
+    # type: (str, str) -> Found
+    """Devices bound to the module's drivers (module_add_driver in drivers/base/module.c makes the links)."""
+    directory = os.path.join(root, 'sys/module', name)
+    if 'drivers' not in os.listdir(directory):
+        return []
+    found = []
+    for driver in sorted(os.listdir(os.path.join(directory, 'drivers'))):
+        place = os.path.join(directory, 'drivers', driver)
+        for entry in sorted(os.listdir(place)):
+            link = os.path.join(place, entry)
+            if entry != 'module' and os.path.islink(link):
+                found.append(_device(entry, link, f'driver {driver}', root))
+    return found
+
+
+def _disks(name, root, known):
+    # type: (str, str, Set[str]) -> Found
+    """Disks of the module's block majors that hold something: a loop device with no file has size 0."""
+    majors = _block_majors(name, root)
+    if not majors:
+        return []
+    found = []
+    directory = os.path.join(root, 'sys/block')
+    for disk in sorted(os.listdir(directory)):
+        place = os.path.join(directory, disk)
+        try:
+            major = _text(os.path.join(place, 'dev')).partition(':')[0]
+            sectors = _text(os.path.join(place, 'size'))
+        except OSError:
+            continue  # it went away
+        if major in majors and sectors != '0' and _shown(os.path.join(place, 'device'), root) not in known:
+            found.append(_device(disk, place, f'block major {major} ({majors[major]}), {sectors} sectors', root))
+    return found
+
+
+def _block_majors(name, root):
+    # type: (str, str) -> Dict[str, str]
+    """The names in /proc/devices of the module's block majors, by number."""
+    _characters, _heading, blocks = _text(os.path.join(root, 'proc/devices')).partition('Block devices:')
+    pairs = [_pair(line) for line in blocks.splitlines()]
+    return {major: label for major, label in pairs if label and MAJORS.get(label, label.replace('-', '_')) == name}
+
+
+def _pair(line):
+    # type: (str) -> Tuple[str, str]
+    major, _space, label = line.strip().partition(' ')
+    return major, label.strip()
+
+
+def _device(device, link, evidence, root):
+    # type: (str, str, str, str) -> Dict[str, Any]
+    return {'device': _utf8(device), 'path': _shown(link, root), 'evidence': _utf8(evidence)}
+
+
+def _shown(link, root):
+    # type: (str, str) -> str
+    """Where a link leads, as a path on the host."""
+    return _utf8('/' + os.path.relpath(os.path.realpath(link), os.path.realpath(root)))
+
+
+def _text(path):
+    # type: (str) -> str
+    with open(path, 'rb', buffering=0) as stream:
+        return stream.read().decode('utf-8', 'backslashreplace').strip()
+
+
+def _utf8(name):
+    # type: (str) -> str
+    return os.fsencode(name).decode('utf-8', 'backslashreplace')
