@@ -137,18 +137,22 @@ def exit_missing(facts):
 
 
 def _without_exit(facts):
-    # type: (Dict[str, Any]) -> Tuple[str, str]
+    # type: (Dict[str, Any]) -> Tuple[str, str, List[Dict[str, Any]]]
     name = facts['name']
     cleanup = facts['cleanup_module']
+    if cleanup is None:
+        return 'no_exit', f'{name} has no exit function, so the kernel calls it permanent.', []
     if is_unavailable(cleanup):
-        why = '' if cleanup is None else ' (its symbols: {})'.format(cleanup['unavailable'])
-        return 'no_exit', f'{name} has no exit function, so the kernel calls it permanent{why}.'
+        why = 'whether {} has an exit that the kernel lost cannot be told: {}'.format(name, cleanup['unavailable'])
+        symbols = cleanup['unavailable']
+        return ('no_exit', f'The kernel finds no exit function of {name}, so it calls it permanent (its symbols: '
+                f'{symbols}).', [_hazard('undecided', why, [])])
     offsets = facts['exit_offsets']
     where = '' if is_unavailable(offsets) else \
         ' (it is at {module}, and the kernel looks at {kernel})'.format(**offsets)
     return 'exit_lost', (
         f'{name} has an exit function, but the kernel finds no pointer to it{where}: the module was built with another '
-        'layout of struct module than the running kernel has.')
+        'layout of struct module than the running kernel has.'), []
 
 
 def diagnose(facts):
@@ -214,8 +218,8 @@ def _live(facts):
         hazards.append(_hazard('undecided', why, []))
 
     if exit_missing(facts):
-        verdict, reason = _without_exit(facts)
-        return verdict, reason, hazards
+        verdict, reason, more = _without_exit(facts)
+        return verdict, reason, hazards + more
     if references == 0:
         # A network device counts no reference: rmmod takes it away.
         going = f'; {_listed(holders)} will go with it' if holders else ''

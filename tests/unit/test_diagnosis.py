@@ -78,7 +78,7 @@ VERDICTS = {
     'no exit, by struct module': (builders.facts(permanent=True), 'no_exit', 'has no exit function', []),
     'no exit, by the table': (builders.facts(permanent=True, live=UNKNOWN), 'no_exit', 'permanent', []),
     'no exit, its symbols unknown': (
-        builders.facts(permanent=True, cleanup_module=UNKNOWN), 'no_exit', 'lockdown=confidentiality', []),
+        builders.facts(permanent=True, cleanup_module=UNKNOWN), 'no_exit', 'finds no exit function', ['undecided']),
     'exit lost, by struct module': (
         builders.facts(permanent=True, cleanup_module=builders.CLEANUP), 'exit_lost', 'another layout', []),
     'exit lost, and where it is': (
