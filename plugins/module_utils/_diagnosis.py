@@ -144,9 +144,9 @@ def _without_exit(facts):
         return 'no_exit', f'{name} has no exit function, so the kernel calls it permanent.', []
     if is_unavailable(cleanup):
         why = 'whether {} has an exit that the kernel lost cannot be told: {}'.format(name, cleanup['unavailable'])
-        symbols = cleanup['unavailable']
-        return ('no_exit', f'The kernel finds no exit function of {name}, so it calls it permanent (its symbols: '
-                f'{symbols}).', [_hazard('undecided', why, [])])
+        reason = 'The kernel finds no exit function of {}, so it calls it permanent (its symbols: {}).'.format(
+            name, cleanup['unavailable'])
+        return 'no_exit', reason, [_hazard('undecided', why, [])]
     offsets = facts['exit_offsets']
     where = '' if is_unavailable(offsets) else \
         ' (it is at {module}, and the kernel looks at {kernel})'.format(**offsets)

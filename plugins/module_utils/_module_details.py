@@ -9,16 +9,26 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.kernelops.kmod.plugins.module_utils import _elf_note
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
+# sysfs hands out a page at most.
+LARGEST_ATTRIBUTE = 65536
 NO_BUILD_ID = 'the note holds no build id'
 ABSENT = 'the module declares none'
+
+
+def _contents(path):
+    # type: (str) -> bytes
+    # Some hundred of these are read for all modules: a stream for each would cost three times as much.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, LARGEST_ATTRIBUTE)
+    finally:
+        os.close(descriptor)
 
 
 def _attribute(directory, name):
     # type: (str, str) -> Any
     try:
-        # Some hundred of these are read for all modules: bytes cost half of what text does.
-        with open(f'{directory}/{name}', 'rb', buffering=0) as stream:
-            return stream.read().decode('utf-8', 'replace').rstrip('\n')
+        return _contents(f'{directory}/{name}').decode('utf-8', 'replace').rstrip('\n')
     except FileNotFoundError:
         return unavailable(ABSENT)
     except OSError as error:
@@ -77,8 +87,8 @@ def read(name, known_files, root='/'):
     """``parameters``, ``version``, ``srcversion``, ``build_id`` and ``file`` of a loaded module."""
     directory = os.path.join(root, 'sys/module', name)
     try:
-        with open(os.path.join(directory, 'notes', _elf_note.BUILD_ID), 'rb') as stream:
-            identity = _elf_note.build_id(stream.read(4096)) or unavailable(NO_BUILD_ID)  # type: Any
+        note = _contents(f'{directory}/notes/{_elf_note.BUILD_ID}')
+        identity = _elf_note.build_id(note) or unavailable(NO_BUILD_ID)  # type: Any
     except OSError as error:
         identity = unavailable(error)
     return {
