@@ -94,7 +94,7 @@ lab: prepare ## the disk images of KERNELS and the fault modules for them (3 min
 	@$(LAB) modules $(KERNELS)
 
 .PHONY: molecule
-molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (4 minutes; all: 40)
+molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (4 minutes; all: 55)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/tools/run_molecule.py --jobs $(JOBS) $(SCENARIO:%=--scenario %) $(KERNELS)
 
