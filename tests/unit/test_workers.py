@@ -54,7 +54,7 @@ def hangs_at(*places):
 
 def test_what_hangs_costs_no_more_than_itself():
     start = time.monotonic()
-    found = _workers.share(hangs_at(7), list(range(64)), 0.3, 2)
+    found = _workers.share(hangs_at(7), list(range(64)), 2, 2)
     assert found == {item: item for item in range(64) if item != 7}
     assert time.monotonic() - start < 10
     assert children() is None
