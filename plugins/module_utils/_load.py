@@ -151,14 +151,12 @@ class Load:
 
     def _foresee(self):
         # type: () -> Dict[str, Any]
-        after = {'state': 'live', 'refcount': 0, 'used_by': [], 'permanent': self._stays(),
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _module_verdict
+
+        after = {'state': 'live', 'refcount': 0, 'used_by': [], 'permanent': _module_verdict.is_permanent(self.file),
                  'build_id': self.file['build_id'], 'srcversion': self.file['srcversion'], 'parameters': self.params}
         self._report(after, {'parameters': self.params})
         return dict(self.result, changed=True, msg=f'{self.name} would be loaded.')
-
-    def _stays(self):
-        # type: () -> bool
-        return self.file['layout']['init'] is not None and self.file['layout']['exit'] is None
 
     def _load(self):
         # type: () -> None
