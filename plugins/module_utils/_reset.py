@@ -3,38 +3,72 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The reset step: vets the helper file, loads it by init_module(2), reads its report.
 
-The report and the parameters are those of roles/force_unload/files/kmod_reset/kmod_reset.c.
+The report and the parameters are those of roles/force_unload/files/kmod_reset: kmod_reset.h and main.c.
 """
 
 import ctypes
 import errno
+import hashlib
+import json
 import os
+import re
 import stat
 import struct
+import time
 from typing import Any, Dict
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file, _struct_module, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 
-REPORT = struct.Struct('<IIIiQQIiQQIIiI')
-MAGIC = 0x5453524b
-RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed')
+NAME = 'kmod_reset'
+# struct reset_report of kmod_reset.h
+REPORT = struct.Struct('<IIIiQQIiQQIIiIiiIIiIQQ16s')
+MAGIC = 0x3253524b
+# What the helper's modinfo says where parameters and report are those known here.
+INTERFACE = b'interface=2\0'
+RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed', 'in_use', 'parked',
+          'name_taken', 'has_dependents', 'not_renamed')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
+LOOKS = ('not_asked', 'clear', 'task', 'cpu', 'silent', 'stalled', 'unfinished')
+# Whom the helper looks for in the module's code before it writes anything.
+LOOK_FOR = ('nobody', 'tasks', 'user_tasks')
 LIMIT = 16 * 1024 * 1024
+# What kmod_build leaves beside the files that it built: their SHA-256.
+STAMP = '.kmod_build.json'
+# As modprobe takes them, a dash for an underscore apart.
+MODULE_NAME = re.compile(r'[A-Za-z0-9_]+\Z')
+TRIES = 10
+PAUSE = 0.3
 REFUSALS = {
     'lock_busy': ('module_mutex could not be taken: its owner may have died with it', 'Only a reboot helps then'),
     'not_found': ('the module table no longer has it at the address that was read', 'Run the task again'),
     'not_itself': ('what lies at its address is no sound struct module', 'Only a reboot helps'),
     'changed': ('it changed between reading and acting', 'Run the task again'),
+    'name_taken': ('a module of the new name is loaded', 'Give another name'),
+    'has_dependents': ('other modules use it, and would find neither its symbols nor its name', 'Unload those first'),
+}
+# The kernel's own look, by its result: why nothing was written, and what to do.
+SEEN = {
+    'task': ('{command} (pid {pid}) will return to its code at {at:#x}', 'End it, or let it finish'),
+    'cpu': ('CPU {cpu} runs its code at {at:#x}, in {command} (pid {pid})',
+            'Let it finish; when it never does, only a reboot helps'),
+    'silent': ('CPU {cpu} does not answer, and may run its code',
+               'Run the task again; when that CPU never answers, only a reboot helps'),
+    'stalled': ('no RCU grace period ends, since some CPU is stuck in the kernel: nothing can be unloaded',
+                'The kernel log names the CPU; only a reboot helps where it stays stuck'),
+    'unfinished': ('the tasks of this host came and went too fast to be looked at: only {tasks} of them were',
+                   'Run the task again'),
 }
 LOAD_ERRORS = {
     errno.EKEYREJECTED: ('the kernel wants a signature that it trusts', 'Build the helper with sign_key and sign_cert'),
     errno.EPERM: ('the kernel is locked down, or kernel.modules_disabled=1',
                   'Only a signed helper, or a reboot, helps'),
     errno.ENOEXEC: ('the kernel calls it a file of another kernel', 'Build it against the headers of this kernel'),
-    errno.EEXIST: ('another kmod_reset is being loaded', 'Run the task again'),
+    errno.EEXIST: ('another kmod_reset is loaded', 'Run the task again'),
     errno.EBUSY: ('another kmod_reset is being loaded', 'Run the task again'),
 }
+STILL_LOADED = ('the one of an earlier run is still loaded, since a CPU that did not answer is still to call its code',
+                'Run the task again; when that CPU never answers, only a reboot helps')
 
 
 def helper_path(release):
@@ -48,10 +82,20 @@ def read_helper(path):
     """The helper's bytes, if nobody but root could have written them. Raises KmodError otherwise.
 
     The file is opened once, without following a link, and judged by what was opened; each directory above it must
-    belong to root and be writable for nobody else, or be sticky.
+    belong to root and be writable for nobody else, or be sticky. Where kmod_build left its stamp beside it, the bytes
+    must be those that were built: a file cut short, or replaced by hand, is refused.
     """
     tried = f'use the helper {path}'
     build = 'Build it with the role kernelops.kmod.force_unload, or with kmod_build'
+    image = _read_trusted(path, tried, build)
+    built = _digest_when_built(path, tried, build)
+    if built and hashlib.sha256(image).hexdigest() != built:
+        raise KmodError(tried, f'it is not the file that was built: {STAMP} beside it has another SHA-256', build)
+    return image
+
+
+def _read_trusted(path, tried, build):
+    # type: (str, str, str) -> bytes
     try:
         # Without O_NONBLOCK a fifo would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,6 +115,22 @@ def read_helper(path):
             return stream.read(LIMIT)
     finally:
         os.close(descriptor)
+
+
+def _digest_when_built(path, tried, build):
+    # type: (str, str, str) -> Any
+    """The SHA-256 that kmod_build noted for the file; None where there is no stamp, or none of this file."""
+    directory, name = os.path.split(path)
+    stamp = os.path.join(directory, STAMP)
+    if not os.path.lexists(stamp):
+        return None
+    text = _read_trusted(stamp, f'{tried} by its stamp {STAMP}', build)
+    try:
+        entries = [entry for entry in json.loads(text.decode('utf-8'))['modules']
+                   if os.path.basename(entry['path']) == name]
+        return entries[0]['sha256'] if entries else None
+    except (ValueError, TypeError, KeyError) as error:
+        raise KmodError(tried, f'the stamp {stamp} beside it is damaged', build) from error
 
 
 def _check_directories(path, tried, build):
@@ -93,6 +153,8 @@ def vet_helper(path, kernel, layout):
     found = _module_file.describe(image, path)
     tried = f'use the helper {path}'
     build = 'Build it against the headers of {}'.format(kernel['release'])
+    if INTERFACE not in image:
+        raise KmodError(tried, 'it was built from another version of this collection', 'Build it again, from this one')
     if found['release'] != kernel['release'] or found['machine'] != kernel['arch']:
         raise KmodError(tried, 'it was built for {} on {}, and this is {} on {}'.format(
             found['release'], found['machine'], kernel['release'], kernel['arch']), build)
@@ -116,26 +178,56 @@ def _entry(state, refcount, init, leave):
 
 def parse_report(data):
     # type: (bytes) -> Dict[str, Any]
-    """``reset`` and ``loader`` by name, the entry ``found`` and ``left``, ``buckets`` cut and the ``loading_pid``."""
+    """``reset`` and ``loader`` by name, the entry ``found`` and ``left``, ``buckets`` cut, the ``loading_pid``.
+
+    ``look`` is what the kernel saw before it wrote: ``result`` by name, ``pid``, ``command`` and ``cpu`` of what was
+    found (cpu -1: a task off its CPU), the address ``at`` in the module's code, how many ``tasks`` were looked at, in
+    how many ``nanoseconds``. ``hidden_symbols`` counts those of a parked module, ``error`` is why it was not renamed.
+    """
     fields = REPORT.unpack(data)
-    if fields[0] != MAGIC or fields[1] >= len(RESETS) or fields[10] >= len(LOADERS):
+    if fields[0] != MAGIC or fields[1] >= len(RESETS) or fields[10] >= len(LOADERS) or fields[13] >= len(LOOKS):
         raise KmodError('read the helper\'s report', 'it is not one', 'Is the helper file that of this collection')
     return {
         'reset': RESETS[fields[1]], 'found': _entry(*fields[2:6]), 'left': _entry(*fields[6:10]),
         'loader': LOADERS[fields[10]], 'buckets': fields[11], 'loading_pid': fields[12],
+        'look': {'result': LOOKS[fields[13]], 'pid': fields[14], 'cpu': fields[15], 'tasks': fields[16],
+                 'at': fields[20], 'nanoseconds': fields[21],
+                 'command': fields[22].split(b'\0')[0].decode('utf-8', 'backslashreplace')},
+        'hidden_symbols': fields[17], 'error': -fields[18],
     }
 
 
 def load_helper(image, parameters):
     # type: (bytes, Dict[str, Any]) -> Dict[str, Any]
-    """Loads the helper, which never stays, and returns its report. Raises KmodError where it did not run."""
+    """Loads the helper and returns its report. Raises KmodError where it did not run.
+
+    It never stays loaded, but where ``stays`` is true: its code is still to be called, by a CPU that does not answer or
+    after a grace period that does not end. A later load unloads it first, once nothing needs it any more.
+    """
     buffer = ctypes.create_string_buffer(REPORT.size)
     words = [f'{key}={value}' for key, value in sorted(parameters.items())]
-    error = _syscalls.init_module(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
-    if error != errno.ECANCELED:
+    for attempt in range(TRIES):
+        error = _syscalls.init_module(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
+        if error not in (errno.EEXIST, errno.EBUSY):
+            break
+        if attempt:
+            time.sleep(PAUSE)
+        _syscalls.delete_module(NAME)
+    if error not in (0, errno.ECANCELED):
         why, advice = LOAD_ERRORS.get(error, ('the kernel refused it', 'Its words are in the kernel log'))
+        if error in (errno.EEXIST, errno.EBUSY) and _stays_loaded():
+            why, advice = STILL_LOADED
         raise KmodError('load the helper', f'{_syscalls.errno_text(error)}: {why}', advice)
-    return parse_report(buffer.raw)
+    return dict(parse_report(buffer.raw), stays=not error)
+
+
+def _stays_loaded(root='/'):
+    # type: (str) -> bool
+    try:
+        with open(os.path.join(root, 'sys/module', NAME, 'initstate')) as stream:
+            return stream.read().strip() == 'live'
+    except OSError:
+        return False
 
 
 class Target:
@@ -154,29 +246,71 @@ class Target:
         """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry."""
         report = load_helper(self._image, dict(self._parameters, look=1))
         if report['reset'] != 'looked':
-            raise self._refusal(report)
+            raise self._refusal(f'reset {self.name}', report)
         return report['found']
 
-    def store(self, expect, write, loader):
-        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
+    def store(self, expect, write, loader, look_for='tasks'):
+        # type: (Dict[str, Any], Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
         """Writes ``write`` where the entry is ``expect``, and returns the report. Raises KmodError where it did not.
 
-        ``loader`` are parameters to clear the loader's table as well, or empty.
+        ``loader`` are parameters to clear the loader's table as well, or empty. ``look_for`` says whom the helper looks
+        for in the module's code first: ``tasks``, ``user_tasks`` (the module's exit will stop its kernel threads) or
+        ``nobody``. Where it finds any, nothing is written, and the error has the fact ``hazard``: ``running_task``.
         """
-        values = dict(self._parameters, **loader)
-        for prefix, entry in (('old', expect), ('new', write)):
-            values[prefix + '_state'] = _struct_module.STATES.index(entry['state'])
-            for key in ('refcount', 'init', 'exit'):
-                values[f'{prefix}_{key}'] = entry[key]
+        values = dict(self._expecting(expect, look_for), **loader)
+        values.update(self._values('new', write))
         report = load_helper(self._image, values)
         if report['reset'] != 'done':
-            raise self._refusal(report)
+            raise self._refusal(f'reset {self.name}', report)
         return report
 
-    def _refusal(self, report):
-        # type: (Dict[str, Any]) -> KmodError
+    def park(self, expect, new_name, look_for='nobody'):
+        # type: (Dict[str, Any], str, str) -> Dict[str, Any]
+        """Renames the module where its entry is ``expect``, and returns the report. Raises KmodError where it did not.
+
+        Its code stays mapped and nobody's way changes, so nobody is looked for. What it exports is no longer offered to
+        others: ``hidden_symbols`` in the report says how many. A module that others use is refused.
+        """
+        tried = f'park {self.name} as {new_name}'
+        if not MODULE_NAME.match(new_name) or len(new_name) >= _struct_module.NAME_LENGTH:
+            raise KmodError(tried, 'that is no name of a module: letters, digits and underscores, %d at the most' % (
+                _struct_module.NAME_LENGTH - 1), 'Give another name')
+        report = load_helper(self._image, dict(self._expecting(expect, look_for), new_name=new_name))
+        if report['reset'] != 'parked':
+            raise self._refusal(tried, report)
+        return report
+
+    def _expecting(self, expect, look_for):
+        # type: (Dict[str, Any], str) -> Dict[str, Any]
+        return dict(self._parameters, look_for=LOOK_FOR.index(look_for), **self._values('old', expect))
+
+    @staticmethod
+    def _values(prefix, entry):
+        # type: (str, Dict[str, Any]) -> Dict[str, int]
+        values = {f'{prefix}_{key}': entry[key] for key in ('refcount', 'init', 'exit')}
+        return dict(values, **{f'{prefix}_state': _struct_module.STATES.index(entry['state'])})
+
+    def _refusal(self, tried, report):
+        # type: (str, Dict[str, Any]) -> KmodError
+        if report['reset'] == 'in_use':
+            return _seen(tried, report)
         why, advice = REFUSALS.get(report['reset'], ('the helper answered {}'.format(report['reset']), None))
-        return KmodError(f'reset {self.name}', why, advice)
+        if report['reset'] == 'not_renamed':
+            why = 'the kernel did not rename it: {}'.format(_syscalls.errno_text(report['error']))
+            advice = 'Give another name'
+        return KmodError(tried, why, advice)
+
+
+def _seen(tried, report):
+    # type: (str, Dict[str, Any]) -> KmodError
+    look = report['look']
+    why, advice = SEEN.get(look['result'], ('the helper\'s look answered {result}', None))
+    facts = {'look': look}  # type: Dict[str, Any]
+    if look['result'] != 'stalled':
+        facts['hazard'] = 'running_task'
+    stays = f'; {NAME} stays loaded until its code has been called there' if report['stays'] else ''
+    return KmodError(tried, 'as the kernel itself sees, {}; nothing was written{}'.format(why.format(**look), stays),
+                     advice, **facts)
 
 
 def loader_parameters(anchors, buckets):

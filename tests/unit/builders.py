@@ -100,7 +100,7 @@ def write(directory, place, text):
     path.write_text(text)
 
 
-def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False):
+def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False, interface='2'):
     """A relocatable file with what _module_file reads of a module, by the rules of elf(5), and no code at all."""
     layout = dict(LAYOUT, **(layout or {}))
     vermagic = '%s SMP preempt mod_unload modversions ' % release if release else ''
@@ -112,7 +112,8 @@ def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62,
         strings += spelt[function] + b'\0'
         relocations += struct.pack('<QQq', layout[function], index << 32 | 1, 0)
     info = b''.join(b'%s=%s\0' % item for item in (
-        (b'license', b'GPL'), (b'name', name.encode()), (b'vermagic', vermagic.encode())))
+        (b'license', b'GPL'), (b'name', name.encode()), (b'vermagic', vermagic.encode()),
+        (b'interface', interface.encode())))
     # name, sh_type, content, sh_link
     sections = [
         (b'', 0, b'', 0),

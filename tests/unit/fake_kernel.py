@@ -28,7 +28,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
-REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIiI')
+REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiIIiI' + 'QQ16s')
 HELPER = builders.module_image()
 STATES = ['live', 'coming', 'going']
 ANCHORS = builders.ANCHORS
@@ -54,6 +54,7 @@ class FakeModule:
         self.cleanup = builders.EXIT
         self.uses = []
         self.tasks, self.holders, self.oopses = [], {}, []
+        self.symbols = self.hidden_symbols = 0
         self.address = builders.ADDRESS
         self.hidden = None
         self.build_id = self.srcversion = unavailable('the module declares none')
@@ -80,6 +81,8 @@ class FakeKernel:
         self.delete_errors = []
         self.deletes_nothing = False
         self.before_store = None
+        # What the helper's look sees, by whom it looks for: (number of its result, pid, CPU, command).
+        self.seen = {}
 
     def state(self):
         return copy.deepcopy({name: vars(module) for name, module in self.modules.items()})
@@ -130,26 +133,43 @@ class FakeKernel:
         return 0
 
     def init_module(self, image, text):
-        """kmod_reset_init of kmod_reset.c."""
+        """kmod_reset_init of the helper's main.c."""
         asked = dict(word.split('=') for word in text.split(' '))
-        number = {key: int(value) for key, value in asked.items() if key != 'name'}
+        number = {key: int(value) for key, value in asked.items() if key not in ('name', 'new_name')}
         self.calls.append('init_module %s%s' % (asked.get('name', 'loader'), ' look' if 'look' in asked else ''))
         if image != HELPER:
             return errno.ENOEXEC
         found = left = (0, 0, 0, 0)
         reset, loader, buckets, pid = 0, 0, 0, 0
+        looked, hidden = (0, 0, -1, b''), 0
         if 'address' in asked:
-            reset, found, left = self._reset(asked['name'], number)
-        if 'idem_hash' in asked:
+            whom = ('nobody', 'tasks', 'user_tasks')[number.get('look_for', 0)]
+            reset, found, left = self._reset(asked['name'], number, self.seen.get(whom), asked.get('new_name'))
+            if whom != 'nobody' and reset not in (4, 6):
+                looked = self.seen.get(whom, (1, 0, -1, b''))
+            hidden = self.modules[asked['new_name']].hidden_symbols if reset == 8 else 0
+        if 'idem_hash' in asked and reset < 3:
             loader, buckets, pid = self._clear_loader()
-        report = REPORT.pack(0x5453524b, reset, *(found + left + (loader, buckets, pid, 0)))
+        result, task, cpu, command = looked
+        report = REPORT.pack(0x3253524b, reset, *(found + left + (
+            loader, buckets, pid, result, task, cpu, 100, hidden, 0, 0, 0, 5000000, command)))
         ctypes.memmove(number['report'], report, len(report))
         return errno.ECANCELED
 
     def _packed(self, module):
         return (STATES.index(module.state), module.refcount, module.init, module.exit)
 
-    def _reset(self, name, number):
+    def _park(self, module, new_name):
+        found = self._packed(module)
+        if new_name in self.modules:
+            return 9, found, found
+        if self.used_by(module.name):
+            return 10, found, found
+        self.modules[new_name] = self.modules.pop(module.name)
+        module.name, module.hidden_symbols, module.symbols = new_name, module.symbols, 0
+        return 8, found, found
+
+    def _reset(self, name, number, seen, new_name):
         assert (number['modules'], number['module_lock']) == (ANCHORS['modules'], ANCHORS['module_mutex'])
         module = self.modules.get(name)
         if module is None or module.address != number['address']:
@@ -161,6 +181,10 @@ class FakeKernel:
         found = self._packed(module)
         if found != tuple(number['old_' + key] for key in ('state', 'refcount', 'init', 'exit')):
             return 6, found, found
+        if seen:
+            return 7, found, found
+        if new_name:
+            return self._park(module, new_name)
         module.state = STATES[number['new_state']]
         module.refcount, module.init, module.exit = (number['new_' + key] for key in ('refcount', 'init', 'exit'))
         return 1, found, self._packed(module)

@@ -59,7 +59,7 @@ def test_a_real_file(name, has_exit):
 
 
 def test_the_helpers_parameters_are_those_of_its_source():
-    source = (builders.CAPTURES.parents[2] / 'roles/force_unload/files/kmod_reset/kmod_reset.c').read_text()
+    source = (builders.CAPTURES.parents[2] / 'roles/force_unload/files/kmod_reset/main.c').read_text()
     found = _load.read_file(str(builders.MODULE_FILES / 'kmod_reset-6.1.ko.xz'))[1]['parameters']
     assert found['name'] in ('charp', 'string')
     assert len(found) > 10

@@ -1,18 +1,16 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reset step: which helper file is trusted, what is asked of it, what its report means."""
+"""The reset step: what is asked of the helper, what its report means, what it refuses."""
 
 import ctypes
 import errno
-import os
 import struct
-from pathlib import Path
 
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _reset, _syscalls
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,208 +20,38 @@ MENDED = {'state': 'live', 'refcount': 1, 'init': 0, 'exit': 0}
 LOADER = {'idem_hash': 0xffffffffb0000100, 'idem_lock': 0xffffffffb0000900, 'idem_buckets': 256}
 
 
-class Owners:
-    """The module os, but that who runs the tests stands for root, and what is ``foreign`` belongs to user 1000."""
-
-    def __init__(self):
-        self.foreign = []
-
-    def __getattr__(self, name):
-        return getattr(os, name)
-
-    def _owned(self, found):
-        others = [(path.stat().st_dev, path.stat().st_ino) for path in self.foreign]
-        owner = 1000 if (found.st_dev, found.st_ino) in others else found.st_uid
-        fields = list(found)[:10]
-        fields[4] = 0 if owner == os.getuid() else owner
-        return os.stat_result(fields)
-
-    def stat(self, path):
-        return self._owned(Path(path).stat())
-
-    def fstat(self, descriptor):
-        return self._owned(os.fstat(descriptor))
-
-
-@pytest.fixture
-def owners(monkeypatch):
-    found = Owners()
-    monkeypatch.setattr(_reset, 'os', found)
-    return found
-
-
-@pytest.fixture
-def helper(tmp_path):
-    """The path of a helper that root alone could have written."""
-    directory = tmp_path / 'kmod_reset'
-    directory.mkdir(mode=0o755)
-    path = directory / 'kmod_reset.ko'
-    path.write_bytes(IMAGE)
-    path.chmod(0o644)
-    return path
-
-
-def no_file(path):
-    path.unlink()
-
-
-def no_directory(path):
-    path.unlink()
-    path.parent.rmdir()
-
-
-def symlink(path):
-    path.rename(path.with_suffix('.real'))
-    path.symlink_to(path.with_suffix('.real'))
-
-
-def directory(path):
-    path.unlink()
-    path.mkdir()
-
-
-def fifo(path):
-    path.unlink()
-    os.mkfifo(str(path))
-
-
-def huge(path):
-    with path.open('ab') as stream:
-        stream.truncate(_reset.LIMIT + 1)
-
-
-# id: (what is done to the file, words of the refusal)
-UNTRUSTED = {
-    'missing': (no_file, 'No such file'),
-    'its directory missing': (no_directory, 'No such file'),
-    'a symbolic link': (symlink, 'symbolic links'),
-    'a directory': (directory, 'no regular file'),
-    'a fifo': (fifo, 'no regular file'),
-    'huge': (huge, 'larger than any helper'),
-    'group-writable': (lambda path: path.chmod(0o664), 'others than root can write it .*mode 664'),
-    'world-writable': (lambda path: path.chmod(0o646), 'others than root can write it .*mode 646'),
-    'in a group-writable directory': (lambda path: path.parent.chmod(0o775), 'can write the directory .*/kmod_reset'),
-    'in a world-writable directory': (lambda path: path.parent.chmod(0o777), 'can write the directory .*/kmod_reset'),
-    'below a world-writable directory': (lambda path: path.parent.parent.chmod(0o777), 'can write the directory'),
-}
-
-
-def test_a_helper_of_root_is_read(owners, helper):
-    assert owners.foreign == []
-    assert _reset.read_helper(str(helper)) == IMAGE
-
-
-def test_a_sticky_directory_that_all_may_write_is_as_good_as_tmp(owners, helper):
-    helper.parent.chmod(0o1777)
-    assert owners.foreign == []
-    assert _reset.read_helper(str(helper)) == IMAGE
-
-
-@pytest.mark.usefixtures('owners')
-@pytest.mark.parametrize(('spoil', 'why'), UNTRUSTED.values(), ids=list(UNTRUSTED))
-def test_an_untrusted_helper_is_refused(spoil, why, helper):
-    spoil(helper)
-    with pytest.raises(KmodError, match=why) as caught:
-        _reset.read_helper(str(helper))
-    assert str(caught.value).startswith('Cannot use the helper %s: ' % helper)
-    assert 'kernelops.kmod.force_unload' in caught.value.next_step
-
-
-@pytest.mark.parametrize('level', [0, 1, 2], ids=['file', 'directory', 'directory above'])
-def test_what_belongs_to_another_user_is_refused(level, owners, helper):
-    owners.foreign = [([helper] + list(helper.parents))[level]]
-    with pytest.raises(KmodError, match='others than root can write'):
-        _reset.read_helper(str(helper))
-
-
-def test_a_link_among_the_directories_is_judged_by_where_it_leads(owners, helper, tmp_path):
-    (tmp_path / 'link').symlink_to(helper.parent)
-    through = str(tmp_path / 'link' / helper.name)
-    assert _reset.read_helper(through) == IMAGE
-    owners.foreign = [helper.parent]
-    with pytest.raises(KmodError, match='can write the directory .*/kmod_reset'):
-        _reset.read_helper(through)
-
-
-def test_no_descriptor_stays_open(owners, helper):
-    before = sum(1 for dummy in Path('/proc/self/fd').iterdir())
-    _reset.read_helper(str(helper))
-    for spoil in (directory, no_file):
-        owners.foreign = []
-        with pytest.raises(KmodError):
-            _reset.read_helper(str(spoiled(helper, spoil)))
-    assert sum(1 for dummy in Path('/proc/self/fd').iterdir()) == before
-
-
-def spoiled(helper, spoil):
-    path = helper.with_name(spoil.__name__)
-    path.write_bytes(IMAGE)
-    spoil(path)
-    return path
-
-
-# id: (how the helper was built, the kernel, its layout, words of the refusal or None)
-FIT = {
-    'fits': ({}, {}, builders.LAYOUT, None),
-    'layout unknown': ({'layout': {'exit': 864}}, {}, unavailable('no BTF'), None),
-    'signed': ({'signed': True}, {'module_signatures': 'enforced'}, builders.LAYOUT, None),
-    'unsigned where none is enforced': ({}, {'module_signatures': 'permissive'}, builders.LAYOUT, None),
-    'another release': ({'release': '6.1.0-50-amd64'}, {}, builders.LAYOUT,
-                        'built for 6.1.0-50-amd64 on x86_64, and this is 6.1.0-56-amd64 on x86_64'),
-    'a release that only begins like it': ({'release': builders.RELEASE + '1'}, {}, builders.LAYOUT, 'built for'),
-    'another machine': ({'machine': 183}, {}, builders.LAYOUT, 'on aarch64, and this is .* on x86_64'),
-    'another size': ({'layout': {'size': 1280}}, {}, builders.LAYOUT, 'has size at 1280, the running kernel\'s at 896'),
-    'init elsewhere': ({'layout': {'init': 304}}, {}, builders.LAYOUT, 'has init at 304, .* 312'),
-    'exit elsewhere': ({'layout': {'exit': 864}}, {}, builders.LAYOUT, 'has exit at 864, .* 848'),
-    'unsigned where enforced': ({}, {'module_signatures': 'enforced'}, builders.LAYOUT,
-                                'signatures \\(lockdown=none\\)'),
-    'unsigned under lockdown': ({}, {'module_signatures': 'enforced', 'lockdown': 'integrity'}, builders.LAYOUT,
-                                'lockdown=integrity'),
-    'unsigned, lockdown unknown': ({}, {'module_signatures': 'enforced', 'lockdown': unavailable('no securityfs')},
-                                   builders.LAYOUT, 'lockdown=unknown'),
-}
-
-
-@pytest.mark.usefixtures('owners')
-@pytest.mark.parametrize('row', FIT.values(), ids=list(FIT))
-def test_the_helper_must_be_built_for_this_very_kernel(row, helper):
-    built, kernel, layout, why = row
-    image = builders.module_image(**built)
-    helper.write_bytes(image)
-    if why is None:
-        assert _reset.vet_helper(str(helper), builders.kernel(**kernel), layout) == image
-        return
-    with pytest.raises(KmodError, match=why) as caught:
-        _reset.vet_helper(str(helper), builders.kernel(**kernel), layout)
-    assert str(caught.value).startswith('Cannot use the helper ')
-    assert caught.value.next_step.startswith('Build it ')
-
-
-@pytest.mark.usefixtures('owners')
-def test_a_helper_that_is_no_module_is_refused(helper):
-    helper.write_bytes(b'#!/bin/sh\n')
-    with pytest.raises(KmodError, match='no ELF file'):
-        _reset.vet_helper(str(helper), builders.kernel(), builders.LAYOUT)
-
-
-def test_where_the_role_puts_it():
-    assert _reset.helper_path('6.1.0-56-amd64') == '/var/lib/kmod_reset/6.1.0-56-amd64/kmod_reset.ko'
-
-
 def packed(*, reset=1, found=(1, 2, builders.INIT, builders.EXIT), left=(0, 1, 0, 0), loader=0, buckets=0, pid=0,
-           magic=0x5453524b):
-    """A report in the fixed widths of struct reset_report in kmod_reset.c."""
-    form = struct.Struct('=II' + 'IiQQ' * 2 + 'IIiI')
-    return form.pack(magic, reset, *(tuple(found) + tuple(left) + (loader, buckets, pid, 0)))
+           look=(1, 0, -1, 105, 0, 4300000, b''), hidden=0, error=0, magic=0x3253524b):
+    """A report in the fixed widths of struct reset_report in kmod_reset.h."""
+    form = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiI' + 'IiI' + 'QQ16s')
+    result, task, cpu, tasks, at, nanoseconds, command = look
+    return form.pack(magic, reset, *(tuple(found) + tuple(left) + (
+        loader, buckets, pid, result, task, cpu, tasks, hidden, error, 0, at, nanoseconds, command)))
+
+
+CLEAR = {'result': 'clear', 'pid': 0, 'cpu': -1, 'tasks': 105, 'at': 0, 'nanoseconds': 4300000, 'command': ''}
 
 
 def test_report():
-    assert _reset.parse_report(packed(loader=2, buckets=3, pid=77)) == {
-        'reset': 'done', 'found': ENTRY, 'left': MENDED, 'loader': 'cleared', 'buckets': 3, 'loading_pid': 77}
+    assert _reset.parse_report(packed(loader=2, buckets=3, pid=77, hidden=4, error=-17)) == {
+        'reset': 'done', 'found': ENTRY, 'left': MENDED, 'loader': 'cleared', 'buckets': 3, 'loading_pid': 77,
+        'look': CLEAR, 'hidden_symbols': 4, 'error': 17}
+
+
+def test_what_the_look_saw():
+    seen = (3, 1876, 1, 0, builders.INIT + 0x10, 5322631, b'insmod\xff\0garbage')
+    assert _reset.parse_report(packed(look=seen))['look'] == {
+        'result': 'cpu', 'pid': 1876, 'cpu': 1, 'tasks': 0, 'at': builders.INIT + 0x10, 'nanoseconds': 5322631,
+        'command': 'insmod\\xff'}
+
+
+def test_the_report_is_as_long_as_the_helpers():
+    assert _reset.REPORT.size == len(packed()) == 128
 
 
 @pytest.mark.parametrize(('number', 'name'), list(enumerate(
-    ['not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed'])))
+    ['not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed', 'in_use', 'parked', 'name_taken',
+     'has_dependents', 'not_renamed'])))
 def test_results_are_numbered_as_in_the_helper(number, name):
     assert _reset.parse_report(packed(reset=number))['reset'] == name
 
@@ -234,8 +62,18 @@ def test_loader_results_are_numbered_as_in_the_helper(number, name):
     assert _reset.parse_report(packed(loader=number))['loader'] == name
 
 
-@pytest.mark.parametrize('data', [packed(magic=0), packed(reset=7), packed(loader=5), b'\0' * 72],
-                         ids=['magic', 'reset', 'loader', 'untouched'])
+@pytest.mark.parametrize(('number', 'name'), list(enumerate(
+    ['not_asked', 'clear', 'task', 'cpu', 'silent', 'stalled', 'unfinished'])))
+def test_results_of_the_look_are_numbered_as_in_the_helper(number, name):
+    assert _reset.parse_report(packed(look=(number, 0, -1, 0, 0, 0, b'')))['look']['result'] == name
+
+
+OLD_MAGIC = 0x5453524b
+
+
+@pytest.mark.parametrize('data', [packed(magic=0), packed(magic=OLD_MAGIC), packed(reset=12), packed(loader=5),
+                                  packed(look=(7, 0, 0, 0, 0, 0, b'')), b'\0' * 128],
+                         ids=['magic', 'magic of an older helper', 'reset', 'loader', 'look', 'untouched'])
 def test_what_is_no_report(data):
     with pytest.raises(KmodError, match='Is the helper file that of this collection'):
         _reset.parse_report(data)
@@ -250,6 +88,7 @@ def test_any_report_is_read_or_refused(data, marked):
         return
     assert found['reset'] in _reset.RESETS
     assert found['loader'] in _reset.LOADERS
+    assert found['look']['result'] in _reset.LOOKS
 
 
 class FakeInitModule:
@@ -258,6 +97,7 @@ class FakeInitModule:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.parameters = []
+        self.deleted = []
 
     def __call__(self, image, text):
         assert image == IMAGE
@@ -274,6 +114,8 @@ def loads(monkeypatch):
     def answer(*answers):
         fake = FakeInitModule(*answers)
         monkeypatch.setattr(_syscalls, 'init_module', fake)
+        monkeypatch.setattr(_syscalls, 'delete_module', fake.deleted.append)
+        monkeypatch.setattr(_reset, 'PAUSE', 0)
         return fake
 
     return answer
@@ -296,8 +138,8 @@ def test_look_only_looks(loads):
 def test_store_compares_and_writes(loads):
     fake = loads((packed(), errno.ECANCELED))
     assert target().store(ENTRY, MENDED, LOADER)['left'] == MENDED
-    asked = dict(PLACE, old_state='1', old_refcount='2', old_init=str(builders.INIT), old_exit=str(builders.EXIT),
-                 new_state='0', new_refcount='1', new_init='0', new_exit='0')
+    asked = dict(PLACE, look_for='1', old_state='1', old_refcount='2', old_init=str(builders.INIT),
+                 old_exit=str(builders.EXIT), new_state='0', new_refcount='1', new_init='0', new_exit='0')
     asked.update((name, str(value)) for name, value in LOADER.items())
     assert fake.parameters == [asked]
 
@@ -314,15 +156,100 @@ def test_what_the_helper_refuses(number, why, loads):
         target().look()
 
 
+@pytest.mark.parametrize(('whom', 'number'), [('nobody', '0'), ('tasks', '1'), ('user_tasks', '2')])
+def test_whom_the_helper_is_to_look_for(whom, number, loads):
+    fake = loads((packed(), errno.ECANCELED), (packed(reset=8), errno.ECANCELED))
+    target().store(ENTRY, MENDED, {}, look_for=whom)
+    target().park(ENTRY, 'foo_parked1', look_for=whom)
+    assert [asked['look_for'] for asked in fake.parameters] == [number, number]
+
+
+AT = builders.INIT + 0x10
+# id: (what the look saw, words of the refusal, whether accepting running_task overrides it)
+SEEN = {
+    'a task': ((2, 1876, -1, 12, AT, 1, b'insmod'),
+               r'insmod \(pid 1876\) will return to its code at 0xf{8}c058d010', True),
+    'a CPU': ((3, 1876, 1, 0, AT, 1, b'insmod'), r'CPU 1 runs its code at 0xf{8}c058d010, in insmod', True),
+    'a silent CPU': ((4, 0, 3, 0, 0, 1, b''), 'CPU 3 does not answer', True),
+    'no grace period': ((5, 0, -1, 9, 0, 1, b''), 'no RCU grace period ends.*only a reboot', False),
+    'too many tasks': ((6, 0, -1, 90123, 0, 1, b''), '.*only 90123 of them', True),
+    'a command with braces': ((2, 7, -1, 1, AT, 1, b'{pid}{0}'), r'\{pid\}\{0\} \(pid 7\)', True),
+}
+
+
+@pytest.mark.parametrize(('seen', 'why', 'hazard'), SEEN.values(), ids=list(SEEN))
+def test_what_the_look_refuses(seen, why, hazard, loads):
+    loads((packed(reset=7, look=seen), errno.ECANCELED))
+    with pytest.raises(KmodError, match='Cannot reset foo: as the kernel itself sees, ' + why) as caught:
+        target().store(ENTRY, MENDED, {})
+    assert 'nothing was written.' in str(caught.value)
+    assert caught.value.facts.get('hazard') == ('running_task' if hazard else None)
+    assert caught.value.facts['look']['pid'] == seen[1]
+
+
+def test_a_helper_that_stays_says_so(loads):
+    loads((packed(reset=7, look=(4, 0, 3, 0, 0, 1, b'')), 0))
+    with pytest.raises(KmodError, match='nothing was written; kmod_reset stays loaded until'):
+        target().store(ENTRY, MENDED, {})
+
+
+def test_park_compares_and_renames(loads):
+    fake = loads((packed(reset=8, look=(0, 0, -1, 0, 0, 0, b''), hidden=2), errno.ECANCELED))
+    assert target().park(ENTRY, 'foo_parked1')['hidden_symbols'] == 2
+    assert fake.parameters == [dict(PLACE, look_for='0', old_state='1', old_refcount='2', new_name='foo_parked1',
+                                    old_init=str(builders.INIT), old_exit=str(builders.EXIT))]
+
+
+@pytest.mark.parametrize(('report', 'why'), [
+    (packed(reset=6), 'it changed between'), (packed(reset=9), 'of the new name is loaded. Give another name'),
+    (packed(reset=10), 'other modules use it'), (packed(reset=11, error=-17), 'did not rename it: EEXIST'),
+    (packed(reset=7, look=(2, 77, -1, 1, AT, 1, b'cat')), r'cat \(pid 77\)')],
+    ids=['changed', 'name taken', 'has dependents', 'not renamed', 'in use'])
+def test_what_is_not_parked(report, why, loads):
+    loads((report, errno.ECANCELED))
+    with pytest.raises(KmodError, match='Cannot park foo as foo_parked1: .*' + why):
+        target().park(ENTRY, 'foo_parked1')
+
+
+@pytest.mark.parametrize('name', ['', 'a b', 'a=b', 'a/b', '../a', 'a-b', 'a\nb', 'a\n', 'x' * 56, 'ü'])
+def test_a_new_name_must_be_a_modules(name, loads):
+    fake = loads()
+    with pytest.raises(KmodError, match='no name of a module'):
+        target().park(ENTRY, name)
+    assert fake.parameters == []
+
+
 @pytest.mark.parametrize(('error', 'why'), [
     (errno.EKEYREJECTED, 'EKEYREJECTED .*signature that it trusts'), (errno.EPERM, 'EPERM .*locked down'),
-    (errno.ENOEXEC, 'ENOEXEC .*another kernel'), (errno.EEXIST, 'EEXIST .*Run the task again'),
-    (errno.EBUSY, 'EBUSY .*Run the task again'), (errno.EFAULT, 'EFAULT .*kernel log'),
-    (0, 'kernel log')], ids=lambda value: str(value)[:12])
+    (errno.ENOEXEC, 'ENOEXEC .*another kernel'), (errno.EFAULT, 'EFAULT .*kernel log')],
+    ids=lambda value: str(value)[:12])
 def test_a_helper_that_did_not_run(error, why, loads):
     loads((packed(), error))
-    with pytest.raises(KmodError, match='Cannot load the helper: ' + ('.*' if error == 0 else '') + why):
+    with pytest.raises(KmodError, match='Cannot load the helper: ' + why):
         target().look()
+
+
+@pytest.mark.parametrize('error', [errno.EEXIST, errno.EBUSY], ids=['EEXIST', 'EBUSY'])
+def test_another_helper_is_waited_for(error, loads):
+    fake = loads((b'', error), (b'', error), (packed(reset=2), errno.ECANCELED))
+    assert target().look() == ENTRY
+    assert fake.deleted == ['kmod_reset', 'kmod_reset']
+
+
+@pytest.mark.parametrize(('stays', 'why'), [(False, 'another kmod_reset is loaded.*Run the task again'),
+                                            (True, 'an earlier run is still loaded.*never answers, only a reboot')])
+def test_another_helper_is_not_waited_for_for_ever(stays, why, loads, monkeypatch):
+    loads(*[(b'', errno.EEXIST)] * _reset.TRIES)
+    monkeypatch.setattr(_reset, '_stays_loaded', lambda: stays)
+    with pytest.raises(KmodError, match='Cannot load the helper: EEXIST .*' + why):
+        target().look()
+
+
+@pytest.mark.parametrize(('state', 'stays'), [('live\n', True), ('coming\n', False), (None, False)])
+def test_whether_a_helper_stays_is_read_from_sysfs(state, stays, tmp_path):
+    if state:
+        builders.write(tmp_path, 'sys/module/kmod_reset/initstate', state)
+    assert _reset._stays_loaded(str(tmp_path)) is stays
 
 
 @pytest.mark.parametrize(('missing', 'parameters'), [
