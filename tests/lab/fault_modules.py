@@ -30,6 +30,8 @@ class Fault(NamedTuple):
     needs: str = ""  # a module to load before
     then: str = ""  # a shell command for the loaded module
     load: str = "insmod"  # what loads it
+    parameters: str = ""  # what it is loaded with, as the shell expands it
+    at_last: str = ""  # a shell command for when the state was seen
 
 
 # From 6.5 on finit_module(2), which insmod calls, leaves an entry behind when its task dies in init, and the next load
@@ -37,6 +39,12 @@ class Fault(NamedTuple):
 INIT_MODULE = (
     "python3 -c 'import ctypes, sys; image = open(sys.argv[1], \"rb\").read(); "
     "sys.exit(ctypes.CDLL(None).syscall(175, image, ctypes.c_ulong(len(image)), b\"\") != 0)'"
+)
+
+# What each of them leaves registered when it dies in init.
+REGISTERED = (
+    "init_misc", "init_chrdev", "init_netdev", "init_timer", "init_hrtimer", "init_kprobe", "init_notifier",
+    "init_filesystem", "init_protocol", "init_driver", "init_thread",
 )
 
 FAULTS = {
@@ -54,7 +62,16 @@ FAULTS = {
     "used_by": Fault("0 - Live", needs="used_base"),
     "cdev_held": Fault("1 - Live", then="setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_held"),
     "kernel_thread": Fault("0 - Live"),
+    "no_exit_misc": Fault("0 [permanent], Live"),
+    # /proc/modules is read under module_mutex: once that is taken for ever, whoever reads it hangs.
+    "mutex_dead": Fault(
+        "0 - Live", parameters="mutex=0x$(sed -n 's/ . module_mutex$//p' /proc/kallsyms)",
+        at_last=f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep \"RIP: .*mutex_dead_take\"; do sleep 1; done'",
+    ),
     "healthy": Fault("0 - Live"),
+    # The interrupt's descriptor holds a reference too.
+    "init_irq": Fault("2 - Loading", load=INIT_MODULE),
+    **dict.fromkeys(REGISTERED, Fault("1 - Loading", load=INIT_MODULE)),
 }
 
 # The modules that are built in a run of make of their own, with the padded struct module.
@@ -229,7 +246,7 @@ def jam_script(name: str) -> str:
     steps = []
     if fault.needs:
         steps.append(f"grep -q '^{fault.needs} ' /proc/modules || insmod {GUEST_DIRECTORY}/{fault.needs}.ko")
-    load = f"{fault.load} {GUEST_DIRECTORY}/{name}.ko"
+    load = f"{fault.load} {GUEST_DIRECTORY}/{name}.ko {fault.parameters}".rstrip()
     if fault.load_returns:
         steps.append(f"timeout {JAM_DEADLINE_S} {load}")
     else:
@@ -248,7 +265,7 @@ def jam_script(name: str) -> str:
         lines.append("test $status -ne 1 || exit 1  # refused; a task that died in the kernel was killed by a signal")
     lines += [
         f"for attempt in $(seq {JAM_DEADLINE_S * 2}); do",
-        f"  grep '{wanted}' /proc/modules && exit 0",
+        f"  grep '{wanted}' /proc/modules && {{ {fault.at_last or ':'}; exit; }}",
         "  sleep 0.5",
         "done",
         f"echo 'after {JAM_DEADLINE_S} s /proc/modules has no line of the state looked for; it has:' >&2",

@@ -34,6 +34,10 @@ PROC_MODULES = {
     "used_by": "used_by 16384 0 - Live 0xffffffffc0882000 (OE)",
     "cdev_held": "cdev_held 16384 1 - Live 0xffffffffc087d000 (OE)",
     "kernel_thread": "kernel_thread 16384 0 - Live 0xffffffffc087d000 (OE)",
+    "init_irq": "init_irq 20480 2 - Loading 0xffffffffc0da1000 (OE+)",
+    "no_exit_misc": "no_exit_misc 8192 0 [permanent], Live 0x0000000000000000 (OE)",
+    "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
+    **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
     "healthy": "healthy 16384 0 - Live 0xffffffffc087d000 (OE)",
 }
 
@@ -115,7 +119,7 @@ def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None
     healthy = f"{module} 16384 0 - Live 0xffffffffc087d000 (OE)\n"
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
-    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by"))
+    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by", "mutex_dead"))
 
 
 def grep(pattern: str, text: str) -> str:
