@@ -65,6 +65,8 @@ def blocking(diagnosis, method, runs_exit, accepted):
         if hazard['code'] == 'running_task' and runs_exit and not half_way and all(
                 task.get('kernel_thread') for task in hazard['evidence']):
             continue  # the module's own exit stops its kernel threads
+        if hazard['code'] == 'dangling_references' and runs_exit:
+            continue  # the module's own exit takes back what it registered
         if hazard['code'] == 'foreign_oops' and method != 'reset':
             continue  # nothing is loaded
         found.append(hazard)

@@ -59,10 +59,12 @@ options:
       - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or that references
         of a module of the kernel's own are leaked.
       - V(in_use) is a process, mount, network device, disk or bound device found to hold the module.
+      - V(dangling_references) means that the kernel would call the module's code when that is gone, by a device, timer,
+        interrupt or the like that it registered and that no exit takes back.
       - V(foreign_oops) is an oops outside the module, which may have left kernel locks held.
     type: list
     elements: str
-    choices: [running_task, undecided, in_use, foreign_oops]
+    choices: [running_task, undecided, in_use, dangling_references, foreign_oops]
     default: []
   helper:
     description:
@@ -224,7 +226,7 @@ def argument_spec():
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
         'cascade': {'type': 'bool', 'default': False},
         'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
-                           'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops']},
+                           'choices': ['running_task', 'undecided', 'in_use', 'dangling_references', 'foreign_oops']},
         'helper': {'type': 'str', 'choices': ['auto', 'compiled'], 'default': 'auto'},
         'helper_path': {'type': 'path'},
         'timeout': {'type': 'float', 'default': 30},

@@ -122,6 +122,7 @@ REFUSALS = {
     'two hazards, both named': (builders.facts(refcount=1, holders=HOLDERS, tasks=USER_TASK), ALL, 'auto',
                                 'mount /mnt/data; tasks run', 'accept_hazards=in_use, running_task'),
 }
+TIMER = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}], 'unseen': []}
 
 # id: (facts, the one hazard that stands in the way, method once it is accepted)
 ACCEPTED = {
@@ -133,6 +134,19 @@ ACCEPTED = {
     'an oops elsewhere': (builders.facts('going', -1, oopses=[builders.oops(), ELSEWHERE]), 'foreign_oops', 'reset'),
     'holders unknown': (builders.facts(refcount=1, holders={'processes': unavailable('kcore')}), 'undecided',
                         'kernel_force'),
+    'a timer still armed': (builders.facts('coming', 1, oopses=[builders.oops()], registrations=TIMER),
+                            'dangling_references', 'reset'),
+}
+
+# id: (facts, run_exit, method): an exit that runs takes back what was registered
+EXITS = {
+    'exit lost and found': (builders.facts(permanent=True, cleanup_module=builders.CLEANUP, registrations=TIMER),
+                            'auto', 'reset'),
+    'exit lost, exit never': (builders.facts(permanent=True, cleanup_module=builders.CLEANUP, registrations=TIMER),
+                              'never', 'none'),
+    'init died, exit always': (builders.facts('coming', 1, oopses=[builders.oops()], registrations=TIMER), 'always',
+                               'reset'),
+    'no exit there is': (builders.facts(permanent=True, registrations=TIMER), 'always', 'none'),
 }
 
 AS_READ = {'state': 'coming', 'refcount': 4, 'init': builders.INIT, 'exit': builders.EXIT}
@@ -177,6 +191,11 @@ def test_accepted_hazard_lets_through_that_hazard_only(row):
     assert plan(given, ALL, 'auto', others)['method'] == 'none'
     found = plan(given, ALL, 'auto', [code])
     assert (found['method'], found['refusal']) == (method, None)
+
+
+@pytest.mark.parametrize(('given', 'run_exit', 'method'), EXITS.values(), ids=list(EXITS))
+def test_what_dangles_forbids_what_frees_without_exit(given, run_exit, method):
+    assert plan(given, ALL, run_exit)['method'] == method
 
 
 def test_every_hazard_can_be_accepted():
