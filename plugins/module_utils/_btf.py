@@ -13,7 +13,7 @@ import os
 import re
 import struct
 import sys
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -24,6 +24,8 @@ NESTING_LIMIT = 64
 MOST_CANDIDATES = 32
 
 KIND_STRUCT, KIND_UNION = 4, 5
+# Behind a name in a type's record: the kind sits in the top byte of btf_type.info.
+OF_A_STRUCT = b'(?=...[\x04\x05\x84\x85])'
 # Kinds that only stand for another type: typedef, volatile, const, restrict, type tag.
 KIND_ALIASES = frozenset((8, 9, 10, 11, 18))
 # include/uapi/linux/btf.h: 32-bit words after the three of struct btf_type, fixed and for each of vlen.
@@ -119,15 +121,37 @@ class Btf:
             raise KmodError(f'find struct {name} in {self._origin}', 'it has no type of this name')
         return self._records[name]
 
+    def expect(self, names):
+        # type: (Iterable[str]) -> None
+        """Finds structs in one pass that will be asked for: half of what it takes to find them one by one."""
+        wanted = {}  # type: Dict[bytes, str]
+        for name in names:
+            packed = None if name in self._records else self._packed(name)
+            if packed:
+                wanted[packed] = name
+        if not wanted:
+            return
+        record = re.compile(b'(?:%s)%s' % (b'|'.join(map(re.escape, wanted)), OF_A_STRUCT), re.DOTALL)
+        found = {name: [] for name in wanted.values()}  # type: Dict[str, List[Record]]
+        for match in record.finditer(self._data, self._types, self._types_end):
+            if (match.start() - self._types) % 4 == 0:
+                found[wanted[match.group()]] += self._read_struct(match.start())
+        self._records.update({name: records for name, records in found.items() if len(records) <= MOST_CANDIDATES})
+
+    def _packed(self, name):
+        # type: (str) -> Optional[bytes]
+        """Where the string table has a name, as a type's record holds it."""
+        # The kernel's strings are unique, so the first hit is the only one.
+        at = self._data.find(b'\0' + name.encode() + b'\0', self._strings, self._strings_end)
+        return struct.pack('<I', at + 1 - self._strings) if at >= 0 else None
+
     def _positions_of(self, name):
         # type: (str) -> Iterator[int]
         """Where struct btf_type records with this name may start. A member may look like one: see _read_struct."""
-        # The kernel's strings are unique, so the first hit is the only one.
-        at = self._data.find(b'\0' + name.encode() + b'\0', self._strings, self._strings_end)
-        if at >= 0:
-            packed = struct.pack('<I', at + 1 - self._strings)
-            # The kind sits in the top byte of btf_type.info. Three times as fast as bytes.find on the name alone.
-            record = re.compile(re.escape(packed) + b'(?=...[\x04\x05\x84\x85])', re.DOTALL)
+        packed = self._packed(name)
+        if packed:
+            # Three times as fast as bytes.find on the name alone.
+            record = re.compile(re.escape(packed) + OF_A_STRUCT, re.DOTALL)
             for match in record.finditer(self._data, self._types, self._types_end):
                 if (match.start() - self._types) % 4 == 0:
                     yield match.start()

@@ -11,9 +11,13 @@ HAZARDS = {
     'running_task': 'a task runs in the code of the module, or may do so',
     'undecided': 'nothing shows whether its init or exit still runs or died, or that its references are leaked',
     'in_use': 'something found still uses the module',
+    'dangling_references': 'the kernel would call the module, by a device, timer, interrupt or the like that it '
+                           'registered, and no exit takes that back',
     'foreign_oops': 'an oops outside the module may have left kernel locks held',
 }
 LOADERS = ('insmod', 'modprobe', 'kmod', 'rmmod', 'depmod', 'systemd-modules', 'systemd-udevd', '(udev-worker)')
+# Where no exit runs, or none that is whole.
+WITHOUT_EXIT = ('init_running', 'init_died', 'exit_running', 'exit_died', 'no_exit', 'exit_lost')
 # Frames below an oops in a module's own init or exit: nothing but that module was interrupted.
 OWN_CALLS = ('do_one_initcall', 'do_init_module', 'delete_module')
 
@@ -67,6 +71,22 @@ def _word(fact, otherwise):
     return otherwise if is_unavailable(fact) or not fact else str(fact)
 
 
+def dangling(facts):
+    # type: (Dict[str, Any]) -> List[Dict[str, Any]]
+    """What the kernel would call of the module when its code is gone: what it registered, its kernel threads."""
+    threads = [{'kind': 'kernel thread', 'what': name_task(task), 'evidence': 'its stack'}
+               for task in facts['tasks']['tasks'] if task.get('kernel_thread')]
+    return threads + list(facts['registrations']['found'])
+
+
+def _dangling_hazard(facts):
+    # type: (Dict[str, Any]) -> List[Dict[str, Any]]
+    found = dangling(facts)
+    named = _listed(['{kind} {what}'.format(**entry) for entry in found])
+    reason = 'the kernel would still call {}: {}'.format(facts['name'], named)
+    return [_hazard('dangling_references', reason, found)] if found else []
+
+
 def _known(holders, kind):
     # type: (Dict[str, Any], str) -> List[Dict[str, Any]]
     found = holders.get(kind)
@@ -102,6 +122,9 @@ def foreign_oopses(facts):
 def _running(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
     tasks = list(facts['tasks']['tasks'])
+    if own_oops(facts):
+        # Init and exit run in a task of a process: a kernel thread of the module is one that it started.
+        tasks = [task for task in tasks if not task.get('kernel_thread')]
     spinning = [] if is_unavailable(facts['spinning']) else list(facts['spinning'])
     if own_oops(facts):
         # The oops accounts for the state: a busy task of another kind proves nothing.
@@ -119,8 +142,11 @@ def _half_way(facts, call):
                 [_hazard('running_task', f'the {call} of {name} still runs: {named}', running)])
     oops = own_oops(facts)
     if oops:
+        threads = facts['tasks']['tasks']
+        named = _listed([name_task(task) for task in threads])
         return (call + '_died', 'The {} of {} died: {} in {}.'.format(
-            call, name, _word(oops['cause'], 'an oops'), _word(oops['function'], 'its code')), [])
+            call, name, _word(oops['cause'], 'an oops'), _word(oops['function'], 'its code')),
+            [_hazard('running_task', f'tasks run in the code of {name}: {named}', threads)] if threads else [])
     return (call + '_running',
             (f'Whether the {call} of {name} still runs or died cannot be told: no task is seen in its code, and the '
              'kernel log shows no oops in it.'),
@@ -159,9 +185,13 @@ def diagnose(facts):
     # type: (Dict[str, Any]) -> Dict[str, Any]
     """``{'verdict', 'reason', 'hazards': [{'code', 'reason', 'evidence'}]}`` from the facts of one module.
 
+    The hazard ``dangling_references`` is that of a module whose exit ran half way, or cannot run.
+
     ``reason`` is one plain sentence. Follows SYSCALL_DEFINE2(delete_module) in kernel/module/main.c.
     """
     verdict, reason, hazards = _verdict(facts)
+    if verdict in WITHOUT_EXIT:
+        hazards = hazards + _dangling_hazard(facts)
     foreign = [] if verdict in ('absent', 'builtin', 'unloadable') else foreign_oopses(facts)
     if foreign:
         last = foreign[-1]

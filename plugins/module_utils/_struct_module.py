@@ -4,7 +4,7 @@
 """The live struct module (include/linux/module.h), read without loading anything: BTF offsets and /proc/kcore."""
 
 import struct
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
@@ -15,6 +15,8 @@ STATES = ('live', 'coming', 'going', 'unformed')
 NAME_LENGTH = 56
 LARGEST_STRUCT = 1 << 16
 FARTHEST_EXIT = 256
+# MOD_MEM_NUM_TYPES is 7 in include/linux/module.h.
+MOST_PARTS = 16
 
 
 def layout(root='/', memory=None):
@@ -70,6 +72,38 @@ def exit_offsets(address, exit_function, memory):
     if not near:
         return unavailable('its struct module holds no pointer to its exit where one may be')
     return {'module': min(near, key=lambda at: abs(at - offsets['exit'])), 'kernel': offsets['exit']}
+
+
+def ranges(address, memory):
+    # type: (Any, KernelMemory) -> Any
+    """All memory of the module whose struct module is at ``address``, code and data: start and end of each part.
+
+    ``mem[]`` from 6.4 on, ``core_layout`` and ``init_layout`` before; a part that was given back has no base.
+    Unavailable where that cannot be read; an ``address`` that is itself unavailable is handed back.
+    """
+    if is_unavailable(address):
+        return address or unavailable('the address of struct module is not known')
+    try:
+        return list(_parts(address, memory))
+    except KmodError as error:
+        return unavailable(error)
+
+
+def _parts(address, memory):
+    # type: (int, KernelMemory) -> Iterator[Tuple[int, int]]
+    types, kcore = memory.btf, memory.kcore
+    try:
+        first, kind = types.offset('module', 'mem'), 'module_memory'
+    except KmodError:
+        parts, kind = [types.offset('module', member) for member in ('core_layout', 'init_layout')], 'module_layout'
+    else:
+        # The member behind it tells how many there are.
+        parts = list(range(first, types.offset('module', 'arch'), max(types.size(kind), 8)))[:MOST_PARTS]
+    base, size = types.offset(kind, 'base'), types.offset(kind, 'size')
+    for part in parts:
+        start, length = kcore.u64(address + part + base), kcore.u32(address + part + size)
+        if start and length:
+            yield start, start + length
 
 
 def _offsets(memory):

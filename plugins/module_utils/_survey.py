@@ -35,6 +35,7 @@ class Survey:
         self.table = _module_table.read(root)
         self._seen = None  # type: Optional[_tasks.Scan]
         self._oopses = None  # type: Any
+        self._registered = None  # type: Any
 
     def __enter__(self):
         # type: () -> Survey
@@ -52,13 +53,15 @@ class Survey:
         that without the search for holders of a live module, which takes tenths of a second (BRIEF).
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), exit_offsets
-        (where a lost exit is), tasks, spinning, holders, oopses.
+        (where a lost exit is), tasks, spinning, holders, oopses, registrations (of a module whose exit cannot run, or
+        ran half way).
         """
         entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
         facts = {
             'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
+            'registrations': {'found': [], 'unseen': []},
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
             return facts
@@ -72,6 +75,8 @@ class Survey:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
         facts['oopses'] = self.oopses
+        if not is_live or entry['permanent']:
+            facts['registrations'] = self._registrations(entry)
         if not is_live:
             facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
             return facts
@@ -143,6 +148,27 @@ class Survey:
         except KmodError as error:
             return True, unavailable(error)
         return True, sum(1 for (head,) in struct.iter_unpack('<Q', heads[:len(heads) // 8 * 8]) if head)
+
+    def _registrations(self, entry):
+        # type: (Dict[str, Any]) -> Dict[str, Any]
+        """What the kernel may call of a module, and the devices that it serves."""
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _registrations
+
+        if self._registered is None:
+            self._registered = _registrations.Registrations(self.root, self.memory, self.symbols)
+        name, unknown = entry['name'], []  # type: str, List[str]
+        ranges = _struct_module.ranges(entry['struct_address'], self.memory)
+        if is_unavailable(ranges):
+            unknown = ['what lies in the data of {}: {}'.format(name, ranges['unavailable'])]
+            # Before 6.4 all of its code and data; since then its code alone.
+            ranges = [(entry['address'], entry['address'] + entry['size'])] if entry['address'] else []
+        registered = self._registered.of(name, ranges)
+        devices = _devices.find(name, self.root)
+        if is_unavailable(devices):
+            unknown.append('devices: {}'.format(devices['unavailable']))
+            devices = []
+        found = [{'kind': 'device', 'what': device['path'], 'evidence': device['evidence']} for device in devices]
+        return {'found': registered['found'] + found, 'unseen': unknown + registered['unseen']}
 
     def _address(self, name):
         # type: (str) -> Optional[int]

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Addresses from ``/proc/kallsyms`` (kernel/kallsyms.c), which costs seconds on a slow host: read once, if at all."""
 
+import itertools
 import os
 import re
-from typing import List, Optional
+from typing import Iterable, Iterator, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 # Type letters differ between kernels for the same symbol, so none is asked for.
+HEXADECIMAL = re.compile(br'[0-9a-f]+\Z')
 LINE = r'^([0-9a-f]+) \S %s%s$'
 
 
@@ -20,6 +22,7 @@ class Symbols:
         # type: (str) -> None
         self._path = os.path.join(root, 'proc/kallsyms')
         self._table = None  # type: Optional[bytes]
+        self._data = None  # type: Optional[bytes]
 
     def _text(self):
         # type: () -> bytes
@@ -66,9 +69,77 @@ class Symbols:
         if start is None:
             return None
         table = self._text()
-        at = table.find((f' {name}\n').encode())
-        for line in table[at:at + 4096].splitlines()[1:-1]:
-            match = re.match(br'([0-9a-f]+) ', line)
-            if match and int(match.group(1), 16) > start:
-                return int(match.group(1), 16) - start
-        return None
+        return _room(table, table.find((f' {name}\n').encode()) + 1, start)
+
+    def data(self, name):
+        # type: (str) -> Tuple[int, int]
+        """Address of the kernel's own datum ``name``, and bytes up to the next symbol. Raises KmodError without one."""
+        for table in (self._data_part(), self._text()):
+            at = table.find((f' {name}\n').encode())
+            if at != -1:
+                address = int(table[table.rfind(b'\n', 0, at) + 1:at].split()[0], 16)
+                return address, _room(table, at + 1, address) or 0
+        raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
+
+    def data_ending(self, suffixes):
+        # type: (Iterable[str]) -> Iterator[Tuple[str, int, int]]
+        """Name, address and bytes up to the next symbol, of the kernel's own data that end in one of ``suffixes``."""
+        table = self._data_part()
+        for suffix in suffixes:
+            word = f'{suffix}\n'.encode()
+            at = table.find(word)
+            while at != -1:
+                address, _letter, name = table[table.rfind(b'\n', 0, at) + 1:at + len(word)].split()
+                if not name.startswith(b'__ksymtab_'):
+                    start = int(address, 16)
+                    yield name.decode('utf-8', 'backslashreplace'), start, _room(table, at, start) or 0
+                at = table.find(word, at + 1)
+
+    def of_module(self, module):
+        # type: (str) -> List[Tuple[int, str]]
+        """Address and name of each symbol of ``module``; a module's stand together in the table."""
+        table, word = self._text(), f'\t[{module}]\n'.encode()
+        at = table.find(word)
+        if at == -1:
+            return []
+        start = table.rfind(b'\n', 0, at) + 1
+        found = []
+        for line in _lines(table, start):
+            if not line.endswith(word):
+                break
+            address, letter, name = line.split()[:3]
+            if letter not in b'uU':
+                found.append((int(address, 16), name.decode('utf-8', 'backslashreplace')))
+        return found
+
+    def _data_part(self):
+        # type: () -> bytes
+        """The lines from the end of the kernel's code to the first module: a third of them."""
+        if self._data is None:
+            table, end_of_code = self._text(), b' T _etext\n'
+            self.address('_etext')  # raises where addresses are hidden
+            first = table.find(end_of_code) + 1
+            last = table.find(b'\t[', first)
+            self._data = table[table.find(b'\n', first) + 1:table.rfind(b'\n', 0, last) + 1 if last != -1 else None]
+        return self._data
+
+
+def _lines(table, at):
+    # type: (bytes, int) -> Iterator[bytes]
+    """The lines from ``at`` on, each with its end."""
+    while at < len(table):
+        end = table.find(b'\n', at) + 1 or len(table)
+        yield table[at:end]
+        at = end
+
+
+def _room(table, at, start):
+    # type: (bytes, int, int) -> Optional[int]
+    """Bytes from ``start`` to the next higher address in the lines behind ``at``, or None."""
+    lines = _lines(table, table.find(b'\n', at) + 1 or len(table))
+    for line in itertools.islice(lines, 100):
+        word = line.split(b' ', 1)[0]
+        address = int(word, 16) if HEXADECIMAL.match(word) else 0
+        if address > start:
+            return address - start
+    return None

@@ -15,6 +15,10 @@ HOLDERS = {
 }
 DISK = {'devices': [{'device': 'virtio0', 'path': '/sys/devices/virtio0', 'evidence': 'driver virtio:virtio_blk'}]}
 UNKNOWN = unavailable('lockdown=confidentiality')
+THREAD = {'tasks': [builders.task('foo_thread', 5, 'f_loop', kernel_thread=True)]}
+REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'struct miscdevice is f_device'},
+                        {'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
+              'unseen': ['work items']}
 BUSY = builders.task('stress', 77, None)
 LOADING = builders.task('modprobe', 78, None)
 
@@ -65,6 +69,34 @@ VERDICTS = {
     'init died, the last oops counts': (
         builders.facts('coming', 1, oopses=[builders.oops(), builders.oops(function='f_probe')]),
         'init_died', 'in f_probe', []),
+
+    'init died, a device and a timer registered': (
+        builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED),
+        'init_died', 'init of foo died', ['dangling_references']),
+    'init died, what is registered cannot be seen': (
+        builders.facts('coming', 1, oopses=[builders.oops()], registrations={'found': [], 'unseen': ['all']}),
+        'init_died', 'init of foo died', []),
+    'init died, its kernel thread goes on': (
+        builders.facts('coming', 1, oopses=[builders.oops()], tasks=THREAD),
+        'init_died', 'init of foo died', ['running_task', 'dangling_references']),
+    'init runs, its kernel thread too': (
+        builders.facts('coming', 1, oopses=[builders.oops()], tasks={'tasks': [builders.task(), *THREAD['tasks']]}),
+        'init_running', 'insmod (pid 1876, in f_init)', ['running_task', 'dangling_references']),
+    'init undecided, a kernel thread': (builders.facts('coming', 1, tasks=THREAD), 'init_running', 'foo_thread',
+                                        ['running_task', 'dangling_references']),
+    'init undecided, a device registered': (builders.facts('coming', 1, registrations=REGISTERED), 'init_running',
+                                            'cannot be told', ['undecided', 'dangling_references']),
+    'exit died, a device still registered': (
+        builders.facts('going', -1, oopses=[builders.oops(function='f_exit')], registrations=REGISTERED),
+        'exit_died', 'exit of foo died', ['dangling_references']),
+    'no exit, a device registered': (builders.facts(permanent=True, registrations=REGISTERED), 'no_exit', 'no exit',
+                                     ['dangling_references']),
+    'exit lost, a device registered': (
+        builders.facts(permanent=True, cleanup_module=builders.CLEANUP, registrations=REGISTERED), 'exit_lost',
+        'another layout', ['dangling_references']),
+    'live and unused, a device registered': (builders.facts(registrations=REGISTERED), 'unloadable', 'unused', []),
+    'used by others, a device registered': (
+        builders.facts('coming', 1, ['bar'], registrations=REGISTERED), 'has_dependents', 'bar', []),
 
     'exit runs, on the stack': (
         builders.facts('going', -1, tasks={'tasks': [builders.task('rmmod', 9, 'f_exit')]}),
@@ -170,6 +202,16 @@ def test_every_verdict_of_the_design_has_a_row():
 def test_every_hazard_is_described():
     seen = {code for row in VERDICTS.values() for code in row[3]} | {'foreign_oops'}
     assert seen == set(_diagnosis.HAZARDS)
+
+
+def test_what_dangles_is_named_with_its_evidence():
+    given = builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED, tasks=THREAD)
+    (hazard,) = [item for item in _diagnosis.diagnose(given)['hazards'] if item['code'] == 'dangling_references']
+    assert hazard['reason'] == ('the kernel would still call foo: kernel thread foo_thread (pid 5, in f_loop), '
+                                'misc device /dev/foo, timer f_tick')
+    assert hazard['evidence'] == [
+        {'kind': 'kernel thread', 'what': 'foo_thread (pid 5, in f_loop)', 'evidence': 'its stack'},
+        *REGISTERED['found']]
 
 
 @pytest.mark.parametrize(('entry', 'hazard'), FOREIGN.values(), ids=list(FOREIGN))

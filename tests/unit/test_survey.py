@@ -11,6 +11,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _holders,
     _kernel_log,
     _oops,
+    _registrations,
     _struct_module,
     _survey,
     _tasks,
@@ -38,6 +39,10 @@ ANCHORS = {'modules': 0xffffffffb0000000, 'module_mutex': 0xffffffffb0000040, 'i
 DEVICES = [{'device': 'loop0', 'path': '/sys/block/loop0', 'evidence': 'block major 7 (loop), 2 sectors'}]
 FILES = {'processes': [], 'mounts': [{'path': '/mnt'}], 'network': []}
 HOLDERS = dict(FILES, devices=DEVICES)
+REGISTERED = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
+              'unseen': ['work items']}
+ALL_REGISTERED = [*REGISTERED['found'], {'kind': 'device', 'what': '/sys/block/loop0',
+                                         'evidence': 'block major 7 (loop), 2 sectors'}]
 
 
 class Readers:
@@ -50,6 +55,7 @@ class Readers:
             (_tasks, 'scan'): 'seen', (_tasks, 'spinning'): [],
             (_tasks, 'in_module_code'): {'tasks': [], 'unreadable': []},
             (_holders, 'find'): FILES, (_devices, 'find'): DEVICES, (_struct_module, 'read'): builders.live(),
+            (_registrations.Registrations, 'of'): REGISTERED,
         }
         for (module, name), answer in answers.items():
             monkeypatch.setattr(module, name, self.reader(name, answer))
@@ -83,8 +89,10 @@ ASKED = {
     'idle, asked for all the same': ('idle', {'depth': _survey.ALL}, ['read', 'find', 'find'] + DEAR,
                                      {'anchors': ANCHORS, 'holders': HOLDERS}),
     'leaked: who holds it': ('leaked', {}, ['read', 'find', 'find'] + DEAR, {'anchors': ANCHORS, 'holders': HOLDERS}),
-    'permanent: its symbols': ('stuck', {}, ['read'] + DEAR, {'cleanup_module': 0xffffffffc0a96010, 'holders': {}}),
-    'coming: who spins': ('dying', {}, ['read', 'spinning'] + DEAR, {'anchors': ANCHORS, 'cleanup_module': None}),
+    'permanent: its symbols': ('stuck', {}, ['read', 'of', 'find'] + DEAR,
+                               {'cleanup_module': 0xffffffffc0a96010, 'holders': {}}),
+    'coming: who spins': ('dying', {}, ['read', 'of', 'find', 'spinning'] + DEAR,
+                          {'anchors': ANCHORS, 'cleanup_module': None}),
     'a kernel that cannot unload': ('odd', {}, ['read'], {'anchors': {}}),
 }
 
@@ -96,7 +104,7 @@ def test_only_what_its_state_calls_for_is_read(row, readers, root):
     assert sorted(readers.asked) == sorted(asked)
     assert {key: found[key] for key in facts} == facts
     assert set(found) == {'name', 'kernel', 'module', 'live', 'cleanup_module', 'exit_offsets', 'tasks', 'spinning',
-                          'holders', 'oopses', 'anchors'}
+                          'holders', 'oopses', 'registrations', 'anchors'}
     assert _diagnosis.diagnose(found)['verdict']
 
 
@@ -137,7 +145,44 @@ def test_hidden_symbols_of_a_permanent_module_say_why(readers, root, tmp_path):
     builders.write(tmp_path, 'proc/kallsyms', '0000000000000000 t cleanup_module\t[stuck]\n')
     found = _survey.module('stuck', root, builders.kernel())
     assert 'hidden' in found['cleanup_module']['unavailable']
-    assert 'find' not in readers.asked
+    assert readers.asked.count('find') == 1  # the devices; not the holders
+
+
+def test_what_is_registered_is_asked_of_one_reader_for_all(readers, root):
+    with _survey.Survey(root, builders.kernel()) as survey:
+        found = [survey.module(name)['registrations'] for name in ('stuck', 'dying', 'idle', 'leaked')]
+    assert readers.asked.count('of') == 2
+    assert found[0]['found'] == found[1]['found'] == ALL_REGISTERED
+    assert found[2] == found[3] == {'found': [], 'unseen': []}
+
+
+def test_what_cannot_be_seen_of_its_registrations_is_said(readers, root, monkeypatch):
+    monkeypatch.setattr(_devices, 'find', readers.reader('find', unavailable('sysfs is not mounted')))
+    unseen = _survey.module('stuck', root, builders.kernel())['registrations']['unseen']
+    assert 'what lies in the data of stuck: ' in unseen[0]
+    assert 'this_module' in unseen[0]
+    assert unseen[1:] == ['devices: sysfs is not mounted', 'work items']
+
+
+# id: (what the table shows, ranges that the kernel's memory gives, ranges that are searched)
+RANGES = {
+    'struct module': ('0xffffffffc0a96000', [(1, 2), (3, 4)], [(1, 2), (3, 4)]),
+    'struct module, although the table hides its code': ('0x0000000000000000', [(1, 2)], [(1, 2)]),
+    'the table': ('0xffffffffc0a96000', unavailable('lockdown'), [(0xffffffffc0a96000, 0xffffffffc0a9a000)]),
+    'nothing': ('0x0000000000000000', unavailable('lockdown'), []),
+}
+
+
+@pytest.mark.parametrize(('shown', 'read', 'searched'), RANGES.values(), ids=list(RANGES))
+@pytest.mark.usefixtures('readers')
+def test_where_the_memory_of_the_module_lies(shown, read, searched, root, tmp_path, monkeypatch):
+    builders.write(tmp_path, 'proc/modules', f'stuck 16384 0 [permanent], Live {shown} (OE)\n')
+    asked = []
+    monkeypatch.setattr(_struct_module, 'ranges', lambda *_where: read)
+    monkeypatch.setattr(_registrations.Registrations, 'of',
+                        lambda _self, name, ranges: asked.append((name, ranges)) or REGISTERED)
+    _survey.module('stuck', root, builders.kernel())
+    assert asked == [('stuck', searched)]
 
 
 def test_no_module_table_is_an_error(tmp_path):

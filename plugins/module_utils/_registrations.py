@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module has registered with the kernel, which calls it there: devices, timers, interrupts, notifiers and more.
+
+From kernel memory (:mod:`_callbacks`) where a registered struct, or a pointer in it, lies in the module's memory; from
+/proc/timer_list and /sys/module, which print the module's name. What cannot be seen is said, each kind by itself.
+"""
+
+import os
+import re
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _callbacks
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
+
+Ranges = List[Tuple[int, int]]
+Found = List[Dict[str, Any]]
+
+# The kernel's locks are not held: a walk that got lost is repeated.
+WALKS = 3
+NEVER_SEEN = ('work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers that '
+              'other modules or single devices keep: no list of them can be read')
+# Symbols that the compiler and the loader make, at the address of another.
+MADE = re.compile(r'__(start|stop|UNIQUE|pfx|addressable|this_module)|(init|cleanup)_module\Z')
+
+
+class Registrations:
+    """Reads each kind once for any number of modules."""
+
+    def __init__(self, root='/', memory=None, symbols=None):
+        # type: (str, Optional[KernelMemory], Optional[Symbols]) -> None
+        self._root = root
+        self._symbols = symbols or Symbols(root)
+        self._callbacks = _callbacks.Callbacks(root, memory or KernelMemory(root), self._symbols)
+        self._entries = {}  # type: Dict[str, Any]
+
+    def of(self, name, ranges):
+        # type: (str, Ranges) -> Dict[str, Any]
+        """What module ``name``, whose memory is ``ranges``, has registered, and what cannot be seen.
+
+        ``found``: entries of kind (``misc device``), what (``/dev/foo``) and evidence (a member and where it points);
+        ``unseen``: sentences, never empty, since some of what can be registered is on no list.
+        """
+        found, lost = [], {}  # type: Found, Dict[str, List[str]]
+        for kind, read in self._callbacks.kinds.items():
+            entries = self._read(kind, read)
+            if isinstance(entries, str):
+                lost.setdefault(entries, []).append(kind)
+            elif not ranges:
+                lost.setdefault('where the memory of the module lies is not known', []).append(kind)
+            else:
+                found += self._matches(kind, entries, name, ranges)
+        for kind, look in (('high-resolution timer', _high_resolution_timers), ('driver', _drivers)):
+            try:
+                found += look(name, self._root)
+            except OSError as error:
+                lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
+        unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
+        return {'found': found, 'unseen': [*unseen, NEVER_SEEN]}
+
+    def _read(self, kind, read):
+        # type: (str, Callable[[], Any]) -> Any
+        """The entries of a kind, or why there are none."""
+        if kind not in self._entries:
+            for _attempt in range(WALKS):
+                try:
+                    self._entries[kind] = list(read())
+                    break
+                except KmodError as error:
+                    self._entries[kind] = str(error)
+        return self._entries[kind]
+
+    def _matches(self, kind, entries, name, ranges):
+        # type: (str, List[_callbacks.Entry], str, Ranges) -> Found
+        found = []  # type: Found
+        for entry in entries:
+            hit = _callbacks.code_of(entry, ranges)
+            if hit is None:
+                continue
+            member, address = hit
+            where = self._name_of(address, name)
+            what = entry.what()
+            if kind in ('timer', 'notifier'):
+                # Neither has a name of its own: that of its function serves.
+                what = f'{where} {what}'.strip()
+            one = {'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}
+            if one not in found:
+                found.append(one)
+        return found
+
+    def _name_of(self, address, module):
+        # type: (int, str) -> str
+        """``f_tick``, ``f_data+0x20``, or the address itself."""
+        try:
+            below = [(start, symbol) for start, symbol in self._symbols.of_module(module) if 0 < start <= address]
+        except KmodError:
+            below = []
+        if not below:
+            return f'{address:#x}'
+        nearest = max(start for start, _symbol in below)
+        names = sorted((bool(MADE.match(symbol)), symbol) for start, symbol in below if start == nearest)
+        return names[0][1] + (f'+{address - nearest:#x}' if address != nearest else '')
+
+
+def _high_resolution_timers(name, root):
+    # type: (str, str) -> Found
+    """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``."""
+    line = re.compile(r'^ #\d+: <[^>]*>, (\S+) \[%s[\] ]' % re.escape(name), re.MULTILINE)
+    with open(os.path.join(root, 'proc/timer_list'), errors='replace') as stream:
+        functions = sorted(set(line.findall(stream.read())))
+    return [{'kind': 'high-resolution timer', 'what': function, 'evidence': '/proc/timer_list'}
+            for function in functions]
+
+
+def _drivers(name, root):
+    # type: (str, str) -> Found
+    """The links in /sys/module/NAME/drivers, such as ``platform:foo``, with the devices that are bound to them."""
+    directory = os.path.join(root, 'sys/module', name, 'drivers')
+    if not os.path.isdir(directory):
+        return []
+    return [{'kind': 'driver', 'what': driver, 'evidence': f'/sys/module/{name}/drivers'}
+            for driver in sorted(os.listdir(directory))]
