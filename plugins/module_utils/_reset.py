@@ -67,8 +67,8 @@ LOAD_ERRORS = {
     errno.EEXIST: ('another kmod_reset is loaded', 'Run the task again'),
     errno.EBUSY: ('another kmod_reset is being loaded', 'Run the task again'),
 }
-STILL_LOADED = ('the one of an earlier run is still loaded, since a CPU that did not answer is still to call its code',
-                'Run the task again; when that CPU never answers, only a reboot helps')
+STILL_LOADED = ('the one of an earlier run is still loaded: a CPU that is stuck in the kernel may still need it',
+                'Run the task again; when that CPU never comes back, only a reboot helps')
 
 
 def helper_path(release):
@@ -243,10 +243,15 @@ class Target:
 
     def look(self):
         # type: () -> Dict[str, Any]
-        """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry."""
+        """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry.
+
+        Also where the helper had to stay loaded: no second one could be loaded to change anything.
+        """
         report = load_helper(self._image, dict(self._parameters, look=1))
         if report['reset'] != 'looked':
             raise self._refusal(f'reset {self.name}', report)
+        if report['stays']:
+            raise _seen(f'reset {self.name}', report)
         return report['found']
 
     def store(self, expect, write, loader, look_for='tasks'):

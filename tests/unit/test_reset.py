@@ -193,6 +193,14 @@ def test_a_helper_that_stays_says_so(loads):
         target().store(ENTRY, MENDED, {})
 
 
+@pytest.mark.parametrize(('seen', 'why'), [((3, 1876, 1, 0, AT, 1, b'insmod'), 'CPU 1 runs its code'),
+                                           ((5, 0, -1, 9, 0, 1, b''), 'no RCU grace period ends')])
+def test_a_look_after_which_no_other_can_follow_says_so(seen, why, loads):
+    loads((packed(reset=2, look=seen), 0))
+    with pytest.raises(KmodError, match='Cannot reset foo: .*%s.*nothing was written; kmod_reset stays' % why):
+        target().look()
+
+
 def test_park_compares_and_renames(loads):
     fake = loads((packed(reset=8, look=(0, 0, -1, 0, 0, 0, b''), hidden=2), errno.ECANCELED))
     assert target().park(ENTRY, 'foo_parked1')['hidden_symbols'] == 2
@@ -237,7 +245,7 @@ def test_another_helper_is_waited_for(error, loads):
 
 
 @pytest.mark.parametrize(('stays', 'why'), [(False, 'another kmod_reset is loaded.*Run the task again'),
-                                            (True, 'an earlier run is still loaded.*never answers, only a reboot')])
+                                            (True, 'an earlier run is still loaded.*never comes back, only a reboot')])
 def test_another_helper_is_not_waited_for_for_ever(stays, why, loads, monkeypatch):
     loads(*[(b'', errno.EEXIST)] * _reset.TRIES)
     monkeypatch.setattr(_reset, '_stays_loaded', lambda: stays)

@@ -124,10 +124,16 @@ static enum reset_result reset_locked(struct reset_report *r, bool stalled)
 	if (mod == THIS_MODULE || mod->mkobj.mod != mod)
 		return RESET_NOT_ITSELF;
 
-	if (!is_as_expected(mod, r))
-		return look ? RESET_LOOKED : RESET_CHANGED;
-	if (look)
+	if (!is_as_expected(mod, r) && !look)
+		return RESET_CHANGED;
+	if (look) {
+		/* This module stays then, and there will be no second look: say who it is. */
+		if (stalled)
+			r->look = look_for_users(mod, LOOK_FOR_TASKS, r);
+		if (r->look == LOOK_CLEAR)
+			r->look = LOOK_STALLED;
 		return RESET_LOOKED;
+	}
 	if (look_for != LOOK_FOR_NOBODY) {
 		r->look = look_for_users(mod, look_for, r);
 		if (r->look != LOOK_CLEAR)
