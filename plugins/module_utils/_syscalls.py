@@ -5,7 +5,7 @@
 
 import ctypes
 import errno
-import json
+import marshal
 import os
 import select
 import signal
@@ -77,22 +77,26 @@ def _child_hangs_in(pid):
     return 'a place that /proc does not show'
 
 
-def _run_child(function, write_end):
-    # type: (Callable[[], Any], int) -> None
+def _run_child(function, tried, write_end):
+    # type: (Callable[[], Any], str, int) -> None
     try:
-        os.setsid()
-        text = json.dumps({'value': function()})
+        answer = marshal.dumps({'value': function()})
     except KmodError as error:
-        text = json.dumps({'tried': error.tried, 'why': error.why, 'next_step': error.next_step, 'facts': error.facts})
+        answer = marshal.dumps({'tried': error.tried, 'why': error.why, 'next_step': error.next_step,
+                                'facts': error.facts})
     except Exception as error:  # pylint: disable=broad-except  # whatever it is, the parent must hear of it
-        text = json.dumps({'tried': 'act on the module', 'why': f'{type(error).__name__}: {error}'})
-    with os.fdopen(write_end, 'w') as stream:
-        stream.write(text)
+        answer = marshal.dumps({'tried': tried, 'why': f'{type(error).__name__}: {error}'})
+    with os.fdopen(write_end, 'wb') as stream:
+        stream.write(answer)
 
 
-def _outlive():
+def _detach():
     # type: () -> None
-    """Whoever reads this process's output waits for all who hold it: a child that stays must not."""
+    """A group of its own, to be ended with all that it starts; and no hold on this process's output.
+
+    Whoever reads that output, as Ansible does, waits for all who hold it: a child that cannot be killed must not.
+    """
+    os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
@@ -100,7 +104,7 @@ def _outlive():
 
 def with_deadline(function, seconds, tried, outlives=False):
     # type: (Callable[[], Any], float, str, bool) -> Any
-    """Runs ``function`` in a child and returns its JSON-able result.
+    """Runs ``function`` in a child and returns its result, of which marshal can carry all: no object of a class.
 
     A task that waits in the kernel for a lock whose owner died cannot be killed: the child is left behind then, and
     :class:`Deadline` is raised with what it waits in. ``tried`` completes the sentence "Cannot ...".
@@ -112,35 +116,44 @@ def with_deadline(function, seconds, tried, outlives=False):
     if pid == 0:
         os.close(read_end)
         try:
-            if outlives:
-                _outlive()
-            _run_child(function, write_end)
+            _detach()
+            _run_child(function, tried, write_end)
         finally:
             os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
     os.close(write_end)
     try:
-        text = _read_until(read_end, time.monotonic() + seconds)
-        if text is None:
+        data = _read_until(read_end, time.monotonic() + seconds)
+        if data is None:
             hangs_in = _child_hangs_in(pid)
             if not outlives:
-                os.kill(pid, signal.SIGKILL)
+                _end(pid)
             raise Deadline(tried, 'no answer within %g seconds; process %d hangs in %s' % (seconds, pid, hangs_in),
-                           'A kernel lock may have died with its owner: only a reboot helps then', hangs_in=hangs_in)
+                           'Reboot required if a kernel lock died with its owner: it never comes free then',
+                           hangs_in=hangs_in)
     finally:
         os.close(read_end)
         _reap(pid)
     try:
-        answer = json.loads(text)
-    except ValueError:
-        ended = 'in the middle of its answer' if text else 'without a word'
+        answer = marshal.loads(data)
+    except (ValueError, EOFError, TypeError):
+        ended = 'in the middle of its answer' if data else 'without a word'
         raise KmodError(tried, f'the process that acted ended {ended}', 'Look at the kernel log') from None
     if 'tried' in answer:
         raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
     return answer['value']
 
 
+def _end(pid):
+    # type: (int) -> None
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            continue  # it has not come to make its group, or has ended
+
+
 def _read_until(descriptor, deadline):
-    # type: (int, float) -> Optional[str]
+    # type: (int, float) -> Optional[bytes]
     chunks = []  # type: List[bytes]
     while True:
         ready, dummy, dummy = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
@@ -148,12 +161,13 @@ def _read_until(descriptor, deadline):
             return None
         chunk = os.read(descriptor, 65536)
         if not chunk:
-            return b''.join(chunks).decode('utf-8')
+            return b''.join(chunks)
         chunks.append(chunk)
 
 
 def _reap(pid, patience=1.0):
     # type: (int, float) -> None
-    until = time.monotonic() + patience
+    pause, until = 0.0002, time.monotonic() + patience
     while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.01)

@@ -6,8 +6,11 @@
 import contextlib
 import ctypes
 import errno
+import marshal
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,7 +81,7 @@ def gone(pid):
 
 
 @pytest.mark.parametrize('value', [0, None, 'text', [1, 'two'], {'state': 'live', 'address': 0xffffffffc0a99040},
-                                   'long' * 100000, 'f\xf6\xf6\ud83d'], ids=lambda value: ascii(value)[:20])
+                                   'long' * 100000, 'f\xf6\xf6\ud83d', {1: (2, b'\0\xff')}], ids=lambda value: ascii(value)[:20])
 def test_the_childs_result(value):
     assert _syscalls.with_deadline(lambda: value, 10, 'act') == value
 
@@ -102,12 +105,12 @@ def test_the_childs_refusal_arrives_whole():
 
 
 def test_any_other_exception_of_the_child_is_named():
-    with pytest.raises(KmodError, match='ZeroDivisionError: '):
+    with pytest.raises(KmodError, match='Cannot act: ZeroDivisionError: '):
         _syscalls.with_deadline(lambda: 1 // 0, 10, 'act')
 
 
 def test_a_result_that_cannot_be_handed_over_is_an_error():
-    with pytest.raises(KmodError, match='TypeError'):
+    with pytest.raises(KmodError, match='Cannot act: ValueError: unmarshallable'):
         _syscalls.with_deadline(lambda: {'done': object()}, 10, 'act')
 
 
@@ -156,9 +159,37 @@ def test_a_child_that_outlives_is_left_to_finish_and_holds_no_output(tmp_path, c
     assert capfd.readouterr().out == ''
 
 
+@pytest.mark.parametrize('outlives', [False, True], ids=['to be killed', 'to outlive'])
+def test_a_child_holds_no_output_of_its_parent(outlives):
+    def held():
+        return [os.readlink('/proc/self/fd/%d' % descriptor) for descriptor in (0, 1, 2)]
+
+    assert _syscalls.with_deadline(held, 10, 'act', outlives=outlives) == [os.devnull] * 3
+
+
+def test_what_a_child_that_hangs_has_started_ends_with_it(tmp_path):
+    def hang():
+        subprocess.Popen([sys.executable, '-c', 'import os, time; open(%r, "w").write(str(os.getpid())); time.sleep(60)'
+                          % str(tmp_path / 'pid')])
+        time.sleep(60)
+
+    with pytest.raises(_syscalls.Deadline, match='Reboot required if'):
+        _syscalls.with_deadline(hang, 2, 'act')
+    until = time.monotonic() + 10
+    pid = int((tmp_path / 'pid').read_text())
+    while not ended(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ended(pid)
+
+
+def ended(pid):
+    """Gone, or a zombie that waits for whoever inherited it."""
+    return gone(pid) or Path('/proc/%d/stat' % pid).read_text().rsplit(')', 1)[1].split()[0] == 'Z'
+
+
 def half_an_answer(then):
-    def run(_function, write_end):
-        os.write(write_end, b'{"value"')
+    def run(_function, _tried, write_end):
+        os.write(write_end, marshal.dumps({'value': 1})[:-3])
         then()
 
     return run
