@@ -6,6 +6,7 @@
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._parked import bore
 
 HAZARDS = {
     'running_task': 'a task runs in the code of the module, or may do so',
@@ -101,8 +102,11 @@ def _oopses(facts):
 
 def own_oops(facts):
     # type: (Dict[str, Any]) -> Optional[Dict[str, Any]]
-    """The last oops in the module's own code whose task is gone; None without one."""
-    own = [entry for entry in _oopses(facts) if entry.get('module') == facts['name'] and entry.get('task_gone')]
+    """The last oops in the module's own code whose task is gone; None without one.
+
+    The log names a parked module as it was called then.
+    """
+    own = [entry for entry in _oopses(facts) if bore(facts['name'], entry.get('module')) and entry.get('task_gone')]
     return own[-1] if own else None
 
 
@@ -111,7 +115,7 @@ def foreign_oopses(facts):
     """Oopses outside the module, but for those that stayed inside another module's own init or exit."""
     found = []
     for entry in _oopses(facts):
-        if entry.get('module') == facts['name']:
+        if bore(facts['name'], entry.get('module')):
             continue
         in_own_call = any(call in frame for frame in entry.get('trace', []) for call in OWN_CALLS)
         if not (_word(entry['module'], '') and in_own_call):

@@ -20,6 +20,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._survey import ALL,
 
 SUBSETS = ('kernel', 'state', 'pointers', 'holders', 'oops')
 CURE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
+PARK = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s methods=park"'
 CASCADE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s cascade=true"'
 
 
@@ -41,7 +42,7 @@ def gather(names, subset, root='/'):
     # type: (List[str], List[str], str) -> Dict[str, Any]
     """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` for the modules named, or for all that are loaded."""
     with Survey(root) as survey:
-        asked = [kernel_name(name) for name in names]
+        asked = [kernel_name(name, 'look at') for name in names]
         looked_at = asked or sorted(survey.table['modules'])
         known_files = _module_details.files(survey.kernel['release'], root, looked_at) if 'state' in subset else {}
         modules = {}
@@ -118,10 +119,13 @@ def _oops(facts):
 
 def _diagnosed(facts, diagnosis):
     # type: (Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
-    plan = _ladder.plan(facts, diagnosis, list(_ladder.METHODS))
+    plan = _ladder.plan(facts, diagnosis, list(_ladder.DEFAULT_METHODS))
     following = plan['next'] or 'nothing'
     if plan['method'] != 'none':
         following = CURE % facts['name']
+    elif any(hazard['code'] == 'dangling_references' for hazard in diagnosis['hazards']) and \
+            _ladder.plan(facts, diagnosis, list(_ladder.METHODS))['method'] == 'park':
+        following = PARK % facts['name']
     elif diagnosis['verdict'] == 'has_dependents':
         following = CASCADE % facts['name']
     return dict(diagnosis, method=plan['method'], next=following)

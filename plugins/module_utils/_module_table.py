@@ -15,12 +15,15 @@ NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_-]*\Z')
 STATES = {'Live': 'live', 'Loading': 'coming', 'Unloading': 'going'}
 
 
-def kernel_name(name):
-    # type: (str) -> str
-    """The name as the kernel has it (``-`` is ``_`` there). Raises KmodError for what cannot be a module's name."""
-    tried = 'unload the module %r' % (name if len(name) <= 80 else name[:77] + '...')
+def kernel_name(name, doing='unload'):
+    # type: (str, str) -> str
+    """The name as the kernel has it (``-`` is ``_`` there). Raises KmodError for what cannot be a module's name.
+
+    ``doing`` is what was to be done with it.
+    """
+    tried = '{} the module {!r}'.format(doing, name if len(name) <= 80 else name[:77] + '...')
     if not name:
-        raise KmodError('unload a module', 'name is empty', 'Give the name as lsmod shows it')
+        raise KmodError(f'{doing} a module', 'name is empty', 'Give the name as lsmod shows it')
     if len(name) > NAME_LIMIT:
         raise KmodError(tried, 'a module\'s name has at most %d characters, and this has %d' % (NAME_LIMIT, len(name)))
     if not NAME.match(name):
@@ -89,6 +92,16 @@ def read(root='/'):
             continue
         modules[entry['name']] = entry
     return {'modules': modules, 'warnings': warnings}
+
+
+def names(root='/'):
+    # type: (str) -> List[str]
+    """The names that are taken: those in the table, and those in sysfs, where built-in modules have theirs as well."""
+    try:
+        shown = os.listdir(os.path.join(root, 'sys/module'))
+    except OSError:
+        shown = []
+    return sorted(set(shown) | set(read(root)['modules']))
 
 
 def _attribute(name, attribute, root):

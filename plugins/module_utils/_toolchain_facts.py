@@ -180,7 +180,7 @@ def _targets(names, paths, scope, release, table, root):
     targets = []  # type: List[Target]
     warnings = []
     if names or (scope == 'loaded' and not paths):
-        asked = [_module_table.kernel_name(name) for name in names] or sorted(table)
+        asked = [_module_table.kernel_name(name, 'look at') for name in names] or sorted(table)
         known = _module_details.files(release, root, asked)
         targets += [Target(name, known.get(name)) for name in asked]
     for path in paths:

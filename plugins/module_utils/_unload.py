@@ -3,24 +3,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gets one module out: survey, diagnose, plan, take the step, survey again, report what was seen."""
 
+import errno
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
-    _kernel,
     _ladder,
+    _module_table,
     _reset,
+    _steps,
     _struct_module,
     _survey,
     _syscalls,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import (
-    hexadecimal,
-    kernel_name,
-    shown_pointers,
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
+    KmodError,
+    is_unavailable,
+    unavailable,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name, shown_pointers
+from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_name
+from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
 
 
 class Options(NamedTuple):
@@ -41,20 +45,22 @@ class Unload:
 
     def __init__(self, options, kernel=None):
         # type: (Options, Optional[Dict[str, Any]]) -> None
+        """``kernel`` are the facts of _kernel.read, where they have been read already."""
         self.options = options
         self.name = kernel_name(options.name)
         if os.geteuid() != 0:
             raise KmodError(f'unload {self.name}', 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
-        self.kernel = kernel or _kernel.read()
+        self.kernel = kernel
         self.steps = []  # type: List[Dict[str, Any]]
-        self.helper = {'path': options.helper_path or _reset.helper_path(self.kernel['release']),
-                       'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
+        self.helper = {'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
 
     def run(self):
         # type: () -> Dict[str, Any]
         """The module's return values. Raises KmodError, with these as its facts, where it stays in the kernel."""
         facts = self._survey()
+        self.kernel = facts['kernel']
+        self.helper['path'] = self.options.helper_path or _reset.helper_path(facts['kernel']['release'])
         before = shown(facts)
         dependents = facts['module'].get('used_by', []) if self.options.cascade else []
         diagnosis = _diagnosis.diagnose(facts)
@@ -63,34 +69,60 @@ class Unload:
         plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
-                  'hazards': ahead['hazards'], 'helper': self.helper, 'diff': {'before': before, 'after': before}}
+                  'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper,
+                  'diff': {'before': before, 'after': before}, 'warnings': []}
         if plan['refusal']:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
+        if _ladder.frees_without_exit(ahead['verdict'], plan):
+            result['warnings'] = [f'Its exit does not run, and what {self.name} left registered cannot be seen in '
+                                  f'full: {sentence}' for sentence in result['unseen']]
         try:
-            image = self._vetted_helper() if plan['method'] == 'reset' else None
-            self._unload_dependents(dependents)
-            if self.options.check_mode:
-                self._foresee(ahead['verdict'], plan, facts)
-                after = {'state': 'absent'}
-            elif dependents:
-                # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
-                after = self._run_other(self.options._replace(cascade=False))['after']
-            else:
-                self._act(ahead['verdict'], plan, facts, image)
-                after = shown(self._survey())
+            done = self._carry_out(ahead['verdict'], plan, facts, dependents)
         except KmodError as error:
             after = self._look_again()
             changed = after != before or any(step['changed'] for step in self.steps)
+            if after.get('state') == 'absent' and not self.steps:
+                return dict(result, after=after, diff={'before': before, 'after': after},
+                            msg=f'{self.name} was unloaded by someone else meanwhile.')
             error.facts = dict(result, after=after, changed=changed, diff={'before': before, 'after': after})
             raise
-        result.update(changed=True, after=after, diff={'before': before, 'after': after})
+        after = done.pop('after')
+        result.update(done, after=after, changed=any(step['changed'] for step in self.steps),
+                      diff={'before': before, 'after': dict(after, **done)})
         if after['state'] != 'absent':
             raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(after['state']),
-                            'Look at the kernel log', **result)
+                            'Look at the kernel log, and whether someone loads it again', **result)
+        return dict(result, msg=self._told(result))
+
+    def _told(self, result):
+        # type: (Dict[str, Any]) -> str
         would = 'would be' if self.options.check_mode else 'is'
-        return dict(result, msg='{} {} unloaded by {}.'.format(self.name, would, plan['method']))
+        if 'parked_as' in result:
+            return '{} {} parked as {}: its code stays, and a fixed build can be loaded under its name.'.format(
+                self.name, would, result['parked_as'])
+        if not result['changed']:
+            return f'{self.name} was unloaded by someone else meanwhile.'
+        return '{} {} unloaded by {}.'.format(self.name, would, result['method'])
+
+    def _carry_out(self, verdict, plan, facts, dependents):
+        # type: (str, Dict[str, Any], Dict[str, Any], List[str]) -> Dict[str, Any]
+        """``after`` as it was read again, or as it would be; and ``parked_as``. Raises KmodError where a step fails."""
+        image = self._vetted_helper() if plan['method'] in _ladder.HELPED else None
+        self._unload_dependents(dependents)
+        done = {}  # type: Dict[str, Any]
+        if plan['method'] == 'park':
+            done['parked_as'] = new_name(self.name, self._in_child(_module_table.names))
+        if self.options.check_mode:
+            self._foresee(verdict, plan, facts, done.get('parked_as'))
+            return dict(done, after={'state': 'absent'})
+        if dependents:
+            # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
+            other = self._run_other(self.options._replace(cascade=False))
+            return {key: other[key] for key in ('after', 'parked_as') if key in other}
+        self._act(verdict, plan, facts, image, done.get('parked_as'))
+        return dict(done, after=shown(self._survey()))
 
     def _survey(self):
         # type: () -> Dict[str, Any]
@@ -115,8 +147,10 @@ class Unload:
     def _unload_dependents(self, names):
         # type: (List[str]) -> None
         """All are tried in check mode first, so that a refusal of one leaves every other in place."""
+        # One that is parked would go on using it.
+        options = self.options._replace(methods=[method for method in self.options.methods if method != 'park'])
         for name in names:
-            trial = Unload(self.options._replace(name=name, check_mode=True), self.kernel)
+            trial = Unload(options._replace(name=name, check_mode=True), self.kernel)
             trial.run()
             if self.options.check_mode:
                 self.steps.extend(trial.steps)
@@ -124,7 +158,7 @@ class Unload:
                 raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper', trial.helper['reason'])
         if not self.options.check_mode:
             for name in names:
-                self._run_other(self.options._replace(name=name))
+                self._run_other(options._replace(name=name))
 
     def _run_other(self, options):
         # type: (Options) -> Dict[str, Any]
@@ -138,8 +172,10 @@ class Unload:
         # type: () -> Optional[bytes]
         """The helper's bytes; in check mode None where it is not there yet, since the role builds it later."""
         self.helper['needed'] = True
+        path, kernel = self.helper['path'], self.kernel or {}
         try:
-            image = _reset.vet_helper(self.helper['path'], self.kernel, _struct_module.layout())
+            image = self._in_child(
+                lambda: _reset.vet_helper(path, kernel, _struct_module.layout()))  # type: Optional[bytes]
         except KmodError as error:
             self.helper.update(usable=False, reason=str(error))
             if self.options.check_mode:
@@ -148,22 +184,38 @@ class Unload:
         self.helper.update(usable=True, reason='built for this kernel, owned by root')
         return image
 
-    def _foresee(self, verdict, plan, facts):
-        # type: (str, Dict[str, Any], Dict[str, Any]) -> None
-        expect = _ladder.expected(facts)
-        if plan['method'] == 'reset' and expect:
-            write = _ladder.reset_values(facts, verdict, plan['runs_exit'], expect)
-            self._step('reset', 'reset', f'would write {described(expect, write)}', True)
-        self._step(plan['method'], 'delete_module', 'would unload', True)
+    def _foresee(self, verdict, plan, facts, parked_as):
+        # type: (str, Dict[str, Any], Dict[str, Any], Optional[str]) -> None
+        method, expect = plan['method'], _ladder.expected(facts)
+        if method == 'park':
+            self._step('park', 'rename', f'would be renamed to {parked_as}', True)
+        else:
+            if method == 'reset' and expect:
+                write = _ladder.reset_values(facts, verdict, plan['runs_exit'], expect)
+                self._step('reset', 'reset', f'would write {described(expect, write)}', True)
+            self._step(method, 'delete_module', 'would unload', True)
+        if method in _ladder.HELPED and self._loader(verdict, facts):
+            self._step(method, 'clear_loader', 'would clear what the dead load left there', True)
 
-    def _act(self, verdict, plan, facts, image):
-        # type: (str, Dict[str, Any], Dict[str, Any], Optional[bytes]) -> None
-        method = plan['method']
-        if method == 'reset' and image is not None:
-            self._reset_and_delete(verdict, plan, facts, image)
+    def _act(self, verdict, plan, facts, image, parked_as):
+        # type: (str, Dict[str, Any], Dict[str, Any], Optional[bytes], Optional[str]) -> None
+        method, name = plan['method'], self.name
+        if image is None:
+            if method == 'kernel_force':
+                self._deleted(method, self._in_child(lambda: _steps.force_delete(name, facts['module'])))
+            else:
+                self._deleted(method, self._in_child(lambda: _syscalls.delete_module(name)))
             return
-        error = self._in_child(lambda: _syscalls.delete_module(self.name, force=method == 'kernel_force'))
-        self._deleted(method, error)
+        target = _reset.Target(name, facts['module']['struct_address'], self._anchors(facts), image)
+        loader = self._loader(verdict, facts)
+        look_for = _ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
+        if parked_as:
+            self._park(target, facts, parked_as, look_for)
+            report = self._in_child(lambda: _reset.load_helper(image, loader)) if loader else {}
+        else:
+            report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
+        if loader:
+            self._report_loader(method, report, loader, image)
 
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any
@@ -171,6 +223,9 @@ class Unload:
 
     def _deleted(self, method, error):
         # type: (str, int) -> None
+        if error == errno.ENOENT:
+            self._step(method, 'delete_module', 'someone else had unloaded it', False)
+            return
         self._step(method, 'delete_module', 'unloaded' if not error else _syscalls.errno_text(error), not error)
         if error:
             raise KmodError(f'unload {self.name}', f'the kernel answered {_syscalls.errno_text(error)}',
@@ -185,26 +240,35 @@ class Unload:
                                 'The kernel needs CONFIG_KALLSYMS_ALL=y')
         return anchors
 
-    def _reset_and_delete(self, verdict, plan, facts, image):
-        # type: (str, Dict[str, Any], Dict[str, Any], bytes) -> None
-        anchors = self._anchors(facts)
+    @staticmethod
+    def _loader(verdict, facts):
+        # type: (str, Dict[str, Any]) -> Dict[str, Any]
+        """The helper's parameters to clear the loader's table of running loads; empty where that is not called for."""
+        anchors = facts['anchors']
         # Only a load that died leaves an entry behind; a table of another size is not the one known here.
         clear = verdict == 'init_died' and (anchors['idem_bytes'] or 0) >= _survey.IDEM_BYTES
-        loader = _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
-        target = _reset.Target(self.name, facts['module']['struct_address'], anchors, image)
-        done = self._in_child(lambda: reset_and_delete(
+        return _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
+
+    def _park(self, target, facts, parked_as, look_for):
+        # type: (_reset.Target, Dict[str, Any], str, str) -> None
+        report = self._in_child(lambda: _steps.park(target, _ladder.expected(facts), parked_as, look_for))
+        hidden = '; %d symbols that it offered are hidden' % report['hidden_symbols'] if report['hidden_symbols'] else ''
+        self._step('park', 'rename', f'renamed to {parked_as}{hidden}', True)
+
+    def _reset_and_delete(self, target, verdict, plan, facts, loader, look_for):
+        # type: (_reset.Target, str, Dict[str, Any], Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
+        done = self._in_child(lambda: _steps.reset_and_delete(
             target, _ladder.expected(facts),
-            lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader))
-        report = done['report']
+            lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
+        report = done['report']  # type: Dict[str, Any]
         self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
         if done['restored'] is not None:
             self._step('reset', 'restore', done['restored'], True)
         self._deleted('reset', done['error'])
-        if report['loader'] != 'not_asked':
-            self._report_loader(report, loader, image)
+        return report
 
-    def _report_loader(self, report, loader, image):
-        # type: (Dict[str, Any], Dict[str, int], bytes) -> None
+    def _report_loader(self, method, report, loader, image):
+        # type: (str, Dict[str, Any], Dict[str, Any], bytes) -> None
         if report['loader'] == 'in_use':
             # Whoever waited for the module that died has been woken by now.
             report = self._in_child(lambda: _reset.load_helper(image, loader))
@@ -214,37 +278,13 @@ class Unload:
             'in_use': 'left alone: task %d is inside finit_module' % report['loading_pid'],
             'lock_busy': 'left alone: its lock could not be taken',
         }
-        self._step('reset', 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
+        self._step(method, 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
         if report['loader'] in ('in_use', 'lock_busy'):
             raise KmodError(
                 f'clear what the dead load of {self.name} left in the loader',
-                'the module is unloaded, but the loader was {}'.format(words[report['loader']]),
+                'the module is {}, but the loader was {}'.format(
+                    'parked' if method == 'park' else 'unloaded', words[report['loader']]),
                 'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
-
-
-def reset_and_delete(target, expect, values, loader):
-    # type: (_reset.Target, Optional[Dict[str, Any]], Callable[[Any], Dict[str, Any]], Dict[str, int]) -> Dict[str, Any]
-    """Runs in the child: reset, then delete_module(2) at once; where that fails, puts back what was there.
-
-    Returns ``report`` of the helper, ``error`` (errno of delete_module) and ``restored`` (text, or None).
-    Raises KmodError where the helper wrote nothing.
-    """
-    before = expect or target.look()
-    written = values(before)
-    report = target.store(before, written, loader)
-    error = _syscalls.delete_module(target.name)
-    return {'report': report, 'error': error, 'restored': _restore(target, before, written) if error else None}
-
-
-def _restore(target, before, written):
-    # type: (_reset.Target, Dict[str, Any], Dict[str, Any]) -> str
-    try:
-        now = target.look()
-        # References taken since then are somebody's: they stay counted.
-        target.store(now, dict(before, refcount=before['refcount'] + now['refcount'] - written['refcount']), {})
-    except KmodError as error:
-        return f'could not be put back: {error}'
-    return 'put back as it was'
 
 
 def without_dependents(facts):
@@ -255,17 +295,11 @@ def without_dependents(facts):
     return dict(facts, module=dict(module, used_by=[], refcount=remaining))
 
 
-def described(expect, write):
-    # type: (Dict[str, Any], Dict[str, Any]) -> str
-    """``state coming -> live, refcount 2 -> 1``: what differs between two entries."""
-    changes = []
-    for key in ('state', 'refcount', 'init', 'exit'):
-        if expect[key] != write[key]:
-            old, new = expect[key], write[key]
-            if key in ('init', 'exit'):
-                old, new = hexadecimal(old), hexadecimal(new)
-            changes.append(f'{key} {old} -> {new}')
-    return ', '.join(changes) or 'nothing new'
+def unseen(facts):
+    # type: (Dict[str, Any]) -> List[str]
+    """What cannot be looked for, or could not be, of what the module may have registered: a sentence each."""
+    found = facts.get('registrations', {})
+    return [found['unavailable']] if is_unavailable(found) else list(found.get('unseen', []))
 
 
 def shown(facts):

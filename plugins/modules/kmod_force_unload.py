@@ -13,6 +13,8 @@ description:
     what it saw.
   - Refuses a module in whose code a task still runs, or that something found still uses, and names the task, process,
     mount or dependent module.
+  - On request, parks a module that cannot go safely. It stays in the kernel under another name, out of the way of a
+    fixed build.
   - A module that is not loaded is V(ok), unchanged.
 author:
   - kernelops.kmod contributors (@kernelops)
@@ -32,9 +34,14 @@ options:
         references or without an exit function on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
       - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module
         under the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
+      - V(park) unloads nothing. The helper renames the module to C(NAME_parkedN), and its code stays in the kernel, so
+        that nothing that it registered dangles and a fixed build of the same name can be loaded beside it. It is taken
+        only where it is named here, and where the other methods named are refused or do not help. A parked module is
+        unloaded by this module under its new name.
+      - A module whose exported symbols others use is neither reset nor parked.
     type: list
     elements: str
-    choices: [plain, kernel_force, reset]
+    choices: [plain, kernel_force, reset, park]
     default: [plain, kernel_force, reset]
   run_exit:
     description:
@@ -54,17 +61,22 @@ options:
     default: false
   accept_hazards:
     description:
-      - Hazards that shall not lead to a refusal. Each must be named; none is accepted by default.
+      - Hazards that shall not lead to a refusal. Each must be named; none is accepted by default, and to accept one is
+        not to accept another.
       - V(running_task) is a task seen in the module's code. Freeing that code under it crashes the kernel.
       - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or that references
         of a module of the kernel's own are leaked.
       - V(in_use) is a process, mount, network device, disk or bound device found to hold the module.
-      - V(dangling_references) means that the kernel would call the module's code when that is gone, by a device, timer,
-        interrupt or the like that it registered and that no exit takes back.
-      - V(foreign_oops) is an oops outside the module, which may have left kernel locks held.
+      - V(foreign_oops) is an oops outside the module, which may have left kernel locks held. A reboot is required where
+        the kernel's loader died with them.
+      - V(dangling_references) is something that the module registered and that would point into freed code, such as a
+        device, a timer or a kernel thread. It forbids the methods that free the code without running the module's exit.
+        The method V(park) is the safe way.
+      - Before it writes, the helper looks once more whether a task or a CPU is in the module's code. To accept
+        V(running_task) leaves that out as well.
     type: list
     elements: str
-    choices: [running_task, undecided, in_use, dangling_references, foreign_oops]
+    choices: [running_task, undecided, in_use, foreign_oops, dangling_references]
     default: []
   helper:
     description:
@@ -105,6 +117,16 @@ EXAMPLES = r'''
   kernelops.kmod.kmod_force_unload:
     name: used_base
     cascade: true
+
+- name: Out of the way of a fixed build, also where its code cannot be freed safely
+  kernelops.kmod.kmod_force_unload:
+    name: init_oops
+    methods: [plain, kernel_force, reset, park]
+  register: unloaded
+
+- name: Load the fixed build in its place
+  kernelops.kmod.kmod_load:
+    path: /usr/local/lib/modules/init_oops.ko
 
 # Ad hoc: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=init_oops
 '''
@@ -147,7 +169,9 @@ before:
       exit: '0xffffffffc0a96010'
       source: kcore
 after:
-  description: The same, read again afterwards; in check mode as it would be.
+  description:
+    - The same, read again afterwards; in check mode as it would be.
+    - The name of a parked module is V(absent) as well, free for a fixed build.
   returned: when the module could be read
   type: dict
   sample: {state: absent}
@@ -166,7 +190,7 @@ steps:
       type: str
       sample: reset
     action:
-      description: One of V(reset), V(restore), V(delete_module), V(clear_loader).
+      description: One of V(reset), V(restore), V(delete_module), V(rename), V(clear_loader).
       type: str
       sample: delete_module
     result:
@@ -177,6 +201,20 @@ steps:
       description: Whether it changed the kernel.
       type: bool
       sample: true
+parked_as:
+  description: The name that the module bears now, or would in check mode; its code is still in the kernel.
+  returned: when the module was parked
+  type: str
+  sample: init_oops_parked1
+unseen:
+  description:
+    - What a module may have registered and nothing shows, so that it was not looked for; a sentence each.
+    - Where the code is freed without the module's exit these are warnings as well. They do not forbid it, since there
+      is no kernel that shows everything.
+  returned: when the module could be read
+  type: list
+  elements: str
+  sample: ['work that is queued: no kernel shows it']
 hazards:
   description: What makes a forced unload unsafe, accepted or not.
   returned: when the module could be read
@@ -192,7 +230,7 @@ hazards:
       type: str
       sample: 'the init of init_hang still runs: insmod (pid 1876, in f_init)'
     evidence:
-      description: The tasks, holders or oopses that were found.
+      description: The tasks, holders, oopses or registrations that were found.
       type: list
       elements: raw
       sample: [{pid: 1876, tid: 1876, command: insmod, function: f_init}]
@@ -221,12 +259,12 @@ def argument_spec():
     """The options, for the module and for its tests."""
     return {
         'name': {'type': 'str', 'required': True},
-        'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset'],
+        'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset', 'park'],
                     'default': ['plain', 'kernel_force', 'reset']},
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
         'cascade': {'type': 'bool', 'default': False},
         'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
-                           'choices': ['running_task', 'undecided', 'in_use', 'dangling_references', 'foreign_oops']},
+                           'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops', 'dangling_references']},
         'helper': {'type': 'str', 'choices': ['auto', 'compiled'], 'default': 'auto'},
         'helper_path': {'type': 'path'},
         'timeout': {'type': 'float', 'default': 30},
@@ -240,8 +278,16 @@ def main():
     try:
         result = _unload.Unload(_unload.Options(check_mode=module.check_mode, **options)).run()
     except KmodError as error:
+        warn(module, error.facts)
         module.fail_json(msg=str(error), **error.facts)
+    warn(module, result)
     module.exit_json(**result)
+
+
+def warn(module, result):
+    """Warnings go their own way."""
+    for warning in result.pop('warnings', []):
+        module.warn(warning)
 
 
 if __name__ == '__main__':

@@ -57,6 +57,7 @@ class FakeModule:
         self.symbols = self.hidden_symbols = 0
         self.address = builders.ADDRESS
         self.hidden = None
+        self.registrations = {'found': [], 'unseen': []}
         self.build_id = self.srcversion = unavailable('the module declares none')
         self.parameters = {}
         for key, value in changes.items():
@@ -83,6 +84,8 @@ class FakeKernel:
         self.before_store = None
         # What the helper's look sees, by whom it looks for: (number of its result, pid, CPU, command).
         self.seen = {}
+        # What each reset or park asked the helper to look for.
+        self.looked_for = []
 
     def state(self):
         return copy.deepcopy({name: vars(module) for name, module in self.modules.items()})
@@ -92,20 +95,20 @@ class FakeKernel:
 
     def survey(self, name, kernel=None, depth='needed'):
         """As _survey.module: a live module that nothing holds back is looked at closer only where that is asked for."""
-        assert kernel is self.facts
+        assert kernel in (None, self.facts)
         module = self.modules.get(name)
         if module is None:
             return dict(builders.facts('absent', kernel=self.facts), name=name)
         permanent = module.state == 'live' and bool(module.init and not module.exit)
         found = builders.facts(module.state, module.refcount - 1, self.used_by(name), permanent, name=name,
                                kernel=self.facts, anchors={})
-        found['module'].update(name=name, struct_address=module.address)
+        found['module'].update(name=name, struct_address=module.address, address=module.address)
         found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
             unavailable(module.hidden)
         if module.state == 'live' and not permanent and module.refcount == 1 and depth != 'all':
             return found
         found.update(anchors=self.anchors, tasks={'tasks': module.tasks, 'unreadable': []}, holders=module.holders,
-                     oopses=module.oopses)
+                     oopses=module.oopses, registrations=module.registrations)
         if permanent:
             found['cleanup_module'] = module.cleanup
         return found
@@ -144,6 +147,8 @@ class FakeKernel:
         looked, hidden = (0, 0, -1, b''), 0
         if 'address' in asked:
             whom = ('nobody', 'tasks', 'user_tasks')[number.get('look_for', 0)]
+            if 'look' not in asked:
+                self.looked_for.append(whom)
             reset, found, left = self._reset(asked['name'], number, self.seen.get(whom), asked.get('new_name'))
             if whom != 'nobody' and reset not in (4, 6):
                 looked = self.seen.get(whom, (1, 0, -1, b''))
@@ -171,13 +176,13 @@ class FakeKernel:
 
     def _reset(self, name, number, seen, new_name):
         assert (number['modules'], number['module_lock']) == (ANCHORS['modules'], ANCHORS['module_mutex'])
+        if self.before_store and 'look' not in number and name in self.modules:
+            self.before_store(self.modules[name])
         module = self.modules.get(name)
         if module is None or module.address != number['address']:
             return 4, (0, 0, 0, 0), (0, 0, 0, 0)
         if 'look' in number:
             return 2, self._packed(module), self._packed(module)
-        if self.before_store:
-            self.before_store(module)
         found = self._packed(module)
         if found != tuple(number['old_' + key] for key in ('state', 'refcount', 'init', 'exit')):
             return 6, found, found
@@ -189,6 +194,10 @@ class FakeKernel:
         module.refcount, module.init, module.exit = (number['new_' + key] for key in ('refcount', 'init', 'exit'))
         return 1, found, self._packed(module)
 
+    def table(self, _root='/'):
+        """As _module_table.read."""
+        return {'modules': {name: self.survey(name)['module'] for name in self.modules}, 'warnings': []}
+
     def _clear_loader(self):
         pid = self.loading_pids.pop(0) if self.loading_pids else 0
         if pid:
@@ -199,7 +208,7 @@ class FakeKernel:
 
 def direct(function, _seconds, _tried, outlives=False):  # noqa: ARG001 - as the real one
     """with_deadline without the child; what is handed over goes through its letter all the same."""
-    return marshal.loads(marshal.dumps(function()))
+    return marshal.loads(marshal.dumps(function()))  # noqa: S302
 
 
 class Host:
@@ -218,6 +227,8 @@ class Host:
             return kernel.helper
 
         for module, name, replacement in (
+                (_module_table, 'read', kernel.table),
+                (_module_table, 'names', lambda: sorted(kernel.modules)),
                 (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
                 (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
                 (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
@@ -226,8 +237,8 @@ class Host:
         return kernel
 
     def unload(self, name, *, check_mode=False, **options):
-        values = dict({'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
-                       'helper_path': None, 'timeout': 30.0}, **options)
+        values = dict({'methods': list(_ladder.DEFAULT_METHODS), 'run_exit': 'auto', 'cascade': False,
+                       'accept_hazards': [], 'helper_path': None, 'timeout': 30.0}, **options)
         return _unload.Unload(_unload.Options(name=name, check_mode=check_mode, **values), self.kernel.facts).run()
 
     def refused(self, name, **options):

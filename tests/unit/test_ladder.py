@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 
-ALL = list(_ladder.METHODS)
+ALL = list(_ladder.DEFAULT_METHODS)
 UNFORCED = builders.kernel(force_unload=False)
 UNKNOWN_FORCE = builders.kernel(force_unload=unavailable('no configuration'))
 HOLDERS = {'mounts': [{'path': '/mnt/data'}]}
@@ -101,9 +101,9 @@ REFUSALS = {
     'no exit, a kernel thread that nothing stops': (builders.facts(permanent=True, tasks=THREAD), ALL, 'auto',
                                                     'foo_thread', 'accept_hazards=running_task'),
     'oops elsewhere': (builders.facts('coming', 1, oopses=[builders.oops(), ELSEWHERE]), ALL, 'auto',
-                       'static_call_module_notify', 'A reboot is the safe way'),
+                       'static_call_module_notify', 'Reboot required'),
     'oops elsewhere, force not allowed': (builders.facts(refcount=1, oopses=[ELSEWHERE]), ['plain', 'reset'], 'auto',
-                                          'outside foo', 'A reboot is the safe way'),
+                                          'outside foo', 'Reboot required'),
     "the kernel's own, referenced": (OWN, ALL, 'auto', "are leaked: foo is the kernel's own and healthy",
                                      'Find and end what uses it'),
     'the driver of a root disk': (DISK, ALL, 'auto', 'device virtio0 (driver virtio:virtio_blk)', 'End what holds it'),
@@ -148,6 +148,132 @@ EXITS = {
                                'reset'),
     'no exit there is': (builders.facts(permanent=True, registrations=TIMER), 'always', 'none'),
 }
+
+# --- every hazard and every method: which method goes on in spite of which hazard ------------------------------------
+
+def dangerous(verdict, code, *, kernel_threads=False):
+    """A diagnosis with one hazard."""
+    evidence = [builders.task(kernel_thread=kernel_threads)] if code == 'running_task' else []
+    hazard = {'code': code, 'reason': code, 'evidence': evidence}
+    return {'verdict': verdict, 'reason': 'It is so.', 'hazards': [hazard]}
+
+
+# hazard: for (a live module whose exit runs, the same without its exit, one that died half way, one that may still run
+# half way): the methods that it forbids. Plain is the kernel's own: it refuses what it must.
+FREES = ('kernel_force', 'reset')
+FORBIDS = {
+    'running_task': (FREES, FREES, FREES, (*FREES, 'park')),
+    'running_task in kernel threads alone': ((), FREES, FREES, (*FREES, 'park')),
+    'undecided': (FREES, FREES, FREES, (*FREES, 'park')),
+    'in_use': (FREES, FREES, FREES, (*FREES, 'park')),
+    'foreign_oops': (('reset', 'park'),) * 4,
+    'dangling_references': ((), FREES, FREES, FREES),
+}
+CASES = (('references_leaked', True), ('references_leaked', False), ('init_died', False), ('init_running', False))
+
+
+@pytest.mark.parametrize('method', _ladder.METHODS)
+@pytest.mark.parametrize('case', range(4), ids=['exit runs', 'exit does not run', 'died', 'half way'])
+@pytest.mark.parametrize('hazard', FORBIDS)
+def test_hazard_and_method(hazard, case, method):
+    (verdict, runs_exit), code = CASES[case], hazard.split()[0]
+    given = dangerous(verdict, code, kernel_threads='threads' in hazard)
+    forbidden = method in FORBIDS[hazard][case]
+    assert bool(_ladder.blocking(given, method, runs_exit, [])) == forbidden
+    assert _ladder.blocking(given, method, runs_exit, [code]) == []
+    others = [other for other in _diagnosis.HAZARDS if other != code]
+    assert bool(_ladder.blocking(given, method, runs_exit, others)) == forbidden
+
+
+def test_the_table_has_every_hazard():
+    assert {hazard.split()[0] for hazard in FORBIDS} == set(_diagnosis.HAZARDS)
+
+
+def test_a_hazard_not_known_here_forbids_all_but_what_the_kernel_guards():
+    given = dangerous('references_leaked', 'new_one')
+    assert [method for method in _ladder.METHODS if not _ladder.blocking(given, method, False, [])] == ['plain']
+
+
+# (verdict, method, whether exit runs, accepted): whom the helper's last look is to find
+LOOKS = {
+    ('init_died', 'reset', False, ()): 'tasks',
+    ('exit_died', 'reset', False, ('dangling_references', 'undecided', 'in_use', 'foreign_oops')): 'tasks',
+    ('init_running', 'reset', False, ('undecided',)): 'tasks',
+    ('init_running', 'reset', True, ('undecided',)): 'tasks',
+    ('init_running', 'reset', False, ('running_task',)): 'nobody',
+    ('references_leaked', 'reset', True, ()): 'user_tasks',
+    ('references_leaked', 'reset', False, ()): 'tasks',
+    ('exit_lost', 'reset', True, ()): 'user_tasks',
+    ('no_exit', 'reset', True, ()): 'tasks',
+    ('init_died', 'reset', True, ()): 'user_tasks',
+    ('init_died', 'park', False, ()): 'user_tasks',
+    ('init_running', 'park', False, ('undecided',)): 'user_tasks',
+    ('references_leaked', 'park', False, ()): 'nobody',
+    ('in_use', 'park', False, ('running_task',)): 'nobody',
+}
+
+
+@pytest.mark.parametrize('case', LOOKS, ids=lambda case: ' '.join(map(str, case[:3])) + ' ' + '+'.join(case[3]))
+def test_whom_the_last_look_is_to_find(case):
+    assert _ladder.look_for(*case) == LOOKS[case]
+
+
+# --- park -----------------------------------------------------------------------------------------------------------
+
+DANGLING = [{'code': 'dangling_references', 'reason': 'foo left misc device foo', 'evidence': [{'kind': 'device'}]}]
+PARK = [*ALL, 'park']
+# id: (facts, hazards beside those found, methods, accepted, method taken)
+PARKED = {
+    'only where it is named': (INIT_DIED, DANGLING, ALL, [], 'none'),
+    'where the others are refused': (INIT_DIED, DANGLING, PARK, [], 'park'),
+    'accepted: then it is freed': (INIT_DIED, DANGLING, PARK, ['dangling_references'], 'reset'),
+    'where nothing stands in the way, less is kept': (INIT_DIED, [], PARK, [], 'reset'),
+    'where it is the only one': (INIT_DIED, [], ['park'], [], 'park'),
+    'a healthy one, where it is the only one': (builders.facts(), [], ['park'], [], 'park'),
+    'a healthy one otherwise': (builders.facts(), [], PARK, [], 'plain'),
+    'one that is held: its code stays': (HELD, [], PARK, [], 'park'),
+    'one with tasks in it: its code stays': (builders.facts(refcount=1, tasks=USER_TASK), [], PARK, [], 'park'),
+    'never one that runs': (RUNNING, [], PARK, [], 'none'),
+    'one that runs, at the risk of the host': (RUNNING, [], ['park'], ['running_task'], 'park'),
+    'never with an oops elsewhere': (builders.facts('coming', 1, oopses=[builders.oops(), ELSEWHERE]), [], PARK, [],
+                                     'none'),
+    'never one that others use': (builders.facts(refcount=1, used_by=['bar']), [], PARK, list(_diagnosis.HAZARDS),
+                                  'none'),
+    'never where it cannot be found': (hidden(INIT_DIED), [], PARK, [], 'none'),
+    'never twice': (dict(INIT_DIED, name='foo_parked1'), DANGLING, PARK, [], 'none'),
+    'never a built-in one': (builders.facts('builtin'), [], PARK, [], 'none'),
+}
+
+
+@pytest.mark.parametrize('row', PARKED.values(), ids=list(PARKED))
+def test_park(row):
+    given, hazards, methods, accepted, method = row
+    diagnosis = _diagnosis.diagnose(given)
+    diagnosis['hazards'] = diagnosis['hazards'] + hazards
+    found = _ladder.plan(given, diagnosis, methods, 'auto', accepted)
+    assert found['method'] == method
+    assert (found['refusal'] is None) == (method != 'none')
+    assert not (method == 'park' and found['runs_exit'])
+
+
+def test_dangling_references_lead_to_park():
+    diagnosis = dict(_diagnosis.diagnose(INIT_DIED), hazards=DANGLING)
+    found = _ladder.plan(INIT_DIED, diagnosis, ALL)
+    assert found['refusal'] == 'it is not safe: foo left misc device foo'
+    assert found['next'].startswith('Add park to methods')
+    assert 'accept_hazards=dangling_references overrides this, at the risk of the host' in found['next']
+    parked = dict(INIT_DIED, name='foo_parked1')
+    assert 'park' not in _ladder.plan(parked, diagnosis, ALL)['next']
+
+
+@pytest.mark.parametrize(('verdict', 'method', 'runs_exit', 'frees'), [
+    ('init_died', 'reset', False, True), ('no_exit', 'kernel_force', True, True), ('no_exit', 'reset', True, True),
+    ('exit_lost', 'kernel_force', False, True), ('exit_lost', 'reset', True, False),
+    ('unloadable', 'plain', True, False), ('references_leaked', 'kernel_force', True, False),
+    ('init_died', 'park', False, False)])
+def test_what_frees_code_without_its_exit(verdict, method, runs_exit, frees):
+    assert _ladder.frees_without_exit(verdict, {'method': method, 'runs_exit': runs_exit}) is frees
+
 
 AS_READ = {'state': 'coming', 'refcount': 4, 'init': builders.INIT, 'exit': builders.EXIT}
 NULL_EXIT = dict(AS_READ, state='live', exit=0)
@@ -199,7 +325,7 @@ def test_what_dangles_forbids_what_frees_without_exit(given, run_exit, method):
 
 
 def test_every_hazard_can_be_accepted():
-    assert {row[1] for row in ACCEPTED.values()} == set(_diagnosis.HAZARDS)
+    assert {row[1] for row in ACCEPTED.values()} | {'dangling_references'} == set(_diagnosis.HAZARDS)
 
 
 @pytest.mark.parametrize('accepted', ['in_use', 'running_task'])

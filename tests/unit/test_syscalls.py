@@ -81,7 +81,8 @@ def gone(pid):
 
 
 @pytest.mark.parametrize('value', [0, None, 'text', [1, 'two'], {'state': 'live', 'address': 0xffffffffc0a99040},
-                                   'long' * 100000, 'f\xf6\xf6\ud83d', {1: (2, b'\0\xff')}], ids=lambda value: ascii(value)[:20])
+                                   'long' * 100000, 'f\xf6\xf6\ud83d', {1: (2, b'\0\xff')}],
+                         ids=lambda value: ascii(value)[:20])
 def test_the_childs_result(value):
     assert _syscalls.with_deadline(lambda: value, 10, 'act') == value
 

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parking, and what is said of that which a module left registered."""
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from fake_kernel import FAULTS, LOADER, FakeModule, Host
+from test_unload import loader_step, stack
+
+
+@pytest.fixture
+def host(monkeypatch):
+    return Host(monkeypatch)
+
+
+# --- park -----------------------------------------------------------------------------------------------------------
+
+PARK = ['plain', 'kernel_force', 'reset', 'park']
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_park_leaves_the_code_and_frees_the_name(check_mode, host):
+    kernel = host.boot(FakeModule('init_oops', symbols=3, **FAULTS['init_oops']), FakeModule('bystander'))
+    before = kernel.state()
+    result = host.unload('init_oops', methods=['park'], check_mode=check_mode)
+    assert (result['changed'], result['method'], result['parked_as']) == (True, 'park', 'init_oops_parked1')
+    assert result['after'] == {'state': 'absent'}
+    assert result['diff']['after'] == {'state': 'absent', 'parked_as': 'init_oops_parked1'}
+    assert result['helper']['needed'] is True
+    assert kernel.exits == []
+    if check_mode:
+        assert (kernel.calls, kernel.state()) == ([], before)
+        assert result['steps'] == [{'module': 'init_oops', 'method': 'park', 'action': 'rename', 'changed': True,
+                                    'result': 'would be renamed to init_oops_parked1'}]
+        return
+    assert kernel.state()['init_oops_parked1'] == dict(
+        before['init_oops'], name='init_oops_parked1', symbols=0, hidden_symbols=3)
+    assert kernel.state()['bystander'] == before['bystander']
+    assert [step['result'] for step in result['steps']] == [
+        'renamed to init_oops_parked1; 3 symbols that it offered are hidden']
+    assert result['msg'] == ('init_oops is parked as init_oops_parked1: its code stays, and a fixed build can be '
+                             'loaded under its name.')
+
+
+def test_a_parked_module_goes_later_by_its_new_name(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    host.unload('init_oops', methods=['park'])
+    assert host.unload('init_oops')['changed'] is False
+    kernel.modules['init_oops'] = FakeModule('init_oops')
+    result = host.unload('init_oops_parked1')
+    assert (result['verdict'], result['method'], result['changed']) == ('init_died', 'reset', True)
+    assert sorted(kernel.modules) == ['init_oops']
+
+
+def test_the_second_that_is_parked_gets_the_next_number(host):
+    kernel = host.boot(FakeModule('foo'), FakeModule('foo_parked1'))
+    assert host.unload('foo', methods=['park'])['parked_as'] == 'foo_parked2'
+    assert sorted(kernel.modules) == ['foo_parked1', 'foo_parked2']
+
+
+def test_a_dead_load_is_cleared_from_the_loader_when_its_module_is_parked(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors.update(LOADER)
+    kernel.stale_buckets = 2
+    assert loader_step(host.unload('init_oops', methods=['park'])) == [('stale entries cleared: 2', True)]
+    assert kernel.calls == ['init_module init_oops', 'init_module loader']
+
+
+def test_cascade_parks_no_dependent(host):
+    kernel = host.boot(*stack(middle={'refcount': 5}))
+    error = host.refused('base', cascade=True, methods=['plain', 'park'])
+    assert 'Cannot unload middle: ' in str(error)
+    assert kernel.calls == []
+
+
+def test_what_others_use_is_never_parked(host):
+    kernel = host.boot(*stack())
+    error = host.refused('base', methods=['park'], accept_hazards=['in_use', 'undecided', 'running_task'])
+    assert error.facts['verdict'] == 'has_dependents'
+    assert kernel.calls == []
+
+
+# --- what it left registered ----------------------------------------------------------------------------------------
+
+UNSEEN = {'found': [], 'unseen': ['work that is queued: no kernel shows it']}
+
+
+@pytest.mark.parametrize(('fault', 'options', 'warned'), [
+    ('init_oops', {}, True), ('init_oops', {'run_exit': 'always'}, False), ('no_exit', {}, True),
+    ('leaked_ref', {}, False), ('layout_pad', {}, False), ('init_oops', {'methods': ['park']}, False)])
+def test_what_cannot_be_seen_is_said_and_warned_of_where_code_is_freed_without_exit(fault, options, warned, host):
+    host.boot(FakeModule(fault, registrations=UNSEEN, **FAULTS[fault]))
+    result = host.unload(fault, **options)
+    assert result['unseen'] == UNSEEN['unseen']
+    assert [UNSEEN['unseen'][0] in warning for warning in result['warnings']] == [True] * warned
+
+
+def test_what_could_not_be_looked_for_at_all_is_said(host):
+    host.boot(FakeModule('init_oops', registrations=unavailable('no kcore'), **FAULTS['init_oops']))
+    assert host.unload('init_oops')['unseen'] == ['no kcore']

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What changes between reading and acting, and whom the last look is to find."""
+
+import errno
+
+import builders
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table, _syscalls
+from fake_kernel import FAULTS, LOADER, FakeModule, Host
+
+
+@pytest.fixture
+def host(monkeypatch):
+    return Host(monkeypatch)
+
+
+# --- what changes between reading and acting ------------------------------------------------------------------------
+
+def reset_by_another(_kernel, module):
+    module.state, module.refcount, module.init, module.exit = 'live', 1, 0, 0
+
+
+def finish_init(_kernel, module):
+    module.state, module.refcount = 'live', 1
+
+
+def unload(kernel, module):
+    del kernel.modules[module.name]
+
+
+def replace(kernel, module):
+    kernel.modules[module.name] = FakeModule(module.name, address=builders.ADDRESS + 0x8000)
+
+
+# id: (what happens, words of the answer; None: it is gone and that is what was wanted)
+MEANWHILE = {
+    'its init finishes': (finish_init, 'it changed between reading and acting'),
+    'someone else unloads it': (unload, None),
+    'another build replaces it': (replace, 'no longer has it at the address that was read'),
+    'another controller resets it': (reset_by_another, 'it changed between reading and acting'),
+}
+
+
+@pytest.mark.parametrize('methods', [['reset'], ['park']], ids=['reset', 'park'])
+@pytest.mark.parametrize(('happens', 'why'), MEANWHILE.values(), ids=list(MEANWHILE))
+def test_what_changes_meanwhile_is_left_alone_and_the_next_run_is_right(happens, why, methods, host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    states = []
+
+    def change(module):
+        happens(kernel, module)
+        states.append(kernel.state())
+
+    kernel.before_store = change
+    if why is None:
+        result = host.unload('init_oops', methods=methods)
+        assert (result['changed'], result['after']) == (False, {'state': 'absent'})
+        assert result['msg'] == 'init_oops was unloaded by someone else meanwhile.'
+    else:
+        error = host.refused('init_oops', methods=methods)
+        assert why in str(error)
+        assert 'Run the task again' in str(error)
+        assert error.facts['steps'] == []
+    assert kernel.state() == states[0]
+    assert kernel.exits == []
+    kernel.before_store = None
+    host.unload('init_oops')
+    assert kernel.modules == {}
+
+
+@pytest.mark.parametrize(('method', 'fault'), [('plain', 'healthy'), ('kernel_force', 'leaked_ref')])
+def test_gone_before_delete_module_is_what_was_wanted(method, fault, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    delete = kernel.delete_module
+
+    def late(name, force=False):
+        kernel.modules.clear()
+        return delete(name, force)
+
+    host.monkeypatch.setattr(_syscalls, 'delete_module', late)
+    result = host.unload(fault)
+    assert (result['method'], result['changed'], result['after']) == (method, False, {'state': 'absent'})
+    assert [(step['action'], step['changed']) for step in result['steps']] == [('delete_module', False)]
+    assert result['msg'] == f'{fault} was unloaded by someone else meanwhile.'
+
+
+def test_gone_between_reset_and_delete_module_is_what_was_wanted(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+
+    def gone(_name):
+        kernel.modules.clear()
+        return errno.ENOENT
+
+    host.monkeypatch.setattr(_syscalls, 'delete_module', gone)
+    result = host.unload('init_oops')
+    assert [(step['action'], step['changed']) for step in result['steps']] == [
+        ('reset', True), ('delete_module', False)]
+    assert (result['changed'], result['after']) == (True, {'state': 'absent'})
+
+
+def test_what_another_unloads_after_our_reset_is_not_called_loading_again(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+
+    def half_way(name):
+        kernel.modules[name].state, kernel.modules[name].refcount = 'going', 0
+        return errno.EBUSY
+
+    host.monkeypatch.setattr(_syscalls, 'delete_module', half_way)
+    error = host.refused('init_oops')
+    assert error.facts['steps'][1]['result'] == (
+        'could not be put back: someone else changed it meanwhile (state live -> going, refcount 1 -> 0)')
+    assert kernel.modules['init_oops'].state == 'going'
+
+
+@pytest.mark.parametrize(('key', 'value'), [('refcount', 7), ('state', 'going'), ('address', builders.ADDRESS + 64)])
+def test_force_takes_only_what_was_read(key, value, host):
+    kernel = host.boot(FakeModule('leaked_ref', **FAULTS['leaked_ref']))
+    read = kernel.table
+
+    def table():
+        found = read()
+        found['modules']['leaked_ref'][key] = value
+        return found
+
+    host.monkeypatch.setattr(_module_table, 'read', table)
+    error = host.refused('leaked_ref')
+    assert f'it changed between reading and acting: {key} was' in str(error)
+    assert kernel.calls == []
+    assert 'leaked_ref' in kernel.modules
+
+
+# --- whom the helper looks for --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(('fault', 'options', 'looks'), [
+    ('init_oops', {}, ['tasks']), ('layout_pad', {}, ['user_tasks']),
+    ('leaked_ref', {'methods': ['reset']}, ['user_tasks']), ('healthy', {'methods': ['park']}, ['nobody']),
+    ('init_oops', {'accept_hazards': ['running_task']}, ['nobody']),
+    ('init_oops', {'methods': ['park']}, ['user_tasks'])])
+def test_whom_the_helper_looks_for(fault, options, looks, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    host.unload(fault, **options)
+    assert kernel.looked_for == looks
+
+
+def test_to_put_back_is_never_refused_by_a_look(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.delete_errors = [errno.EBUSY]
+    host.refused('init_oops')
+    assert kernel.looked_for == ['tasks', 'nobody']
+
+
+@pytest.mark.parametrize('methods', [['reset'], ['park']], ids=['reset', 'park'])
+def test_check_mode_foresees_that_the_loader_is_cleared(methods, host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors.update(LOADER)
+    kernel.stale_buckets = 1
+    foreseen = host.unload('init_oops', methods=methods, check_mode=True)
+    done = host.unload('init_oops', methods=methods)
+    assert [(step['action'], step['method'], step['changed']) for step in foreseen['steps']] == \
+        [(step['action'], step['method'], step['changed']) for step in done['steps']]
