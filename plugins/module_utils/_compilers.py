@@ -5,6 +5,7 @@
 
 # pylint: disable=ansible-bad-function  # it asks for Ansible's run_command; nothing here imports Ansible
 
+import contextlib
 import os
 import re
 import signal
@@ -55,7 +56,8 @@ def first_line(path):
         output = process.communicate(timeout=DEADLINE)[0].decode('utf-8', 'replace')
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)  # one that hangs in the kernel does not end
         raise OSError(f'{path} --version did not end within {DEADLINE} seconds') from error
     if process.returncode:
         raise OSError(f'{path} --version ended with {process.returncode}')

@@ -9,6 +9,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
     _ladder,
     _module_details,
+    _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import (
@@ -36,6 +37,16 @@ def chosen(subset):
     if not wanted or 'all' in wanted:
         wanted = list(SUBSETS)
     return [word for word in wanted if word not in unwanted]
+
+
+def answer(names, subset, timeout, root='/'):
+    # type: (List[str], List[str], float, str) -> Dict[str, Any]
+    """:func:`gather` of what is chosen. Raises _syscalls.Deadline, which says what hangs, after ``timeout`` seconds."""
+    def found():
+        # type: () -> Dict[str, Any]
+        return gather(names, chosen(subset), root)
+
+    return _syscalls.with_deadline(found, timeout, 'read the kernel and its modules')
 
 
 def gather(names, subset, root='/'):

@@ -14,12 +14,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _compiler_text,
     _compilers,
     _kernel,
+    _syscalls,
     _toolchain,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
@@ -56,44 +57,60 @@ class Options(NamedTuple):
 
 
 class Build:
-    """One build of the modules in a source directory for one kernel."""
+    """One build of the modules in a source directory for one kernel. What is read of the host has a deadline too."""
 
     def __init__(self, options):
         # type: (Options) -> None
         self.options = options
-        self.release = options.kernel_release or headers_release(options.kdir) or os.uname().release
+        headers, os_release = _syscalls.with_deadline(
+            lambda: (headers_release(options.kdir), read_os_release()), options.timeout, 'look for the headers')
+        self.release = options.kernel_release or headers or os.uname().release
         self.kdir = options.kdir or f'/lib/modules/{self.release}/build'
         self.cross = ''
         self.arguments = []  # type: List[str]
         self.kernel = {}  # type: Dict[str, Any]
         self.dest = options.dest or options.src
         self.tried = f'build the modules in {options.src} for {self.release}'
-        self.packages = _toolchain.packages_for(read_os_release(), self.release)
+        self.packages = _toolchain.packages_for(os_release, self.release)
 
     def run(self):
         # type: () -> Dict[str, Any]
         """Returns ``changed``, ``modules``, ``compiler``, ``kdir``, ``diff``, ``msg`` and ``warnings``."""
-        stamp = self._read_stamp()
         if self.options.state == 'clean':
-            return self._clean(stamp)
+            return self._clean(self._within(self._read_stamp))
+        found = self._within(self._read_host)
+        stamp, compiler, config = found['stamp'], found['compiler'], found['config']
+        self.cross, self.arguments = found['cross'], found['arguments']
+        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', []),
+                  'warnings': []}
+        if found['built']:
+            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']),
+                        warnings=warnings_of(stamp['modules']))
+        result['changed'] = True
+        if self.options.check_mode:
+            return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
+        self.kernel = self._within(lambda: self._look_at_kernel(config))
+        built = self._build(found['wanted'])
+        return dict(result, modules=built, warnings=warnings_of(built), diff=self._diff(stamp, built),
+                    msg='Built {}.'.format(', '.join(entry['path'] for entry in built)))
+
+    def _within(self, function):
+        # type: (Callable[[], Any]) -> Any
+        return _syscalls.with_deadline(function, self.options.timeout, self.tried)
+
+    def _read_host(self):
+        # type: () -> Dict[str, Any]
+        """What is asked for, what was built before, and by what it would be built."""
+        stamp = self._read_stamp()
         sources = self._source_digests()
         config = self._checked_headers()
         compiler = self._compiler(config)
         wanted = {'release': self.release, 'kdir': os.path.realpath(self.kdir), 'sources': sources,
                   'config': digest(os.path.join(self.kdir, '.config')), 'cc': compiler['version_text'],
                   'make_args': self.options.make_args, 'key': self._key_digest()}
-        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', []),
-                  'warnings': []}
-        if stamp.get('wanted') == wanted and self._still_there(stamp['modules']):
-            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']),
-                        warnings=warnings_of(stamp['modules']))
-        result['changed'] = True
-        if self.options.check_mode:
-            return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
-        self.kernel = self._look_at_kernel(config)
-        built = self._build(wanted)
-        return dict(result, modules=built, warnings=warnings_of(built), diff=self._diff(stamp, built),
-                    msg='Built {}.'.format(', '.join(entry['path'] for entry in built)))
+        return {'stamp': stamp, 'config': config, 'compiler': compiler, 'wanted': wanted, 'cross': self.cross,
+                'arguments': self.arguments,
+                'built': stamp.get('wanted') == wanted and self._still_there(stamp['modules'])}
 
     def _diff(self, stamp, built):
         # type: (Dict[str, Any], Optional[List[Dict[str, Any]]]) -> Dict[str, Any]
@@ -366,7 +383,8 @@ def run(command, timeout, tried):
     except subprocess.TimeoutExpired as error:
         # make's compilers are in its process group, and end with it.
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=10)  # one that hangs in the kernel does not end
         raise KmodError(tried, f'{command[0]} did not end within {timeout:g} seconds', 'Raise timeout') from error
     if process.returncode:
         lines = [line for line in output.splitlines() if line.strip()][-LAST_LINES:]

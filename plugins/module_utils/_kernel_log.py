@@ -10,11 +10,12 @@ import os
 import re
 import subprocess
 import time
-from typing import Any, List
+from typing import Any, List, Match
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
 
 LARGEST_RECORD = 16384
+OVERWRITTEN = 'the kernel log has overwritten what came since'
 # What opens a report that _oops reads, and every line that could be the first left of one.
 ALARMS = ('cut here', 'BUG', 'Unable to handle', 'WARNING', '[#', 'PID: ', 'RIP: ', 'pc : ', 'PC is at', 'all trace',
           'all Trace')
@@ -41,6 +42,48 @@ def read(root='/', path='/dev/kmsg', deadline=2.0, from_alarm=False):
     return [line for record in records for line in _lines_of(record)]
 
 
+class Since:
+    """The kernel log from now on. Of one that cannot be opened (see :func:`read`), what came is told by comparing."""
+
+    def __init__(self, path='/dev/kmsg'):
+        # type: (str) -> None
+        self._before = None  # type: Any
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+            self._before = read(path=path)
+            return
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def lines(self, deadline=2.0):
+        # type: (float) -> Any
+        """What came since, as :func:`read` has it. Asked once: what was told is not told again."""
+        if self._descriptor < 0:
+            return _news(self._before, read())
+        try:
+            records = _records(self._descriptor, time.time() + deadline, whole=True)
+        except OSError:
+            return unavailable(OVERWRITTEN)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        return [line for record in records for line in _lines_of(record)]
+
+
+def _news(before, after):
+    # type: (Any, Any) -> Any
+    if is_unavailable(after) or is_unavailable(before):
+        return after if is_unavailable(after) else before
+    last = before[-1] if before else None
+    start = len(after)
+    while start and after[start - 1] != last:
+        start -= 1
+    if last is not None and not start:
+        return unavailable(OVERWRITTEN)
+    return after[start:]
+
+
 def _from_alarm(records):
     # type: (List[bytes]) -> List[bytes]
     whole = b'\n'.join(records)
@@ -53,13 +96,16 @@ def _from_alarm(records):
     return []
 
 
-def _records(descriptor, end):
-    # type: (int, float) -> List[bytes]
+def _records(descriptor, end, whole=False):
+    # type: (int, float, bool) -> List[bytes]
+    """``whole``: records that were overwritten are an OSError and not passed over."""
     records = []  # type: List[bytes]
     while time.time() < end:
         try:
             record = os.read(descriptor, LARGEST_RECORD)
         except OSError as error:
+            if error.errno == errno.EPIPE and whole:
+                raise
             if error.errno in (errno.EPIPE, errno.EINTR):
                 continue
             break  # EAGAIN: that was the last record
@@ -79,11 +125,18 @@ def _lines_of(record):
     # The kernel escapes each byte that is not plain ASCII: the text is UTF-8 only once they are bytes again.
     escaped = rest.partition(b'\n')[0]
     if b'\\x' in escaped:
-        escaped = re.sub(br'\\x([0-9a-f]{2})', lambda match: bytes([int(match.group(1), 16)]), escaped)
+        escaped = re.sub(br'\\x([0-9a-f]{2})', _unescaped, escaped)
     text = escaped.decode('utf-8', 'backslashreplace')
     caller = ''.join(f'[{field[7:]}]' for field in fields if field.startswith('caller='))
     stamp = '[%5d.%06d]%s ' % (divmod(int(fields[2]), 1000000) + (caller,))
     return [stamp + line for line in text.split('\n')]
+
+
+def _unescaped(match):
+    # type: (Match[bytes]) -> bytes
+    byte = int(match.group(1), 16)
+    # What would steer a terminal stays escaped.
+    return bytes([byte]) if byte >= 0x80 or byte in b'\n\t\\' else match.group()
 
 
 def _journal(deadline):

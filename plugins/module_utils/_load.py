@@ -47,10 +47,10 @@ class Load:
         if os.geteuid() != 0:
             raise KmodError(self.tried, 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
-        self.image, self.file = read_file(options.path)
+        self.image, self.file, self.kernel = _syscalls.with_deadline(
+            lambda: (*read_file(options.path), _kernel.read()), options.timeout, self.tried)
         self.name = self.file['name']  # type: str
         self.params = _load_plan.wanted(options.params)
-        self.kernel = _kernel.read()
         self.result = {'changed': False, 'name': self.name}  # type: Dict[str, Any]
 
     def run(self):
@@ -161,21 +161,21 @@ class Load:
     def _load(self):
         # type: () -> None
         text = _load_plan.parameter_text(self.params)
-        seen = _kernel_log.read()
+        log = _kernel_log.Since()
         try:
             code = _syscalls.with_deadline(lambda: _syscalls.init_module(self.image, text), self.options.timeout,
                                            self.tried, outlives=True)
         except _syscalls.Deadline as error:
-            self.result['kernel_log'] = new_lines(seen, _kernel_log.read())
+            self.result['kernel_log'] = shortened(log.lines())
             self._still_runs(error)
             return
         except KmodError as error:
-            self.result['kernel_log'] = new_lines(seen, _kernel_log.read())
+            self.result['kernel_log'] = shortened(log.lines())
             raise self._died(error) from error
-        self.result['kernel_log'] = log = new_lines(seen, _kernel_log.read())
+        self.result['kernel_log'] = said = shortened(log.lines())
         now = self._look_again()
         if code:
-            why, following = _load_plan.answer(code, _syscalls.errno_text(code), [] if is_unavailable(log) else log)
+            why, following = _load_plan.answer(code, _syscalls.errno_text(code), [] if is_unavailable(said) else said)
             raise self._failure('kernel_refused', why, following)
         if now.get('state') != 'live':
             raise self._failure('kernel_refused', 'the kernel accepted it, but shows it as {}'.format(
@@ -253,12 +253,11 @@ def look(name, depends, kernel, root='/'):
 
 def host(kernel, root='/'):
     # type: (Dict[str, Any], str) -> Dict[str, Any]
-    """What decides whether this kernel takes a module file; ``loader`` is ``ok`` or ``wedged``."""
+    """What decides whether this kernel takes a module file; ``loader`` as _diagnosis.loader says it."""
     from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
 
     with _survey.Survey(root, kernel) as survey:
-        # A stale entry in the table of running loads is finit_module's: init_module does not look there.
-        loader = _diagnosis.loader(survey.oopses, False, 0)
+        loader = _diagnosis.loader(survey.oopses, *survey.running_loads())
     found = {key: kernel[key] for key in ('modules_disabled', 'module_signatures', 'lockdown')}
     return dict(_toolchain_facts.kernel(root, kernel), loader=loader, **found)
 
@@ -309,17 +308,10 @@ def identity(image, path, name):
     }
 
 
-def new_lines(before, after):
-    # type: (Any, Any) -> Any
-    """The lines of the kernel log that came since ``before`` was read: at most the first forty."""
-    if is_unavailable(after) or is_unavailable(before):
-        return after if is_unavailable(after) else before
-    last = before[-1] if before else None
-    start = len(after)
-    while start and after[start - 1] != last:
-        start -= 1
-    if last is not None and not start:
-        return unavailable('the kernel log has overwritten what came since the load began')
-    found = after[start:]
-    more = len(found) - LONGEST_LOG
-    return found[:LONGEST_LOG] + (['and %d more lines' % more] if more > 0 else [])
+def shortened(lines):
+    # type: (Any) -> Any
+    """At most the first forty lines of what came to the kernel log."""
+    if is_unavailable(lines):
+        return lines
+    more = len(lines) - LONGEST_LOG
+    return lines[:LONGEST_LOG] + (['and %d more lines' % more] if more > 0 else [])

@@ -47,6 +47,10 @@ INTEGERS = {
     'ullong': (0, 2**64 - 1),
 }
 BOOLEANS = ('bool', 'invbool', 'bint')
+# finit_module(2) alone looks into the table of running loads (kernel/module/main.c, idempotent_init_module).
+STALE = ('A load that died has left an entry in the kernel\'s table of running loads. This load is safe, since '
+         'init_module(2) does not look there; insmod and modprobe do, and may crash the host. kmod_force_unload clears '
+         'it when it gets the module out that died.')
 BUILD = 'Build it for this kernel on this host: kernelops.kmod.kmod_build does'
 FORCE = ('Unload it first: kernelops.kmod.kmod_force_unload with name={} says why it is stuck, and gets it out where '
          'that is safe')
@@ -268,7 +272,7 @@ def obstacle(file, loaded, kernel):
         return ('load_disabled', 'kernel.modules_disabled=1 forbids loading until the next boot', 'Reboot the host')
     if kernel['loader'] == 'wedged':
         return ('loader_wedged', 'an oops in the module loader left its locks held: this load would hang',
-                'Only a reboot helps')
+                'Reboot required: nothing can be loaded any more')
     if fitness['severity'] == 'error':
         return fitness['verdict'], fitness['reason'], 'kernelops.kmod.kmod_build does that'
     if kernel['module_signatures'] == 'enforced' and not file['signed']:
@@ -295,6 +299,8 @@ def plan(file, loaded, kernel, options):
     fitness = file['fitness']
     if fitness['severity'] == 'warning':
         found['warnings'].append('{}: {}'.format(file['name'], fitness['reason']))
+    if kernel['loader'] == 'stale_entry_suspected':
+        found['warnings'].append(STALE)
     if file['layout']['init'] is not None and file['layout']['exit'] is None:
         found['warnings'].append('{} has no exit function: it cannot be unloaded again.'.format(file['name']))
     return found

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The module loader's system calls, and a child process with a deadline for whatever may hang in the kernel."""
 
-import ctypes
 import errno
 import marshal
 import os
@@ -37,6 +36,8 @@ def numbers(machine=None):
 
 def _call(name, *arguments):
     # type: (str, *Any) -> int
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     ctypes.set_errno(0)
@@ -47,6 +48,8 @@ def _call(name, *arguments):
 def init_module(image, parameters):
     # type: (bytes, str) -> int
     """init_module(2): loads the ELF ``image``; returns 0 or the errno."""
+    import ctypes  # it takes longer than all of this file, and what only reads needs none of it
+
     return _call('init_module', ctypes.c_char_p(image), ctypes.c_ulong(len(image)),
                  ctypes.c_char_p(parameters.encode('utf-8')))
 
@@ -54,6 +57,8 @@ def init_module(image, parameters):
 def delete_module(name, force=False):
     # type: (str, bool) -> int
     """delete_module(2) with O_NONBLOCK, and O_TRUNC where ``force``; returns 0 or the errno."""
+    import ctypes
+
     flags = os.O_NONBLOCK | (os.O_TRUNC if force else 0)
     return _call('delete_module', ctypes.c_char_p(name.encode('utf-8')), ctypes.c_uint(flags))
 
@@ -90,13 +95,9 @@ def _run_child(function, tried, write_end):
         stream.write(answer)
 
 
-def _detach():
+def let_go_of_output():
     # type: () -> None
-    """A group of its own, to be ended with all that it starts; and no hold on this process's output.
-
-    Whoever reads that output, as Ansible does, waits for all who hold it: a child that cannot be killed must not.
-    """
-    os.setsid()
+    """For a child: whoever reads the output, as Ansible does, waits for all who hold it. One that hangs must not."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
@@ -116,7 +117,8 @@ def with_deadline(function, seconds, tried, outlives=False):
     if pid == 0:
         os.close(read_end)
         try:
-            _detach()
+            os.setsid()  # its own group, to be ended with all that it starts
+            let_go_of_output()
             _run_child(function, tried, write_end)
         finally:
             os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's

@@ -14,6 +14,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _module_table,
     _module_verdict,
     _struct_module,
+    _syscalls,
     _workers,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
@@ -28,8 +29,8 @@ LAYOUT = ('size', 'init', 'exit', 'source')
 MOST_FILES = 20000
 # For a module of the kernel's own tree that has init and exit: nearly all have.
 REFERENCE_TRIES = 20
-# Seconds for one file
-DEADLINE = 60
+# Seconds for one file, and for all that is read of the kernel
+DEADLINE = 30.0
 NO_FILE = 'modules.dep does not name it: it was loaded from elsewhere'
 
 
@@ -101,22 +102,28 @@ def reference_file(release, root='/', tree=None):
     return unavailable(f'none of {tried} modules in {tree}/{IN_TREE} is for {release} and has init and exit')
 
 
-def gather(names, paths, scope, root='/'):
-    # type: (List[str], List[str], str, str) -> Dict[str, Any]
+def gather(names, paths, scope, root='/', timeout=DEADLINE):
+    # type: (List[str], List[str], str, str, float) -> Dict[str, Any]
     """``{'facts': ansible_facts.kmod_toolchain, 'warnings': [text]}``.
 
     ``scope`` counts where neither names nor paths are given. Of a whole tree or directory, modules that suit the kernel
-    are listed in short.
+    are listed in short. ``timeout`` is in seconds, for the kernel and for each file. Raises _syscalls.Deadline.
     """
     from ansible_collections.kernelops.kmod.plugins.module_utils import _compilers, _toolchain
 
-    facts = _kernel.read(root)
-    running = kernel(root, facts)
-    table, warnings = _table(root, optional=bool(paths) and not names)
-    targets, cut = _targets(names, paths, scope, facts['release'], table, root)
-    warnings += cut
-    in_short = not names and (any(os.path.isdir(_below(root, path)) for path in paths) if paths else scope == 'all')
-    modules = _judged(targets, running, table, in_short, root, facts)
+    def read():
+        # type: () -> Tuple[Any, ...]
+        facts = _kernel.read(root)
+        running = kernel(root, facts)
+        table, warnings = _table(root, timeout / 2 if paths and not names else None)
+        targets, cut = _targets(names, paths, scope, facts['release'], table, root)
+        directory = any(os.path.isdir(_below(root, path)) for path in paths)
+        return facts, running, table, warnings + cut, [tuple(target) for target in targets], directory
+
+    facts, running, table, warnings, found, directory = _syscalls.with_deadline(
+        read, timeout, 'read the kernel and its modules')
+    in_short = not names and (directory if paths else scope == 'all')
+    modules = _judged([Target(*target) for target in found], running, table, in_short, root, facts, timeout)
     host = _compilers.found(root)
     built_by = running['compiler']
     chosen = None if is_unavailable(built_by) else _toolchain.choose_compiler(built_by, host)
@@ -141,13 +148,15 @@ def _no_compiler(built_by):
         built_by['family'], built_by['version'], built_by['family']))
 
 
-def _table(root, optional):
-    # type: (str, bool) -> Tuple[Dict[str, Any], List[str]]
-    try:
+def _table(root, patience):
+    # type: (str, Optional[float]) -> Tuple[Dict[str, Any], List[str]]
+    """The module table and warnings; where it can be done without it, ``patience`` says how long it is waited for."""
+    if patience is None:
         table = _module_table.read(root)
+        return table['modules'], table['warnings']
+    try:
+        table = _syscalls.with_deadline(lambda: _module_table.read(root), patience, 'read the module table')
     except KmodError as error:
-        if not optional:
-            raise
         return {}, [str(error)]
     return table['modules'], table['warnings']
 
@@ -249,8 +258,8 @@ def _rests_on(file):
             tuple([file['layout'][key] for key in LAYOUT[:3]]), tuple([found['banner'] for found in file['compilers']]))
 
 
-def examine_all(paths, running, root='/', in_short=False):
-    # type: (List[str], Dict[str, Any], str, bool) -> List[Dict[str, Any]]
+def examine_all(paths, running, root='/', in_short=False, timeout=DEADLINE):
+    # type: (List[str], Dict[str, Any], str, bool, float) -> List[Dict[str, Any]]
     """:func:`examine` of each, on all processors; ``in_short`` leaves out what a module that suits the kernel says."""
     judged = {}  # type: Dict[Any, Dict[str, str]]
 
@@ -261,21 +270,21 @@ def examine_all(paths, running, root='/', in_short=False):
             return {key: entry[key] for key in ('name', 'file', 'verdict', 'severity', 'permanent')}
         return entry
 
-    found = _workers.share(one, paths, DEADLINE)
-    return [found[place] if place in found else _unanswered(path) for place, path in enumerate(paths)]
+    found = _workers.share(one, paths, timeout)
+    return [found[place] if place in found else _unanswered(path, timeout) for place, path in enumerate(paths)]
 
 
-def _unanswered(path):
-    # type: (str) -> Dict[str, Any]
-    reason = unavailable(f'{path} was not read within {DEADLINE} seconds')
+def _unanswered(path, timeout):
+    # type: (str, float) -> Dict[str, Any]
+    reason = unavailable(f'{path} was not read within {timeout:g} seconds')
     return dict(_module_verdict.judge(reason, {}), name='', file=path, compilers=reason, vermagic=reason, layout=reason,
                 permanent=False)
 
 
-def _judged(targets, running, table, in_short, root, facts):
-    # type: (List[Target], Dict[str, Any], Dict[str, Any], bool, str, Dict[str, Any]) -> Dict[str, Any]
+def _judged(targets, running, table, in_short, root, facts, timeout):
+    # type: (List[Target], Dict[str, Any], Dict[str, Any], bool, str, Dict[str, Any], float) -> Dict[str, Any]
     paths = [target.path for target in targets if target.path]
-    entries = iter(examine_all(paths, running, root, in_short))
+    entries = iter(examine_all(paths, running, root, in_short, timeout))
     modules = {}  # type: Dict[str, Dict[str, Any]]
     lost = []
     for target in targets:
@@ -291,7 +300,8 @@ def _judged(targets, running, table, in_short, root, facts):
             lost.append(name)
         modules[name] = entry
     if lost:
-        _look_inside(lost, modules, running, root, facts)
+        modules.update(_syscalls.with_deadline(
+            lambda: _look_inside(lost, modules, running, root, facts), timeout, 'look at the loaded modules'))
     return modules
 
 
@@ -318,8 +328,8 @@ def _without_file(name, running, table, root):
 
 
 def _look_inside(names, modules, running, root, facts):
-    # type: (List[str], Dict[str, Any], Dict[str, Any], str, Dict[str, Any]) -> None
-    """Loaded modules that the kernel calls permanent, though their source may have an exit: where that has gone."""
+    # type: (List[str], Dict[str, Any], Dict[str, Any], str, Dict[str, Any]) -> Dict[str, Any]
+    """Entries of loaded modules that the kernel calls permanent, though their source may have an exit: where it is."""
     # Compiled at each run of a module, like all else: seldom needed.
     from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis
     from ansible_collections.kernelops.kmod.plugins.module_utils._survey import BRIEF, Survey
@@ -341,6 +351,7 @@ def _look_inside(names, modules, running, root, facts):
             else:
                 entry.update(verdict='unknown', severity='warning', reason=(
                     f'What is loaded as {name} has no exit function, unlike its file: it is another build.'))
+    return {name: modules[name] for name in names}
 
 
 def _layout_in_memory(offsets):

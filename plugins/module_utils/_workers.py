@@ -13,6 +13,8 @@ import struct
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._syscalls import let_go_of_output
+
 LENGTH = struct.Struct('<I')
 MOST_WORKERS = 8
 # A worker for so few costs more than it brings.
@@ -44,6 +46,7 @@ class _Worker:
         if self.pid == 0:
             os.close(self.descriptor)
             try:
+                let_go_of_output()
                 gc.disable()  # it lives for moments, and its parent's objects are many
                 _work(places, answer, write_end, self._now)
             finally:

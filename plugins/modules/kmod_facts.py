@@ -34,6 +34,12 @@ options:
     type: list
     elements: str
     default: [all]
+  timeout:
+    description:
+      - Seconds that all of it may take. On a kernel whose locks died with their owner some files in C(/proc) are never
+        read. The task then fails and names where the reading process hangs.
+    type: float
+    default: 30
 notes:
   - Needs root for most of it, and nothing on the host but Python 3.6 or newer.
 seealso:
@@ -131,6 +137,11 @@ ansible_facts:
                     reason: 'the init of init_hang still runs: insmod (pid 1876, in init_hang_init)'
                     evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
                 next: Let it finish; when it never does, only a reboot helps
+hangs_in:
+  description: Where in the kernel the process hangs that was to read.
+  returned: when reading took longer than O(timeout)
+  type: str
+  sample: __mutex_lock+0x2d1/0x4a0
 '''
 
 from ansible.module_utils.basic import AnsibleModule
@@ -143,6 +154,7 @@ def argument_spec():
     return {
         'names': {'type': 'list', 'elements': 'str', 'default': []},
         'gather_subset': {'type': 'list', 'elements': 'str', 'default': ['all']},
+        'timeout': {'type': 'float', 'default': 30},
     }
 
 
@@ -150,7 +162,7 @@ def main():
     """Arguments in, one call, the facts out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        found = _facts.gather(module.params['names'], _facts.chosen(module.params['gather_subset']))
+        found = _facts.answer(module.params['names'], module.params['gather_subset'], module.params['timeout'])
     except KmodError as error:
         module.fail_json(msg=str(error), **error.facts)
     for warning in found['warnings']:

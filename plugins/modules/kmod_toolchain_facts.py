@@ -42,6 +42,13 @@ options:
     type: str
     choices: [loaded, out_of_tree, all]
     default: loaded
+  timeout:
+    description:
+      - Seconds for reading the kernel and its module table, and for each module file.
+      - Where the kernel gives no answer, the task fails and names where the reading process hangs. A file that is not
+        read in time is listed with that as its reason.
+    type: float
+    default: 30
 notes:
   - Needs root to look at loaded modules whose file is not known, and nothing on the host but Python 3.6 or newer.
   - Modules of other machines (32-bit, big-endian) are described by pyelftools (C(python3-pyelftools)) where it is
@@ -166,6 +173,11 @@ ansible_facts:
           type: list
           elements: str
           sample: [foo]
+hangs_in:
+  description: Where in the kernel the process hangs that was to read.
+  returned: when the kernel gave no answer within O(timeout)
+  type: str
+  sample: __mutex_lock+0x2d1/0x4a0
 '''
 
 from ansible.module_utils.basic import AnsibleModule
@@ -179,6 +191,7 @@ def argument_spec():
         'names': {'type': 'list', 'elements': 'str', 'default': []},
         'paths': {'type': 'list', 'elements': 'path', 'default': []},
         'scope': {'type': 'str', 'choices': list(_toolchain_facts.SCOPES), 'default': 'loaded'},
+        'timeout': {'type': 'float', 'default': 30},
     }
 
 
@@ -187,7 +200,8 @@ def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     options = module.params
     try:
-        found = _toolchain_facts.gather(options['names'], options['paths'], options['scope'])
+        found = _toolchain_facts.gather(options['names'], options['paths'], options['scope'],
+                                        timeout=options['timeout'])
     except KmodError as error:
         module.fail_json(msg=str(error), **error.facts)
     for warning in found['warnings']:

@@ -319,11 +319,20 @@ class LoadingHost(Host):
                     found['module']['state'] = 'builtin'
                 return found
 
+        class Since:
+            """_kernel_log.Since of this kernel."""
+
+            def __init__(self):
+                self.told = len(kernel.log)
+
+            def lines(self):
+                return kernel.log[self.told:]
+
         for module, name, replacement in (
                 (_survey, 'Survey', Survey), (_syscalls, 'init_module', kernel.load),
                 (_module_details, 'read', kernel.details), (_module_details, 'files', lambda *_a, **_k: kernel.files),
                 (_module_table, 'is_builtin', lambda name, *_where: name in kernel.builtin),
-                (_kernel_log, 'read', lambda: list(kernel.log)), (_kernel, 'read', lambda: kernel.facts),
+                (_kernel_log, 'Since', Since), (_kernel, 'read', lambda: kernel.facts),
                 (_load, 'host', lambda _kernel: dict(kernel.facts, loader='wedged' if kernel.oopses else 'ok'))):
             self.monkeypatch.setattr(module, name, replacement)
         return kernel

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_log, _oops
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_memory import CAPTURES, KERNELS
@@ -315,6 +315,7 @@ def test_a_record_becomes_a_line(log):
 @pytest.mark.parametrize(('record', 'lines'), [
     (b'6,1,1500000,-;plain', ['[    1.500000] plain']),
     (b'6,1,1500000,-;two\\x0alines \\xc3\\xa4;', ['[    1.500000] two', '[    1.500000] lines \xe4;']),
+    (b'6,1,1500000,-;a\\x1b[2Jb\\x07\\x5cx\\x09.', ['[    1.500000] a\\x1b[2Jb\\x07\\x\t.']),
     (b'6,1,1500000,c;\xff\xfe', ['[    1.500000] \\xff\\xfe']),
     (b'6,1,x,-;no time', []), (b'6,1', []), (b'6,1,%s,-;x' % (b'9' * 40), []), (b'\n', []), (b';', []),
 ])
@@ -363,3 +364,38 @@ def test_the_journal_where_kmsg_is_refused(monkeypatch):
 
     monkeypatch.setattr(subprocess, 'run', fail)
     assert is_unavailable(_kernel_log.read(path='/dev/no_kmsg'))
+
+
+# --- what came since a moment ---------------------------------------------------------------------------------------
+
+def test_what_came_since(tmp_path):
+    (tmp_path / 'kmsg').write_bytes(b'6,1,1000000,-;before\n')
+    log = _kernel_log.Since(str(tmp_path / 'kmsg'))
+    with (tmp_path / 'kmsg').open('ab') as stream:
+        stream.write(b'6,2,2000000,-;after\n')
+    assert log.lines() == ['[    2.000000] after']
+
+
+def test_what_came_since_and_was_overwritten_is_not_made_up(tmp_path, monkeypatch):
+    (tmp_path / 'kmsg').write_bytes(b'')
+    log = _kernel_log.Since(str(tmp_path / 'kmsg'))
+
+    def overwritten(_descriptor, _length):
+        raise BrokenPipeError(32, 'Broken pipe')
+
+    monkeypatch.setattr(_kernel_log.os, 'read', overwritten)
+    assert log.lines() == unavailable('the kernel log has overwritten what came since')
+
+
+GONE = unavailable('refused')
+
+
+@pytest.mark.parametrize(('before', 'after', 'found'), [
+    ([], ['a'], ['a']), (['a'], ['a'], []), (['a', 'b'], ['a', 'b', 'c', 'd'], ['c', 'd']),
+    (['a', 'b'], ['b', 'c'], ['c']), (['a'], ['a', 'x', 'a', 'b'], ['b']), (GONE, ['a'], GONE),
+    (['a'], GONE, GONE), ([], [], []),
+    (['a'], ['b'], unavailable('the kernel log has overwritten what came since'))])
+def test_what_came_since_where_the_log_is_the_journal(before, after, found, monkeypatch):
+    answers = [before, after]
+    monkeypatch.setattr(_kernel_log, 'read', lambda **_how: answers.pop(0))
+    assert _kernel_log.Since('/dev/no_kmsg').lines() == found

@@ -142,6 +142,7 @@ def test_refused_before_the_kernel_sees_it(case, there):
     assert (plan['action'], plan['verdict']) == ('refuse', verdict)
     assert words in plan['reason']
     assert plan['next']
+    assert ('Reboot required' in plan['next']) == (case == 'wedged')
 
 
 @pytest.mark.parametrize('case', OBSTACLES)
@@ -158,6 +159,7 @@ LOADED_ALL_THE_SAME = {
     'warning': ({'fitness': dict(FIT, severity='warning', reason='By gcc 9.')}, {}, 'foo: By gcc 9.'),
     'no exit': ({'layout': NO_EXIT}, {}, 'foo has no exit function: it cannot be unloaded again.'),
     'neither init nor exit': ({'layout': dict(NO_EXIT, init=None)}, {}, None),
+    'a stale entry of finit_module': ({}, {'loader': 'stale_entry_suspected'}, _load_plan.STALE),
 }
 
 

@@ -58,8 +58,8 @@ class Host:
     def loaded(self, *lines):
         builders.write(self.directory, 'proc/modules', ''.join(lines))
 
-    def gather(self, names=(), paths=(), scope='loaded'):
-        return _toolchain_facts.gather(list(names), list(paths), scope, self.root)
+    def gather(self, names=(), paths=(), scope='loaded', timeout=30):
+        return _toolchain_facts.gather(list(names), list(paths), scope, self.root, timeout)
 
     def modules(self, **options):
         return self.gather(**options)['facts']['modules']
@@ -347,7 +347,6 @@ def test_permanent_by_design(host):
 # --- files that resist --------------------------------------------------------------------------------------------
 
 def test_a_file_that_is_never_read(host, monkeypatch):
-    monkeypatch.setattr(_toolchain_facts, 'DEADLINE', 3)
     read = _module_file.read
 
     def hang(path, shown):
@@ -355,7 +354,7 @@ def test_a_file_that_is_never_read(host, monkeypatch):
 
     monkeypatch.setattr(_module_file, 'read', hang)
     host.file('updates/hang.ko', FILES['healthy'])
-    found = host.modules(paths=[TREE])
+    found = host.modules(paths=[TREE], timeout=3)
     assert found['healthy']['verdict'] == 'match'
     assert found['hang']['reason'] == TREE + '/updates/hang.ko was not read within 3 seconds.'
 
