@@ -3,7 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What goes wrong, in one sentence for the reader; and facts that cannot be had, with their reason."""
 
-from typing import Any, Dict, Optional
+import re
+from typing import Any, Dict, Match, Optional
+
+# What steers a terminal, hides text or turns its direction, and what is no character at all.
+STEERING = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
+LINES = re.compile('[\t\n]')
 
 
 class KmodError(Exception):
@@ -36,3 +41,30 @@ def is_unavailable(fact):
     # type: (object) -> bool
     """True for a fact made by :func:`unavailable`, and for None."""
     return fact is None or (isinstance(fact, dict) and 'unavailable' in fact)
+
+
+def _escaped(match):
+    # type: (Match[str]) -> str
+    number = ord(match.group())
+    return '\\x%02x' % number if number < 0x100 else '\\u%04x' % number
+
+
+def one_line(text):
+    # type: (str) -> str
+    """A name that somebody else chose (of a process, a file), fit to stand in a sentence: see :func:`printable`."""
+    return text if text.isprintable() else LINES.sub(_escaped, STEERING.sub(_escaped, text))
+
+
+def printable(value):
+    # type: (Any) -> Any
+    """A result with all that would steer a terminal escaped, in all of its texts; lines stay lines.
+
+    A module's file, a process or a kernel message can say what it likes: it must not write on an operator's screen.
+    """
+    if isinstance(value, str):
+        return value if value.isprintable() else STEERING.sub(_escaped, value)
+    if isinstance(value, dict):
+        return {printable(key): printable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(item) for item in value]
+    return value

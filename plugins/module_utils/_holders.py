@@ -18,7 +18,7 @@ import struct
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 
 Lookup = Callable[[str], Optional[int]]
@@ -152,10 +152,10 @@ def _open_files(owner, memory, symbols):
 def _open_file(pid, command, descriptor, evidence, root):
     # type: (int, str, int, str, str) -> Dict[str, Any]
     try:
-        path = _text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor))))  # type: Any
+        path = one_line(_text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))))  # type: Any
     except OSError as error:
         path = unavailable(error)
-    return {'pid': pid, 'command': command, 'path': path, 'fd': descriptor, 'evidence': evidence}
+    return {'pid': pid, 'command': one_line(command), 'path': path, 'fd': descriptor, 'evidence': evidence}
 
 
 class _Owners:
@@ -355,7 +355,7 @@ def _once(mounts):
 
 def _mount(mount, evidence):
     # type: (Mount, str) -> Dict[str, Any]
-    return {'device': mount.device, 'path': mount.path, 'type': mount.type, 'evidence': evidence}
+    return {'device': one_line(mount.device), 'path': one_line(mount.path), 'type': mount.type, 'evidence': evidence}
 
 
 def _mounts(root):

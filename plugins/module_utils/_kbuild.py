@@ -22,6 +22,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kernel,
     _syscalls,
     _toolchain,
+    _trust,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
     KmodError,
@@ -33,6 +34,8 @@ STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
 LAST_LINES = 12
+LARGEST_STAMP = 4 << 20
+LARGEST_MODULE = 1 << 30
 # The third line of each .config
 CONFIG_ARCH = re.compile(r'^# Linux/(\w+) ', re.MULTILINE)
 UTS_RELEASE = re.compile(r'#define UTS_RELEASE "([^"]+)"')
@@ -67,6 +70,8 @@ class Build:
         self.release = options.kernel_release or headers or os.uname().release
         self.kdir = options.kdir or f'/lib/modules/{self.release}/build'
         self.cross = ''
+        # Without root's rights nobody gains any.
+        self.trusted = _trust.owners() if os.geteuid() == 0 else None
         self.arguments = []  # type: List[str]
         self.kernel = {}  # type: Dict[str, Any]
         self.dest = options.dest or options.src
@@ -125,8 +130,7 @@ class Build:
     def _read_stamp(self):
         # type: () -> Dict[str, Any]
         try:
-            with open(os.path.join(self.dest, STAMP)) as stream:
-                stamp = json.load(stream)
+            stamp = json.loads(_trust.read(os.path.join(self.dest, STAMP), self.trusted, LARGEST_STAMP).decode('utf-8'))
         except (OSError, ValueError):
             return {}
         modules = stamp.get('modules') if isinstance(stamp, dict) else None
@@ -141,7 +145,8 @@ class Build:
     def _still_there(self, modules):
         # type: (List[Dict[str, Any]]) -> bool
         try:
-            return all(digest(entry['path']) == entry['sha256'] for entry in modules)
+            return all(hashlib.sha256(_trust.read(entry['path'], self.trusted, LARGEST_MODULE)).hexdigest() ==
+                       entry['sha256'] for entry in modules)
         except OSError:
             return False
 
@@ -161,15 +166,26 @@ class Build:
         if not os.path.isdir(self.options.src):
             raise KmodError(self.tried, 'there is no such directory on this host', 'Copy the sources there first')
         digests = {}
+        self._vet_place(_trust.fault_of_path, self.options.src)
+        self._vet_place(_trust.fault_of_path, self.dest, 'Choose a dest that only root can write')
         for directory, subdirectories, files in os.walk(self.options.src):
+            self._vet_place(_trust.fault_of_entry, directory)
             subdirectories[:] = sorted(name for name in subdirectories if not name.startswith('.'))
             for name in sorted(files):
                 path = os.path.join(directory, name)
                 if not name.startswith('.') and not name.endswith(PRODUCTS) and os.path.isfile(path):
+                    self._vet_place(_trust.fault_of_entry, path)
                     digests[os.path.relpath(path, self.options.src)] = digest(path)
         if 'Kbuild' not in digests and 'Makefile' not in digests:
             raise KmodError(self.tried, 'it has neither Kbuild nor Makefile', 'kbuild needs one with obj-m in it')
         return digests
+
+    def _vet_place(self, fault, path, advice='Copy the sources to a directory of root first'):
+        # type: (Callable[..., Optional[str]], str, str) -> None
+        """The build runs as root what lies in its sources, and later runs trust what lies in ``dest``."""
+        why = fault(path, self.trusted) if self.trusted else None
+        if why:
+            raise KmodError(self.tried, f'others than root could change what is built: {why}', advice)
 
     def _checked_headers(self):
         # type: () -> Dict[str, str]
@@ -178,6 +194,7 @@ class Build:
             if not os.path.exists(os.path.join(self.kdir, name)):
                 raise KmodError(self.tried, f'the headers of this kernel are not there ({self.kdir} has no {name})',
                                 advice, package=self.packages['headers'])
+        self._vet_place(_trust.fault_of_path, self.kdir, advice)
         release = headers_release(self.kdir)
         if release and release != self.release:
             raise KmodError(self.tried, f'the headers in {self.kdir} are those of kernel {release}', advice,

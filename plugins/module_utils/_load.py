@@ -19,6 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _module_table,
     _survey,
     _syscalls,
+    _trust,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 
@@ -270,6 +271,9 @@ def read_file(path):
         raise KmodError(tried, 'there is no such file', 'Give the path of a .ko file on the host')
     if not os.path.isfile(path):
         raise KmodError(tried, 'it is no regular file', 'Give the path of a .ko file on the host')
+    why = _trust.fault_of_path(path, None)
+    if why:
+        raise KmodError(tried, f'others than its owner could have written it: {why}', 'Copy it to a directory of root')
     image = _module_image.load(path)
     file = dict(_module_file.describe(image, path))
     file['build_id'] = file['build_id'] or unavailable('the file has none')

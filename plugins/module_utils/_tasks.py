@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line, unavailable
 
 PF_KTHREAD = 0x00200000
 LARGEST_FILE = 1 << 14
@@ -62,7 +62,7 @@ class Scan:
         except OSError:
             return None
         return {'pid': pid, 'tid': tid, 'kernel_thread': bool(stat and stat[0] & PF_KTHREAD),
-                'command': command.rstrip(b'\n').decode('utf-8', 'backslashreplace')}
+                'command': one_line(command.rstrip(b'\n').decode('utf-8', 'backslashreplace'))}
 
     def stat(self, pid, tid):
         # type: (int, int) -> Optional[Stat]

@@ -184,7 +184,7 @@ output:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
 
 
 def argument_spec():
@@ -211,10 +211,10 @@ def main():
     try:
         result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:
-        module.fail_json(msg=str(error), **error.facts)
+        module.fail_json(**printable(dict(error.facts, msg=str(error))))
     for warning in result.pop('warnings', []):
-        module.warn(warning)
-    module.exit_json(**result)
+        module.warn(printable(warning))
+    module.exit_json(**printable(result))
 
 
 if __name__ == '__main__':

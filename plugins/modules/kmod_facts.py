@@ -146,7 +146,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
 
 
 def argument_spec():
@@ -164,10 +164,10 @@ def main():
     try:
         found = _facts.answer(module.params['names'], module.params['gather_subset'], module.params['timeout'])
     except KmodError as error:
-        module.fail_json(msg=str(error), **error.facts)
+        module.fail_json(**printable(dict(error.facts, msg=str(error))))
     for warning in found['warnings']:
-        module.warn(warning)
-    module.exit_json(ansible_facts={'kmod': found['facts']})
+        module.warn(printable(warning))
+    module.exit_json(ansible_facts={'kmod': printable(found['facts'])})
 
 
 if __name__ == '__main__':

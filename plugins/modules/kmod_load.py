@@ -160,7 +160,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _load
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
 
 
 def argument_spec():
@@ -180,15 +180,15 @@ def main():
         result = _load.Load(_load.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:
         warn(module, error.facts)
-        module.fail_json(msg=str(error), **error.facts)
+        module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, result)
-    module.exit_json(**result)
+    module.exit_json(**printable(result))
 
 
 def warn(module, result):
     """Warnings go their own way."""
     for warning in result.pop('warnings', []):
-        module.warn(warning)
+        module.warn(printable(warning))
 
 
 if __name__ == '__main__':

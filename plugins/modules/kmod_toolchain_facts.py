@@ -182,7 +182,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
 
 
 def argument_spec():
@@ -203,10 +203,10 @@ def main():
         found = _toolchain_facts.gather(options['names'], options['paths'], options['scope'],
                                         timeout=options['timeout'])
     except KmodError as error:
-        module.fail_json(msg=str(error), **error.facts)
+        module.fail_json(**printable(dict(error.facts, msg=str(error))))
     for warning in found['warnings']:
-        module.warn(warning)
-    module.exit_json(ansible_facts={'kmod_toolchain': found['facts']})
+        module.warn(printable(warning))
+    module.exit_json(ansible_facts={'kmod_toolchain': printable(found['facts'])})
 
 
 if __name__ == '__main__':

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who could have written a file that root is about to use: by owner and mode, its own and of all directories above."""
+
+import os
+import stat
+from typing import Any, Optional, Set
+
+
+def owners():
+    # type: () -> Set[int]
+    """Users whose files root may run: root, and who became root by sudo."""
+    caller = os.environ.get('SUDO_UID', '')
+    return {0, os.geteuid()} | ({int(caller)} if caller.isdecimal() and len(caller) < 11 else set())
+
+
+def fault(found, trusted, sticky=False):
+    # type: (os.stat_result, Optional[Set[int]], bool) -> Optional[str]
+    """Why what was found could have been written by others; None where it could not.
+
+    ``trusted``: users who may own it; None for any. ``sticky``: a directory like /tmp will do, in which each may remove
+    only what is his own.
+    """
+    if trusted is not None and found.st_uid not in trusted:
+        return 'it belongs to user %d' % found.st_uid
+    if sticky and found.st_mode & stat.S_ISVTX:
+        return None
+    if found.st_mode & stat.S_IWOTH:
+        return 'everyone can write it (mode %o)' % stat.S_IMODE(found.st_mode)
+    # A group of the owner's own, as most distributions make one, has nobody else in it.
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, found.st_uid):
+        return 'the group %d can write it (mode %o)' % (found.st_gid, stat.S_IMODE(found.st_mode))
+    return None
+
+
+def fault_of_entry(path, trusted):
+    # type: (str, Optional[Set[int]]) -> Optional[str]
+    """:func:`fault` of what ``path`` leads to, named, in a directory that was looked at before. Raises OSError."""
+    why = fault(os.stat(path), trusted)
+    return f'{path}: {why}' if why else None
+
+
+def fault_of_path(path, trusted, sticky=False):
+    # type: (str, Optional[Set[int]], bool) -> Optional[str]
+    """:func:`fault` of what ``path`` leads to, then of each directory above it, named; what is missing is passed over.
+
+    ``sticky`` counts for ``path`` itself; the directories above may always be like /tmp. Raises OSError.
+    """
+    place = os.path.realpath(path)
+    allowed = sticky
+    while True:
+        try:
+            why = fault(os.stat(place), trusted, allowed)
+        except FileNotFoundError:
+            why = None
+        if why:
+            return f'{place}: {why}'
+        if place == '/':
+            return None
+        place, allowed = os.path.dirname(place), True
+
+
+def read(path, trusted, limit):
+    # type: (str, Optional[Set[int]], int) -> bytes
+    """A file's bytes, opened without following a link or waiting for a pipe. Raises OSError where it is not fit.
+
+    Not fit: no regular file, one that others could have written, one of more than ``limit`` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, 'rb') as stream:
+        found = os.fstat(descriptor)
+        why = fault(found, trusted) if stat.S_ISREG(found.st_mode) else 'it is no regular file'  # type: Any
+        if not why and found.st_size > limit:
+            why = 'it has %d bytes' % found.st_size
+        if why:
+            raise OSError(f'{path}: {why}')
+        return stream.read(limit)
