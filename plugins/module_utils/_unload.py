@@ -53,6 +53,7 @@ class Unload:
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel
         self.steps = []  # type: List[Dict[str, Any]]
+        self.look = {}  # type: Dict[str, Any]
         self.helper = {'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
 
     def run(self):
@@ -69,7 +70,7 @@ class Unload:
         plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
-                  'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper,
+                  'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper, 'look': {},
                   'diff': {'before': before, 'after': before}, 'warnings': []}
         if plan['refusal']:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
@@ -83,18 +84,32 @@ class Unload:
         except KmodError as error:
             after = self._look_again()
             changed = after != before or any(step['changed'] for step in self.steps)
+            result.update(after=after, diff={'before': before, 'after': after})
             if after.get('state') == 'absent' and not self.steps:
-                return dict(result, after=after, diff={'before': before, 'after': after},
-                            msg=f'{self.name} was unloaded by someone else meanwhile.')
-            error.facts = dict(result, after=after, changed=changed, diff={'before': before, 'after': after})
+                return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
+            said = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}
+            result.update(said, changed=changed)
+            if error.facts.get('hazard'):
+                raise self._seen(error, result) from error
+            error.facts = result
             raise
         after = done.pop('after')
-        result.update(done, after=after, changed=any(step['changed'] for step in self.steps),
+        result.update(done, after=after, look=self.look, changed=any(step['changed'] for step in self.steps),
                       diff={'before': before, 'after': dict(after, **done)})
         if after['state'] != 'absent':
             raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(after['state']),
                             'Look at the kernel log, and whether someone loads it again', **result)
         return dict(result, msg=self._told(result))
+
+    @staticmethod
+    def _seen(error, result):
+        # type: (KmodError, Dict[str, Any]) -> KmodError
+        """What the helper's last look saw is a hazard as any other, to be accepted by the same name."""
+        code = error.facts['hazard']
+        result.update(method='none', hazards=result['hazards'] + [
+            {'code': code, 'reason': error.why, 'evidence': [result['look']]}])
+        following = f'{error.next_step} (accept_hazards={code} overrides this, at the risk of the host)'
+        return KmodError(error.tried, error.why, following, **result)
 
     def _told(self, result):
         # type: (Dict[str, Any]) -> str
@@ -120,6 +135,7 @@ class Unload:
         if dependents:
             # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
             other = self._run_other(self.options._replace(cascade=False))
+            self.look = other['look']
             return {key: other[key] for key in ('after', 'parked_as') if key in other}
         self._act(verdict, plan, facts, image, done.get('parked_as'))
         return dict(done, after=shown(self._survey()))
@@ -252,7 +268,9 @@ class Unload:
     def _park(self, target, facts, parked_as, look_for):
         # type: (_reset.Target, Dict[str, Any], str, str) -> None
         report = self._in_child(lambda: _steps.park(target, _ladder.expected(facts), parked_as, look_for))
-        hidden = '; %d symbols that it offered are hidden' % report['hidden_symbols'] if report['hidden_symbols'] else ''
+        self.look = report['look']
+        count = report['hidden_symbols']
+        hidden = '; %d symbols that it offered are hidden' % count if count else ''
         self._step('park', 'rename', f'renamed to {parked_as}{hidden}', True)
 
     def _reset_and_delete(self, target, verdict, plan, facts, loader, look_for):
@@ -261,6 +279,7 @@ class Unload:
             target, _ladder.expected(facts),
             lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
         report = done['report']  # type: Dict[str, Any]
+        self.look = report['look']
         self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
         if done['restored'] is not None:
             self._step('reset', 'restore', done['restored'], True)

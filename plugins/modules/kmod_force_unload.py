@@ -234,6 +234,15 @@ hazards:
       type: list
       elements: raw
       sample: [{pid: 1876, tid: 1876, command: insmod, function: f_init}]
+look:
+  description:
+    - What the kernel itself saw in the helper's last look, before anything was written; empty where there was none.
+    - C(result) is V(clear) where neither a task nor a CPU is in the module's code, V(not_asked) where O(accept_hazards)
+      has V(running_task). On V(task), V(cpu), V(silent), V(stalled) and V(unfinished) nothing was written.
+    - C(tasks) were looked at in C(nanoseconds). C(pid), C(command), C(cpu) and the address C(at) are of what was found.
+  returned: when the module could be read
+  type: dict
+  sample: {result: clear, tasks: 97, nanoseconds: 2181000, pid: 0, command: '', cpu: -1, at: 0}
 helper:
   description: The helper that the V(reset) needs.
   returned: when the module could be read

@@ -144,6 +144,34 @@ def test_whom_the_helper_looks_for(fault, options, looks, host):
     assert kernel.looked_for == looks
 
 
+@pytest.mark.parametrize(('fault', 'options', 'sees', 'refuses'), [
+    ('init_oops', {}, 'tasks', True), ('layout_pad', {}, 'tasks', False), ('layout_pad', {}, 'user_tasks', True),
+    ('init_oops', {'accept_hazards': ['running_task']}, 'tasks', False),
+    ('init_oops', {'accept_hazards': ['undecided', 'in_use', 'foreign_oops', 'dangling_references']}, 'tasks', True),
+    ('init_oops', {'methods': ['park']}, 'user_tasks', True), ('healthy', {'methods': ['park']}, 'user_tasks', False)])
+def test_whom_the_kernel_sees_is_named_and_nothing_is_written(fault, options, sees, refuses, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    before = kernel.state()
+    kernel.seen = {sees: (2, 77, -1, b'insmod')}
+    if not refuses:
+        assert host.unload(fault, **options)['changed'] is True
+        return
+    error = host.refused(fault, **options)
+    assert 'as the kernel itself sees, insmod (pid 77) will return to its code' in str(error)
+    assert 'nothing was written' in str(error)
+    assert 'accept_hazards=running_task overrides this, at the risk of the host' in str(error)
+    assert kernel.state() == before
+    assert (error.facts['changed'], error.facts['method'], error.facts['steps']) == (False, 'none', [])
+    assert [hazard['code'] for hazard in error.facts['hazards']] == ['running_task']
+    assert error.facts['look']['command'] == 'insmod'
+
+
+def test_what_the_look_cost_is_reported(host):
+    host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    look = host.unload('init_oops')['look']
+    assert (look['result'], look['tasks'], look['nanoseconds']) == ('clear', 100, 5000000)
+
+
 def test_to_put_back_is_never_refused_by_a_look(host):
     kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
     kernel.delete_errors = [errno.EBUSY]
