@@ -17,6 +17,7 @@ HAZARDS = {
     'foreign_oops': 'an oops outside the module may have left kernel locks held',
 }
 LOADERS = ('insmod', 'modprobe', 'kmod', 'rmmod', 'depmod', 'systemd-modules', 'systemd-udevd', '(udev-worker)')
+LIVE = ('unloadable', 'in_use', 'references_leaked')
 # Where no exit runs, or none that is whole.
 WITHOUT_EXIT = ('init_running', 'init_died', 'exit_running', 'exit_died', 'no_exit', 'exit_lost')
 # Frames below an oops in a module's own init or exit: nothing but that module was interrupted.
@@ -185,16 +186,17 @@ def _without_exit(facts):
         'layout of struct module than the running kernel has.'), []
 
 
-def diagnose(facts):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
+def diagnose(facts, freed=False):
+    # type: (Dict[str, Any], bool) -> Dict[str, Any]
     """``{'verdict', 'reason', 'hazards': [{'code', 'reason', 'evidence'}]}`` from the facts of one module.
 
-    The hazard ``dangling_references`` is that of a module whose exit ran half way, or cannot run.
+    The hazard ``dangling_references`` is that of a module whose exit ran half way, cannot run, or is not to run, in
+    that the module is to be ``freed`` as it is.
 
     ``reason`` is one plain sentence. Follows SYSCALL_DEFINE2(delete_module) in kernel/module/main.c.
     """
     verdict, reason, hazards = _verdict(facts)
-    if verdict in WITHOUT_EXIT:
+    if verdict in WITHOUT_EXIT or (freed and verdict in LIVE):
         hazards = hazards + _dangling_hazard(facts)
     foreign = [] if verdict in ('absent', 'builtin', 'unloadable') else foreign_oopses(facts)
     if foreign:

@@ -20,7 +20,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kerne
 # IDEM_HASH_BITS is 8 in kernel/module/main.c; a bucket is one pointer.
 IDEM_BUCKETS = 256
 IDEM_BYTES = IDEM_BUCKETS * 8
-ALL, NEEDED, BRIEF = 'all', 'needed', 'brief'
+ALL, NEEDED, BRIEF, FREED = 'all', 'needed', 'brief', 'freed'
 
 
 class Survey:
@@ -49,12 +49,13 @@ class Survey:
         # type: (str, str) -> Dict[str, Any]
         """The facts that :mod:`_diagnosis` judges. What was not asked for is empty; what cannot be had says why.
 
-        ``depth``: ALL there is; what is NEEDED, where a live module that nothing holds back is looked at no closer; or
-        that without the search for holders of a live module, which takes tenths of a second (BRIEF).
+        ``depth``: ALL there is; what is NEEDED, where a live module that nothing holds back is looked at no closer;
+        that without the search for holders of a live module, which takes tenths of a second (BRIEF); or ALL of a module
+        that is to be FREED without its exit.
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), exit_offsets
-        (where a lost exit is), tasks, spinning, holders, oopses, registrations (of a module whose exit cannot run, or
-        ran half way).
+        (where a lost exit is), tasks, spinning, holders, oopses, registrations (of a module whose exit cannot run,
+        ran half way, or is not to run).
         """
         entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
         facts = {
@@ -69,13 +70,13 @@ class Survey:
         if is_unavailable(entry['refcount']):
             return facts
         is_live = entry['state'] == 'live'
-        if is_idle(entry) and depth != ALL:
+        if is_idle(entry) and depth not in (ALL, FREED):
             return facts
         if is_live and not entry['permanent'] and depth == BRIEF:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
         facts['oopses'] = self.oopses
-        if not is_live or entry['permanent']:
+        if not is_live or entry['permanent'] or depth == FREED:
             facts['registrations'] = self._registrations(entry)
         if not is_live:
             facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
@@ -85,7 +86,7 @@ class Survey:
             if isinstance(facts['cleanup_module'], int) and isinstance(entry['struct_address'], int):
                 facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
                                                                     self.memory)
-        if entry['refcount'] > 0 or depth == ALL:
+        if entry['refcount'] > 0 or depth in (ALL, FREED):
             # Compiled at each run of a module, like all else, and the longest: only where it is needed.
             from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
 
@@ -203,7 +204,7 @@ def module(name, root='/', kernel=None, depth=NEEDED):
         facts = survey.module(name, depth)
         entry = facts['module']
         loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
-        return dict(facts, anchors=survey.anchors() if loaded and (depth == ALL or not is_idle(entry)) else {})
+        return dict(facts, anchors=survey.anchors() if loaded and (depth in (ALL, FREED) or not is_idle(entry)) else {})
 
 
 def is_idle(entry):

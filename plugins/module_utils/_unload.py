@@ -17,11 +17,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _survey,
     _syscalls,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
-    KmodError,
-    is_unavailable,
-    unavailable,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name, shown_pointers
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
@@ -64,9 +60,10 @@ class Unload:
         self.helper['path'] = self.options.helper_path or _reset.helper_path(facts['kernel']['release'])
         before = shown(facts)
         dependents = facts['module'].get('used_by', []) if self.options.cascade else []
-        diagnosis = _diagnosis.diagnose(facts)
+        freed = self.options.run_exit == 'never'
+        diagnosis = _diagnosis.diagnose(facts, freed)
         # With the dependents gone it is another case: that one is planned for.
-        ahead = _diagnosis.diagnose(without_dependents(facts)) if dependents else diagnosis
+        ahead = _diagnosis.diagnose(without_dependents(facts), freed) if dependents else diagnosis
         plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
@@ -76,9 +73,9 @@ class Unload:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
-        if _ladder.frees_without_exit(ahead['verdict'], plan):
-            result['warnings'] = [f'Its exit does not run, and what {self.name} left registered cannot be seen in '
-                                  f'full: {sentence}' for sentence in result['unseen']]
+        if _ladder.frees_without_exit(ahead['verdict'], plan) and result['unseen']:
+            result['warnings'] = [f'The exit of {self.name} does not run, and what it may have registered cannot be '
+                                  'seen in full: {}.'.format('; '.join(result['unseen']))]
         try:
             done = self._carry_out(ahead['verdict'], plan, facts, dependents)
         except KmodError as error:
@@ -87,7 +84,7 @@ class Unload:
             result.update(after=after, diff={'before': before, 'after': after})
             if after.get('state') == 'absent' and not self.steps:
                 return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
-            said = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}
+            said = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}  # type: Dict[str, Any]
             result.update(said, changed=changed)
             if error.facts.get('hazard'):
                 raise self._seen(error, result) from error
@@ -145,6 +142,8 @@ class Unload:
         # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
         plain = 'plain' in self.options.methods and self.options.run_exit != 'never'
         depth = _survey.NEEDED if plain else _survey.ALL
+        if self.options.run_exit == 'never':
+            depth = _survey.FREED
         return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, depth=depth),
                                        self.options.timeout, f'read the state of {self.name}')
 
@@ -317,8 +316,7 @@ def without_dependents(facts):
 def unseen(facts):
     # type: (Dict[str, Any]) -> List[str]
     """What cannot be looked for, or could not be, of what the module may have registered: a sentence each."""
-    found = facts.get('registrations', {})
-    return [found['unavailable']] if is_unavailable(found) else list(found.get('unseen', []))
+    return list(facts['registrations']['unseen'])
 
 
 def shown(facts):

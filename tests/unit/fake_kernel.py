@@ -105,7 +105,7 @@ class FakeKernel:
         found['module'].update(name=name, struct_address=module.address, address=module.address)
         found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
             unavailable(module.hidden)
-        if module.state == 'live' and not permanent and module.refcount == 1 and depth != 'all':
+        if module.state == 'live' and not permanent and module.refcount == 1 and depth not in ('all', 'freed'):
             return found
         found.update(anchors=self.anchors, tasks={'tasks': module.tasks, 'unreadable': []}, holders=module.holders,
                      oopses=module.oopses, registrations=module.registrations)

@@ -20,7 +20,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from kbuild_workshop import Workshop
-from test_reset import Owners
+from test_reset_helper import Owners
 
 EVIL = b'not what was built\n'
 

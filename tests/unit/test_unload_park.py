@@ -4,7 +4,6 @@
 """Parking, and what is said of that which a module left registered."""
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
 from fake_kernel import FAULTS, LOADER, FakeModule, Host
 from test_unload import loader_step, stack
 
@@ -96,6 +95,25 @@ def test_what_cannot_be_seen_is_said_and_warned_of_where_code_is_freed_without_e
     assert [UNSEEN['unseen'][0] in warning for warning in result['warnings']] == [True] * warned
 
 
-def test_what_could_not_be_looked_for_at_all_is_said(host):
-    host.boot(FakeModule('init_oops', registrations=unavailable('no kcore'), **FAULTS['init_oops']))
-    assert host.unload('init_oops')['unseen'] == ['no kcore']
+REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'fops is foo_fops'}], 'unseen': []}
+
+
+@pytest.mark.parametrize(('fault', 'options', 'refused'), [
+    ('init_oops', {}, True), ('exit_oops', {}, True), ('no_exit', {}, True), ('no_exit', {'methods': ['reset']}, True),
+    ('healthy', {'run_exit': 'never'}, True), ('leaked_ref', {'run_exit': 'never'}, True), ('leaked_ref', {}, False),
+    ('layout_pad', {}, False), ('layout_pad', {'run_exit': 'never'}, True), ('healthy', {}, False),
+    ('init_oops', {'run_exit': 'always'}, False), ('init_oops', {'methods': ['reset', 'park']}, False),
+    ('init_oops', {'accept_hazards': ['dangling_references']}, False),
+    ('init_oops', {'accept_hazards': ['running_task', 'undecided', 'in_use', 'foreign_oops']}, True)])
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_what_is_registered_keeps_the_code_where_no_exit_runs(fault, options, refused, check_mode, host):
+    kernel = host.boot(FakeModule(fault, registrations=REGISTERED, **FAULTS[fault]))
+    before = kernel.state()
+    if not refused:
+        assert host.unload(fault, check_mode=check_mode, **options)['changed'] is True
+        return
+    error = host.refused(fault, check_mode=check_mode, **options)
+    assert 'misc device /dev/foo' in str(error)
+    assert 'Add park to methods' in str(error)
+    assert 'accept_hazards=dangling_references overrides this' in str(error)
+    assert (kernel.state(), kernel.calls) == (before, [])
