@@ -62,6 +62,7 @@ FAULTS = {
     "used_by": Fault("0 - Live", needs="used_base"),
     "cdev_held": Fault("1 - Live", then="setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_held"),
     "kernel_thread": Fault("0 - Live"),
+    "irqs_off": Fault("0 [permanent], Live"),
     "no_exit_misc": Fault("0 [permanent], Live"),
     # /proc/modules is read under module_mutex: once that is taken for ever, whoever reads it hangs.
     "mutex_dead": Fault(

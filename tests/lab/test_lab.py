@@ -35,6 +35,7 @@ PROC_MODULES = {
     "cdev_held": "cdev_held 16384 1 - Live 0xffffffffc087d000 (OE)",
     "kernel_thread": "kernel_thread 16384 0 - Live 0xffffffffc087d000 (OE)",
     "init_irq": "init_irq 20480 2 - Loading 0xffffffffc0da1000 (OE+)",
+    "irqs_off": "irqs_off 12288 0 [permanent], Live 0xffffffffc0d83000 (OE)",
     "no_exit_misc": "no_exit_misc 8192 0 [permanent], Live 0x0000000000000000 (OE)",
     "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
     **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
