@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every fault, on every kernel, under every condition: `python3 tests/torture table`. Run it by `make torture`."""
+
+import argparse
+import json
+import sys
+from typing import Any, Dict, List
+
+import conditions
+import landmine
+import memory
+import rig
+import table
+from expectations import EXPECTED
+
+
+def run_table(options: argparse.Namespace) -> bool:
+    """The fault suite; whether every row holds."""
+    faults = options.faults.split() or list(rig.fault_modules.FAULTS)
+    rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest)
+    print(table.aligned(rows))
+    return all(row['row'] == 'holds' for row in rows)
+
+
+def run_measure(options: argparse.Namespace) -> bool:
+    """The landmine or the memory, on each kernel."""
+    program = landmine if options.command == 'landmine' else memory
+    rows: List[Dict[str, Any]] = []
+    for kernel in options.kernels.split():
+        found = program.measure(kernel, options.guest)
+        rows += found
+        target = rig.OUTPUT / f'{options.command}-{kernel}.json'
+        target.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    print('\n'.join('; '.join(f'{key}: {value}' for key, value in row.items() if key != 'samples') for row in rows))
+    return all(row['holds'] for row in rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog='python3 tests/torture', description='Proof that nothing makes it worse.')
+    commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for name, text in (('table', 'every fault under every condition'),
+                       ('landmine', 'loads by finit_module(2) after a load that died, with the cure and without'),
+                       ('memory', '200 cycles of stuck, cured, loaded again: what grows')):
+        one = commands.add_parser(name, help=text, description=text)
+        one.add_argument('--kernels', default='5.10 6.1 6.12 7.3')
+        one.add_argument('--guest', default='', help='the first part of the guests\' names')
+        if name == 'table':
+            one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
+            one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
+    return top
+
+
+if __name__ == '__main__':
+    asked = parser().parse_args()
+    try:
+        held = run_table(asked) if asked.command == 'table' else run_measure(asked)
+    except rig.LabError as error:
+        sys.exit(f'torture: {error}')
+    except KeyboardInterrupt:
+        sys.exit('torture: interrupted')
+    sys.exit(0 if held else 1)

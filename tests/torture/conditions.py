@@ -1,0 +1,260 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The conditions: how each is brought about in a guest, how one fault is run under it, how it is lifted.
+
+On a Debian guest these stand in for what they are named after. ``denied``: SELinux answers EACCES to root; so does
+open(2) of a device node on a file system mounted nodev, and such a node is bound over every file that is to be denied.
+``killed_helper``: the process that loads the helper is killed by SIGKILL as its init_module(2) returns, which is the
+only moment at which a kill can come between the helper's stores and delete_module(2).
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+
+from expectations import EXPECTED, LAST, module_of
+from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
+from rules import PLAIN, Look, Report, Rule, Turn
+
+# Seconds after its start at which the controller's ssh is killed, in turn: from before the module arrives to its end.
+KILL_AFTER_S = (1.2, 1.6, 2.0, 2.4, 2.8, 3.2)
+LEFT_FREE_KB = 40 * 1024
+DENY = r"""
+set -e
+mkdir -p /run/denied; mountpoint -q /run/denied || mount -t tmpfs -o nodev,mode=755 tmpfs /run/denied
+test -e /run/denied/node || mknod /run/denied/node c 1 3
+! cat /run/denied/node 2>/dev/null
+for path in /proc/kallsyms /proc/kcore /dev/kmsg /usr/bin/journalctl \
+    /sys/module/*/sections/.gnu.linkonce.this_module; do
+  mount --bind /run/denied/node $path
+done
+"""
+ALLOW = """
+grep ' /node /' /proc/self/mountinfo | cut -d ' ' -f 5 | while read path; do umount $path; done
+! grep ' /node /' /proc/self/mountinfo
+"""
+NOEXEC = """
+set -e
+for path in /tmp /var/tmp /dev/shm; do
+  mount --bind $path $path; mount -o remount,bind,noexec,nosuid,nodev $path
+done
+printf '#!/bin/sh\n' > /tmp/try; chmod 755 /tmp/try; ! /tmp/try 2>/dev/null; rm /tmp/try
+"""
+FILL = """
+set -e
+rm -rf /var/lib/kmod_reset
+fallocate -l "$(( $(df --output=avail -B1 / | tail -n 1) - 400000 ))" /root/filler
+dd if=/dev/zero of=/root/filler2 bs=4096 count=1000000 2>/dev/null || true
+df -k / | tail -n 1
+"""
+UNFILL = 'rm -f /root/filler /root/filler2; sync; true'
+
+
+class Condition(NamedTuple):
+    """One column of the suite."""
+
+    name: str
+    what: str
+    rule: Rule
+    run: Callable[['Batch'], Iterator[Turn]]
+    setup: str = ''  # shell in the guest, after the faults are jammed
+    lift: str = ''
+    again: bool = False  # whether a plain run follows, with the condition lifted
+    whole: Optional[Callable[['Batch'], None]] = None  # what is done once for all faults, before their turns
+
+
+class Batch:
+    """Faults that share a guest, under one condition."""
+
+    def __init__(self, rig: Rig, condition: Condition, faults: List[str]) -> None:
+        self.rig = rig
+        self.condition = condition
+        self.faults = faults
+        self.names = [module_of(fault) for fault in faults]
+        self.reports: Dict[str, Report] = {}
+        self.before: Look = {}
+
+    def look(self) -> Look:
+        """The host now, once none of a run's processes is left."""
+        return self.rig.look(self.names)
+
+    def prepare(self) -> None:
+        """A clean kernel, every fault, the condition."""
+        self.rig.restore()
+        script = []
+        for fault in self.faults:
+            script.append(f'( {self.rig.jam_script(fault)} ); echo "jammed {fault} $?"')
+        said = self.rig.sh('\n'.join(script), timeout=60 + 20 * len(self.faults))
+        missing = [fault for fault in self.faults if f'jammed {fault} 0\n' not in said.out]
+        if missing:
+            raise LabError(f'{self.rig.kernel} could not be jammed with {missing}:\n{said.out[-3000:]}{said.err}')
+        if self.condition.setup:
+            said = self.rig.sh(self.condition.setup, timeout=120)
+            if said.status != 0:
+                raise LabError(f'{self.condition.name} failed on {self.rig.kernel}:\n{said.out}{said.err}')
+        self.before = self.look()
+        if self.condition.whole:
+            self.condition.whole(self)
+
+    def in_turn(self) -> List[str]:
+        """The faults, the one with the mark on later loads first: it is jammed last, and soonest cured."""
+        return [fault for fault in LAST if fault in self.faults] + [fault for fault in self.faults if fault not in LAST]
+
+    def turns(self) -> Iterator[Turn]:
+        """One fault's turn after the other. A host that is lost ends them with a turn that has no look after it."""
+        done = 0
+        try:
+            for turn in self.condition.run(self):
+                yield turn
+                done += 1
+                if turn.after is None:
+                    return
+                self.before = turn.after
+        except HostLostError as lost:
+            yield Turn(self.in_turn()[done], self.before, None, [], note=str(lost))
+
+    def lift(self, turns: List[Turn]) -> List[Turn]:
+        """Ends the condition; runs a plain unload of each fault that is to be tried again."""
+        if not self.condition.again or any(turn.after is None for turn in turns):
+            return turns
+        finished = []
+        try:
+            self.rig.sh(f'{self.condition.lift or "true"}; {self.rig.install_helper}', timeout=60)
+            lifted = self.look()
+            for turn, (report, look) in zip(turns, self.rig.unload_each([module_of(turn.fault) for turn in turns])):
+                finished.append(turn._replace(lifted=lifted, next_report=report, final=look))
+                if look is None:
+                    return finished + turns[len(finished):]
+                lifted = look
+        except HostLostError as lost:
+            return finished + [turn._replace(after=None, note=str(lost)) for turn in turns[len(finished):]]
+        return finished
+
+    def probe(self, turns: List[Turn]) -> List[Turn]:
+        """Loads and unloads a fixed build of whatever is gone."""
+        last = turns[-1].final or turns[-1].after if turns else None
+        if last is None:
+            return turns
+        absent = [turn.fault for turn in turns
+                  if EXPECTED[turn.fault].goes and module_of(turn.fault) not in last['table']]
+        said = self.rig.python('witness.py probe ' + ' '.join(absent), timeout=60 + 5 * len(absent))
+        try:
+            answers = said.last
+        except LabError:
+            answers = dict.fromkeys(absent, 'no answer')
+        return [turn._replace(probe=answers.get(turn.fault, '')) for turn in turns]
+
+
+def each(run: Callable[[Batch, str], Turn]) -> Callable[[Batch], Iterator[Turn]]:
+    """A condition whose faults are run one by one."""
+    def turns(batch: Batch) -> Iterator[Turn]:
+        for fault in batch.in_turn():
+            yield run(batch, fault)
+    return turns
+
+
+def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Turn]]:
+    """A condition whose faults are run to their end, in one play."""
+    def turns(batch: Batch) -> Iterator[Turn]:
+        faults = batch.in_turn()
+        done = batch.rig.unload_each([module_of(fault) for fault in faults], *more, check=check)
+        for fault, (report, look) in zip(faults, done):
+            yield Turn(fault, batch.before, look, [report])
+    return turns
+
+
+plain = in_a_play()
+check = in_a_play(check=True)
+# With the module as a file in /tmp, as it is where pipelining is off.
+noexec = in_a_play('-e', 'ansible_pipelining=false', '-e', 'ansible_remote_tmp=/tmp/.ansible')
+
+
+def killed_ssh(batch: Batch, fault: str) -> Turn:
+    """The controller and its connection are killed; what runs on the host may go on."""
+    delay = KILL_AFTER_S[batch.faults.index(fault) % len(KILL_AFTER_S)]
+    with subprocess.Popen(batch.rig.unload_words(module_of(fault)), cwd=CHECKOUT, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        time.sleep(delay)
+        ended = process.poll() is not None
+        if not ended:
+            os.killpg(process.pid, signal.SIGKILL)
+        batch.rig.guest.close_connections()
+    note = 'ended before it was killed' if ended else f'killed after {delay} s'
+    return Turn(fault, batch.before, batch.look(), [], note=note)
+
+
+def two(batch: Batch, fault: str) -> Turn:
+    """Two controllers, each with a connection of its own."""
+    words = batch.rig.unload_words(module_of(fault))
+    alone = shlex.join([*batch.rig.guest.ssh_options(), '-o', 'ControlMaster=no', '-o', 'ControlPath=none'])
+    reports = batch.rig.both(words, [*words, '-e', json.dumps({'ansible_ssh_args': alone})])
+    return Turn(fault, batch.before, batch.look(), reports)
+
+
+def killed_helper(batch: Batch, fault: str) -> Turn:
+    """The collection's own unload in the guest, killed when the helper has done its work."""
+    said = batch.rig.python(f'killed.py {module_of(fault)}', timeout=150)
+    try:
+        report = said.last
+    except LabError:
+        report = {'no_report': (said.out + said.err)[-500:], 'failed': True}
+    note = 'the helper was not needed' if not report.pop('killed', False) else 'killed'
+    return Turn(fault, batch.before, batch.look(), [report], note=note)
+
+
+def role_for_all(batch: Batch) -> None:
+    """The role, which builds the helper: once for the modules that must go, once for those that it must refuse."""
+    for goes in (True, False):
+        names = [module_of(fault) for fault in batch.faults if EXPECTED[fault].goes == goes]
+        if names:
+            batch.reports.update(batch.rig.role(names, timeout=900))
+
+
+def after_role(batch: Batch, fault: str) -> Turn:
+    """What the role made of it."""
+    return Turn(fault, batch.before, batch.look(), [batch.reports[module_of(fault)]])
+
+
+CONDITIONS = {condition.name: condition for condition in (
+    Condition('plain', 'a plain run', PLAIN, plain),
+    Condition('check', 'check mode', Rule('as it was; the change is foreseen', check=True), check),
+    Condition('killed_ssh', 'ssh killed in mid-run', Rule(
+        'as it was, mended or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),
+    Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),
+    Condition('killed_helper', 'killed as the helper returns', Rule(
+        'as it was, mended or gone; the next run gets it out', killed=True), each(killed_helper), again=True),
+    Condition('disk_full', 'disk full at build', Rule(
+        'as it was, and why; the next run gets it out', may_refuse=True, needs_words='[Nn]o space|room|disk|full',
+        leaves='filler'), each(after_role), FILL, UNFILL, again=True, whole=role_for_all),
+    Condition('noexec', '/tmp noexec', PLAIN, noexec, NOEXEC),
+    Condition('denied', 'reads denied', Rule(
+        'gone, or as it was and what was denied', may_refuse=True, needs_words='ermission|denied|EACCES'),
+        plain, DENY, ALLOW, again=True),
+    Condition('lockdown', 'lockdown=confidentiality', Rule(
+        'gone, or as it was and why', may_refuse=True,
+        needs_words='lockdown|locked down|EPERM|not permitted|signature'), plain,
+        'echo confidentiality > /sys/kernel/security/lockdown'),
+    Condition('low_memory', f'{LEFT_FREE_KB // 1024} MB of memory left', Rule(
+        'gone, or as it was and why; the next run gets it out', may_refuse=True), plain,
+        f'cd {GUEST_DIRECTORY} && setsid -f python3 witness.py hog {LEFT_FREE_KB} >hog.txt 2>&1 </dev/null; '
+        'until grep taken hog.txt; do sleep 0.5; done', "pkill -f '[w]itness.py hog'", again=True),
+)}
+
+
+def names_of(text: str) -> List[str]:
+    """The conditions that were asked for; all for an empty text."""
+    names = text.split() or list(CONDITIONS)
+    unknown = [name for name in names if name not in CONDITIONS]
+    if unknown:
+        raise LabError(f'There are no conditions {unknown}; there are {list(CONDITIONS)}.')
+    return names
+
+
+def rule_of(name: str) -> Any:
+    """The rule of a condition."""
+    return CONDITIONS[name].rule

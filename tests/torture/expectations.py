@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold for each fault: one line each. A fault of the lab that has none is an error that says what to add."""
+
+from typing import Dict, List, NamedTuple
+
+from rig import LabError, fault_modules
+
+# Lines of the kernel log of which a CPU that is spun on is the cause, not the collection.
+STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
+
+
+class Expectation(NamedTuple):
+    """What a plain run must come to, as rules and not as recorded from a run."""
+
+    goes: bool  # whether the module must be gone afterwards; if not, it must be as it was
+    verdict: str  # what the run must call it
+    names: str = ''  # for one that stays: whom the refusal must name, as a regular expression
+    alone: bool = False  # whether it needs a guest of its own: it takes a CPU, or a lock, from all others
+    own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
+
+
+def gone(verdict: str, *, alone: bool = False) -> Expectation:
+    """A module that must be out after a plain run."""
+    return Expectation(goes=True, verdict=verdict, alone=alone)
+
+
+def stays(verdict: str, names: str, *, alone: bool = False, own_alarms: str = '') -> Expectation:
+    """A module that must be left alone, with whom it is left alone for."""
+    return Expectation(goes=False, verdict=verdict, names=names, alone=alone, own_alarms=own_alarms)
+
+
+EXPECTED: Dict[str, Expectation] = {
+    'init_oops': gone('init_died'),
+    'init_bug': gone('init_died'),
+    'dashed-name': gone('init_died'),
+    'exit_oops': gone('exit_died'),
+    'leaked_ref': gone('references_leaked'),
+    'no_exit': gone('no_exit'),
+    'layout_pad': gone('exit_lost'),
+    'init_hang': stays('init_running', r'(insmod|python3) \(pid \d+'),
+    'init_spin': stays('init_running', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'exit_hang': stays('exit_running', r'rmmod \(pid \d+'),
+    'used_base': stays('has_dependents', r'\bused_by\b'),
+    'used_by': gone('unloadable'),
+    'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held'),
+    'kernel_thread': gone('unloadable'),
+    'healthy': gone('unloadable'),
+}
+
+# A fault that leaves its mark on later loads by finit_module(2), which insmod calls: jammed last.
+LAST = ('init_oops',)
+
+
+def module_of(fault: str) -> str:
+    """The kernel's name for a fault's module."""
+    return fault.replace('-', '_')
+
+
+def batches(faults: List[str]) -> List[List[str]]:
+    """The faults, in the order in which they are jammed, in as few guests as they can share."""
+    missing = [name for name in faults if name not in EXPECTED]
+    if missing:
+        raise LabError('tests/torture/expectations.py says nothing of %s: add to EXPECTED one line each, such as\n'
+                       "    '%s': gone('init_died'),\nor stays(VERDICT, WHOM_THE_REFUSAL_NAMES), with alone=True for "
+                       'one that takes a CPU or a lock from all others.' % (', '.join(missing), missing[0]))
+    together = [name for name in faults if not EXPECTED[name].alone]
+    # used_by is loaded by used_base's jam, and goes: its turn comes after used_base was refused.
+    dependents = [name for name in together if fault_modules.FAULTS[name].needs in together]
+    together = [name for name in together if name not in dependents + list(LAST)] + dependents + [
+        name for name in LAST if name in together]
+    return [batch for batch in [together] if batch] + [[name] for name in faults if EXPECTED[name].alone]

@@ -1,0 +1,20 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In the guest: the collection's own unload, called as its front door calls it."""
+
+from typing import Any, Dict
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
+
+# The front door's defaults; an option that is not named here is None.
+DEFAULTS = {
+    'methods': ['plain', 'kernel_force', 'reset'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+    'helper': 'auto', 'timeout': 60, 'check_mode': False,
+}  # type: Dict[str, Any]
+
+
+def unload(name: str, kernel: Any = None) -> Dict[str, Any]:
+    """The return values; KmodError where the module stays."""
+    fields = {field: DEFAULTS.get(field) for field in _unload.Options._fields}  # type: Dict[str, Any]
+    return dict(_unload.Unload(_unload.Options(**dict(fields, name=name)), kernel).run())

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In the guest: jams and cures a module over and over in one process, and measures the kernel's memory.
+
+``cycles.py MODE CYCLES EVERY``; MODE is what one cycle does:
+
+- ``cure``: dies in init, is got out by the collection's own unload, the fixed build is loaded and unloaded;
+- ``fixed``: the fixed build is loaded and unloaded, and nothing else: what of the noise is the loader's;
+- ``oops``: dies in init under a name of its own and stays: what an oops costs where nobody cures it;
+- ``pipe``: as ``fixed``, and opens a pipe that stays open: a leak of about one page and some slab objects.
+
+Each sample is a JSON line: the cycle, and kilobytes or counts by name. Every byte is of the kernel's own accounts.
+"""
+
+import ctypes
+import json
+import os
+import re
+import sys
+import time
+from typing import Any, Dict, List
+
+import collection
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _syscalls
+
+LAB = '/root/lab'
+MEMINFO = ('MemFree', 'Slab', 'SUnreclaim', 'SReclaimable', 'VmallocUsed', 'KernelStack', 'Percpu', 'PageTables',
+           'Shmem', 'AnonPages', 'Cached', 'Buffers')
+# Who asks for a module's memory, by the function named in /proc/vmallocinfo: load_module to 6.3, later by execmem.
+MODULE_AREAS = re.compile(r'load_module|module_alloc|move_module|execmem|module_memory')
+NAME = b'init_oops'
+
+
+def sample() -> Dict[str, int]:
+    """The kernel's memory once it has given back what it keeps for later: kilobytes; numbers of areas and objects."""
+    os.sync()
+    for _attempt in range(2):
+        with open('/proc/sys/vm/drop_caches', 'w') as stream:
+            stream.write('3')
+        time.sleep(0.3)
+    found = {}
+    with open('/proc/meminfo') as stream:
+        for line in stream:
+            key, value = line.split(':')
+            if key in MEMINFO:
+                found[key] = int(value.split()[0])
+    areas, size = 0, 0
+    with open('/proc/vmallocinfo') as stream:
+        for line in stream:
+            if MODULE_AREAS.search(line):
+                areas += 1
+                size += int(line.split()[1])
+    found['module_areas'] = areas
+    found['module_areas_kb'] = size // 1024
+    with open('/proc/slabinfo') as stream:
+        rows = [line.split() for line in stream.readlines()[2:]]
+    found['slab_active_kb'] = sum(int(row[1]) * int(row[3]) for row in rows) // 1024
+    with open('/proc/modules') as stream:
+        found['modules'] = len(stream.readlines())
+    return found
+
+
+def read(path: str) -> bytes:
+    """A module file."""
+    with open(path, 'rb') as stream:
+        return stream.read()
+
+
+def dies(image: bytes) -> None:
+    """Loads a module in a child, which must die of it."""
+    pid = os.fork()
+    if pid == 0:
+        _syscalls.init_module(image, '')
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    if not os.WIFSIGNALED(status):
+        raise SystemExit('the load that was to die ended with %d' % status)
+
+
+def fixed(image: bytes, name: str) -> None:
+    """Loads and unloads the fixed build."""
+    for call, error in (('init_module', _syscalls.init_module(image, '')),
+                        ('delete_module', _syscalls.delete_module(name))):
+        if error:
+            raise SystemExit('%s of the fixed build: %s' % (call, _syscalls.errno_text(error)))
+
+
+def unload(name: str, kernel: Dict[str, Any]) -> None:
+    """What kmod_force_unload calls."""
+    result = collection.unload(name, kernel)
+    if result['after'] != {'state': 'absent'}:
+        raise SystemExit(json.dumps(result))
+
+
+def quiet() -> None:
+    """Nothing of the log to the serial line, which is slow; user space's own pages stay in memory."""
+    with open('/proc/sys/kernel/printk', 'w') as stream:
+        stream.write('1')
+    ctypes.CDLL(None).mlockall(1)
+
+
+def main(mode: str, cycles: int, every: int) -> None:
+    """Runs the cycles; a sample before the first and after each ``every``."""
+    broken, mended = read(LAB + '/init_oops.ko'), read(LAB + '/fixed/init_oops.ko')
+    kernel = _kernel.read()
+    kept = []  # type: List[Any]
+    quiet()
+    print(json.dumps(dict(sample(), cycle=0, seconds=0.0)), flush=True)
+    start = time.monotonic()
+    for cycle in range(1, cycles + 1):
+        if mode == 'cure':
+            dies(broken)
+            unload('init_oops', kernel)
+        if mode == 'oops':
+            dies(broken.replace(NAME, b'oops_%04d' % cycle))
+        else:
+            fixed(mended, 'init_oops')
+        if mode == 'pipe':
+            ends = os.pipe()
+            os.write(ends[1], b'x')
+            kept.append(ends)
+        if cycle % every == 0:
+            seconds = round(time.monotonic() - start, 1)
+            print(json.dumps(dict(sample(), cycle=cycle, seconds=seconds)), flush=True)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

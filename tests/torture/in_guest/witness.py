@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In the guest: what the host shows of itself, read without the collection.
+
+``witness.py look NAME...`` prints one JSON object, ``settle`` does so once no process of a run is left, or after 40 s;
+``probe NAME...`` loads and unloads the fixed build of each by init_module(2), in a child with a deadline, and prints
+what became of it; ``hog KB`` takes memory until that much is left, and keeps it until it is killed.
+"""
+
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import sys
+import time
+from typing import Any, Dict, List
+
+LAB = '/root/lab'
+# Where a run could leave something behind: its temporary files, the helper's directory, the helper itself.
+LEFT = ('/tmp', '/var/tmp', '/var/lib/kmod_reset', '/root/.ansible/tmp', '/sys/module/kmod_reset')
+# What no run of the collection may add to the kernel's log.
+ALARMS = re.compile(r'BUG:|Oops|general protection|WARNING:|rcu: INFO|stall|soft lockup|hung_task|blocked for more|'
+                    r'kernel BUG|[Bb]ad page|refcount_t|list_(add|del) corruption')
+INIT_MODULE, DELETE_MODULE = 175, 176
+
+
+def text(path: str) -> str:
+    """A file's words, stripped; empty where it cannot be read."""
+    try:
+        with open(path, errors='replace') as stream:
+            return stream.read().strip()
+    except OSError:
+        return ''
+
+
+def table() -> Dict[str, str]:
+    """Each module's line of /proc/modules without size, address and taint: references, dependents, state."""
+    lines = [line.split() for line in text('/proc/modules').splitlines()]
+    return {words[0]: ' '.join(words[2:5]) for words in lines}
+
+
+def alarms() -> List[str]:
+    """The alarms in the kernel's log, by syslog(2), which needs no /dev/kmsg."""
+    buffer = ctypes.create_string_buffer(1 << 22)
+    size = ctypes.CDLL(None).klogctl(3, buffer, len(buffer))
+    lines = buffer.raw[:max(0, size)].decode(errors='replace').splitlines()
+    return [re.sub('^<[0-9]+>', '', line) for line in lines if ALARMS.search(line)]
+
+
+def left_behind() -> List[str]:
+    """Files with their sizes; Ansible's own for the very task that looks do not count, nor do systemd's."""
+    found = []
+    for top in LEFT:
+        for directory, directories, files in os.walk(top):
+            directories[:] = [name for name in directories if not name.startswith(('systemd-private', 'ansible-tmp'))]
+            for name in files:
+                path = os.path.join(directory, name)
+                try:
+                    found.append('%s %d' % (path, os.stat(path).st_size))
+                except OSError:
+                    continue
+        if top.startswith('/sys') and os.path.isdir(top):
+            found.append(top)
+    return sorted(path for path in found if '/ansible_' not in path)
+
+
+def stuck_processes() -> List[str]:
+    """Processes of a run of Ansible that are still there: a module's own Python, or a child that it left behind."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        line = text('/proc/%s/cmdline' % pid).replace('\0', ' ')
+        if 'python3' in line and ('AnsiballZ' in line or 'ansible' in line or line.strip() == '/usr/bin/python3'):
+            state = text('/proc/%s/stat' % pid).rsplit(')', 1)[-1].split()
+            # The shell that Ansible runs this very look by does not count.
+            if state and state[0] not in 'ZX' and 'witness.py' not in line and pid != str(os.getppid()):
+                found.append('%s %s %s' % (pid, state[0], text('/proc/%s/wchan' % pid)))
+    return found
+
+
+def look(names: List[str]) -> Dict[str, Any]:
+    """The host: which boot it is, its modules, what its kernel said last, what lies about."""
+    modules = {}
+    for name in names:
+        base = '/sys/module/%s' % name
+        modules[name] = {
+            'initstate': text(base + '/initstate'), 'refcnt': text(base + '/refcnt'), 'sysfs': os.path.isdir(base),
+            'device': os.path.exists('/dev/' + name),
+            # Where it lies: another load of the same name would lie elsewhere.
+            'address': next((line.split()[5] for line in text('/proc/modules').splitlines()
+                             if line.split()[0] == name), ''),
+        }
+    return {'boot': text('/proc/sys/kernel/random/boot_id'), 'table': table(), 'modules': modules,
+            'taint': text('/proc/sys/kernel/tainted'), 'left': left_behind(), 'log': alarms(),
+            'processes': stuck_processes()}
+
+
+def settle(names: List[str]) -> Dict[str, Any]:
+    """The look, once no process of a run is left, or after 40 s."""
+    end = time.monotonic() + 40
+    while True:
+        found = look(names)
+        if not found['processes'] or time.monotonic() > end:
+            return found
+        time.sleep(1)
+
+
+def call(number: int, *arguments: Any) -> int:
+    """A system call's errno."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ctypes.set_errno(0)
+    return 0 if libc.syscall(ctypes.c_long(number), *arguments) == 0 else ctypes.get_errno()
+
+
+def load_and_unload(name: str) -> str:
+    """``ok``, or what failed."""
+    with open('%s/fixed/%s.ko' % (LAB, name), 'rb') as stream:
+        image = stream.read()
+    error = call(INIT_MODULE, image, ctypes.c_ulong(len(image)), b'')
+    if error:
+        return 'init_module: ' + os.strerror(error)
+    error = call(DELETE_MODULE, name.replace('-', '_').encode(), ctypes.c_uint(os.O_NONBLOCK))
+    return 'delete_module: ' + os.strerror(error) if error else 'ok'
+
+
+def probe(names: List[str]) -> Dict[str, str]:
+    """What a fixed build of each name came to; ``hangs`` where the kernel does not answer within 20 s."""
+    answers = {}
+    for name in names:
+        read_end, write_end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(nowhere, descriptor)
+            os.write(write_end, load_and_unload(name).encode())
+            os._exit(0)
+        os.close(write_end)
+        ready = select.select([read_end], [], [], 20)[0]
+        answers[name] = (os.read(read_end, 200).decode() or 'died') if ready else 'hangs'
+        os.close(read_end)
+        if ready:
+            os.waitpid(pid, 0)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    return answers
+
+
+def hog(leave_kb: int) -> None:
+    """Takes memory, a megabyte at a time and locked, until no more than ``leave_kb`` is available."""
+    with open('/proc/self/oom_score_adj', 'w') as stream:
+        stream.write('-1000')
+    ctypes.CDLL(None).mlockall(3)
+    kept = []
+    with open('/proc/meminfo') as stream:
+        while True:
+            stream.seek(0)
+            available = next(int(line.split()[1]) for line in stream if line.startswith('MemAvailable'))
+            if available <= leave_kb:
+                break
+            kept.append(bytearray(1 << 20))
+    print('%d MB taken' % len(kept), flush=True)
+    time.sleep(3600)
+
+
+if __name__ == '__main__':
+    if sys.argv[1] == 'hog':
+        hog(int(sys.argv[2]))
+    else:
+        words = sys.argv[2:]
+        print(json.dumps({'probe': probe, 'settle': settle, 'look': look}[sys.argv[1]](words)), flush=True)

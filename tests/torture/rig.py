@@ -1,0 +1,241 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest of the lab, made ready: the collection's utilities, the compiled helper and the faults are in it."""
+
+import inspect
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT / 'tests/lab'))
+
+import fault_modules  # noqa: E402  (the lab is no package: it is reached by its directory)
+import guests  # noqa: E402
+import images  # noqa: E402
+from host import LabError, cache_dir, digest, locked, run  # noqa: E402
+
+__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'helper', 'progress')
+
+HELPER_SOURCES = CHECKOUT / 'roles/force_unload/files/kmod_reset'
+UTILITIES = CHECKOUT / 'plugins/module_utils'
+IN_GUEST = Path(__file__).resolve().parent / 'in_guest'
+GUEST_DIRECTORY = '/root/torture'
+PACKAGE = 'ansible_collections/kernelops/kmod/plugins/module_utils'
+OUTPUT = CHECKOUT / 'tests/output/torture'
+
+
+# What a run returned, and the host as it was then.
+Turned = Tuple[Dict[str, Any], Optional[Dict[str, Any]]]
+
+
+class HostLostError(Exception):
+    """The guest ended or answers no more."""
+
+
+class Said(NamedTuple):
+    """How a command in the guest ended: its status, or None where it did not end in time or the guest was lost."""
+
+    status: Optional[int]
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def last(self) -> Dict[str, Any]:
+        """The last line of its stdout, as JSON; a LabError where there is none."""
+        lines = self.out.strip().splitlines()
+        try:
+            found: Dict[str, Any] = json.loads(lines[-1] if lines else '')
+        except ValueError as exc:
+            raise LabError('A command in the guest (status %s) printed no JSON:\n%s' % (
+                self.status, (self.out + self.err)[-2000:])) from exc
+        return found
+
+
+def progress(text: str) -> None:
+    """One line on stderr, with the time of day: stdout holds nothing but results."""
+    print(time.strftime('%H:%M:%S ') + text, file=sys.stderr, flush=True)
+
+
+def helper(kernel: str) -> Path:
+    """The compiled helper of this checkout for a kernel of the lab, built natively in the image's tree; kept."""
+    image = images.image(images.known(kernel))
+    sources = [path.name + '\n' + path.read_text(encoding='ascii') for path in sorted(HELPER_SOURCES.iterdir())]
+    key = digest(image.key, image.release, inspect.getsource(_make), *sources)
+    kept = cache_dir() / 'helpers' / f'{kernel}-{key}.ko'
+    with locked(f'helper-{kernel}'):
+        if not kept.exists():
+            progress(f'building the helper for {kernel}')
+            kept.parent.mkdir(exist_ok=True)
+            _make(image, kept)
+    return kept
+
+
+def _make(image: images.Image, destination: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=image.rootfs / 'tmp', prefix='torture-') as scratch:
+        shutil.copytree(HELPER_SOURCES, Path(scratch, 'helper'))
+        inside = '/' + str(Path(scratch, 'helper').relative_to(image.rootfs))
+        run(
+            ['unshare', '--mount', '--pid', '--fork', '--kill-child', f'--root={image.rootfs}', '--wd=/',
+             '--mount-proc', 'make', '-C', f'/lib/modules/{image.release}/build', f'M={inside}', 'CONFIG_DEBUG_INFO=',
+             'CONFIG_DEBUG_INFO_BTF_MODULES=', 'modules'],
+            timeout=600, env=fault_modules.SYSTEM_PATH, what=f'Building the helper for {image.kernel}')
+        partial = destination.with_suffix('.partial')
+        shutil.copyfile(Path(scratch, 'helper/kmod_reset.ko'), partial)
+        partial.rename(destination)
+
+
+def answer(said: Said) -> Dict[str, Any]:
+    """The module's return values from what ansible printed; ``no_report`` says what it said where there are none."""
+    try:
+        # NAME | CHANGED => {...}
+        found: Dict[str, Any] = json.JSONDecoder().raw_decode(said.out, said.out.index(' => {') + len(' => '))[0]
+    except ValueError:
+        ended = 'did not end in time' if said.status is None else f'ended with {said.status}'
+        return {'failed': True, 'changed': False, 'no_report': f'ansible {ended}: {(said.out + said.err)[-1500:]}'}
+    if 'UNREACHABLE!' in said.out:
+        found['no_report'] = 'unreachable: ' + str(found.get('msg', ''))
+    return found
+
+
+class Rig:
+    """One guest, and how to run things in it and against it."""
+
+    def __init__(self, kernel: str, name: str = '') -> None:
+        self.kernel = kernel
+        self.guest = guests.Guest(name or f'torture-{kernel}')
+        self.install_helper = ''
+        self.inventory = OUTPUT / f'{self.guest.name}.inventory.yml'
+
+    def __enter__(self) -> 'Rig':  # noqa: PYI034  (Self came with Python 3.11)
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        self.faults = fault_modules.build(self.kernel)
+        self.helper = helper(self.kernel)
+        self.guest = guests.up(self.guest.name, self.kernel)
+        self._move_in()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.guest.end()
+
+    def restore(self) -> None:
+        """A clean kernel, with everything moved in again."""
+        self.guest.restore()
+        self._move_in()
+
+    def _move_in(self) -> None:
+        release = self.guest.facts['release']
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode='w') as tar:
+            for source in sorted(UTILITIES.glob('*.py')):
+                tar.add(source, arcname=f'torture/{PACKAGE}/{source.name}')
+            for source in sorted(IN_GUEST.glob('*.py')):
+                tar.add(source, arcname=f'torture/{source.name}')
+            for path in [Path(PACKAGE), *Path(PACKAGE).parents][:-1]:
+                tar.addfile(tarfile.TarInfo(f'torture/{path}/__init__.py'))
+            tar.add(self.faults, arcname='lab')
+            tar.add(self.helper, arcname='torture/kmod_reset.ko')
+        place = f'/var/lib/kmod_reset/{release}'
+        self.install_helper = f'mkdir -p -m 755 {place} && install -m 600 {GUEST_DIRECTORY}/kmod_reset.ko {place}/'
+        self.guest.ssh(
+            f'tar -x -C /root --no-same-owner --touch && {self.install_helper} && sync', timeout=120,
+            stdin=archive.getvalue(), what=f'Moving into {self.guest.name}')
+        self.inventory.write_text(guests.inventory([self.guest.name]), encoding='utf-8')
+
+    def sh(self, script: str, timeout: float = 60) -> Said:
+        """Runs a shell script in the guest; never raises for what the guest does."""
+        return self._run(self.guest.ssh_argv(script), timeout)
+
+    def python(self, words: str, timeout: float) -> Said:
+        """Runs one of the programs of in_guest, with the collection's utilities on its path."""
+        return self.sh(f'cd {GUEST_DIRECTORY} && PYTHONDONTWRITEBYTECODE=1 python3 {words}', timeout)
+
+    @staticmethod
+    def jam_script(fault: str) -> str:
+        """The shell script, for the guest, that jams it with a fault."""
+        return fault_modules.jam_script(fault)
+
+    def unload_each(self, names: Sequence[str], *more: str, check: bool = False) -> Iterator[Turned]:
+        """One play that unloads each in turn: what was returned, and the host after it; None where it was lost."""
+        given = json.dumps({'names': list(names), 'only_check': check, 'directory': GUEST_DIRECTORY})
+        said = self._run(
+            ['ansible-playbook', '-i', str(self.inventory), 'tests/torture/turns.yml', '-e', given, *more],
+            60 + 40 * len(names), {'ANSIBLE_STDOUT_CALLBACK': 'ansible.builtin.minimal'})
+        # Each task prints NAME | STATUS => {...} or, a command, NAME | STATUS | rc=0 >> and its output.
+        parts = re.split(rf'^{re.escape(self.guest.name)} \| ', said.out, flags=re.MULTILINE)[1:]
+        parts = [part for part in parts if ' => {' in part or ' >>' in part]
+        for number in range(len(names)):
+            mine = parts[2 * number:2 * number + 2]
+            if not mine:
+                raise HostLostError(f'the play ended early: {(said.out + said.err)[-800:]}')
+            report = answer(said._replace(out=mine[0]))
+            looked = mine[1].partition('>>\n')[2].strip() if len(mine) == 2 and 'rc=0' in mine[1] else ''
+            yield report, json.loads(looked.splitlines()[0]) if looked else None
+
+    def both(self, *commands: List[str]) -> List[Dict[str, Any]]:
+        """What each of several runs of ansible at once returned."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            return [answer(said) for said in pool.map(lambda command: self._run(command, 200), commands)]
+
+    def role(self, names: Sequence[str], timeout: float) -> Dict[str, Dict[str, Any]]:
+        """What the role said of each module, in a run for all of them."""
+        result = OUTPUT / f'{self.guest.name}.role.json'
+        result.unlink(missing_ok=True)
+        given = json.dumps({'force_unload_names': list(names), 'result_file': str(result)})
+        said = self._run(['ansible-playbook', '-i', str(self.inventory), 'tests/torture/role.yml', '-e', given],
+                         timeout)
+        try:
+            found = json.loads(result.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            words = (said.out + said.err)[-1500:]
+            lost = {'failed': True, 'no_report': f'the role ended with {said.status}: {words}'}
+            return dict.fromkeys(names, lost)
+        each = {entry['item']: entry for entry in found.get('results', []) if 'item' in entry}
+        return {name: each.get(name, found) for name in names}
+
+    @staticmethod
+    def _run(command: List[str], timeout: float, environment: Optional[Dict[str, str]] = None) -> Said:
+        start = time.monotonic()
+        with subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **(environment or {})}, text=True,
+                              errors='replace', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+                status: Optional[int] = process.returncode
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+                status = None
+        return Said(status, out, err, time.monotonic() - start)
+
+    def unload_words(self, name: str, *arguments: str) -> List[str]:
+        """The command line of kmod_force_unload ad hoc, as users run it."""
+        words = ['-m', 'kernelops.kmod.kmod_force_unload', '-a', ' '.join([f'name={name}', *arguments])]
+        return ['ansible', self.guest.name, '-i', str(self.inventory), '-b', *words]
+
+    def force_unload(self, name: str, *more: str, timeout: float = 150) -> Dict[str, Any]:
+        """What kmod_force_unload returns; ``more``: further words for ansible."""
+        return answer(self._run([*self.unload_words(name), *more], timeout))
+
+    def look(self, names: Sequence[str] = (), timeout: float = 60) -> Dict[str, Any]:
+        """What the host shows of itself (in_guest/witness.py); HostLostError where it does not answer in time."""
+        said = self.python('witness.py settle ' + ' '.join(names), timeout)
+        if said.status != 0:
+            raise HostLostError(f'{self.guest.name} does not answer ({said.err.strip()[-300:]})')
+        return said.last
+
+    def is_alive(self) -> bool:
+        """Whether the guest's process runs and it answers to ssh within 20 seconds."""
+        return self.guest.is_running() and self.sh('true', timeout=20).status == 0

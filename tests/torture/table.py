@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table: runs the batches, prints one row for each kernel, condition and fault, and writes it down."""
+
+import json
+import textwrap
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from conditions import CONDITIONS, Batch
+from expectations import EXPECTED, batches
+from rig import OUTPUT, HostLostError, Rig, progress
+from rules import Turn, judge, reported, state
+
+COLUMNS = ('kernel', 'condition', 'fault', 'host', 'module', 'reported', 'must hold', 'row')
+Row = Dict[str, Any]
+
+
+def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
+    """A turn, judged."""
+    rule, expected = CONDITIONS[condition].rule, EXPECTED[turn.fault]
+    broken = judge(turn, expected, rule)
+    states = [state(look, turn.fault) for look in (turn.before, turn.after, turn.final) if look]
+    reports = [*turn.reports, *([turn.next_report] if turn.next_report else [])]
+    words = [reported(report) for report in reports]
+    if turn.note:
+        words.insert(0, turn.note.splitlines()[0][:60])
+    return {
+        'kernel': rig.kernel, 'condition': condition, 'fault': turn.fault,
+        'host': 'lost' if turn.after is None else 'alive',
+        'module': ' > '.join(text for number, text in enumerate(states) if not number or text != states[number - 1]),
+        'reported': '; '.join(words), 'must hold': rule.must if expected.goes or rule.check else rule.must_stay,
+        'row': 'holds' if not broken else 'DOES NOT HOLD', 'broken': broken,
+        'said': [str(report.get('msg', report.get('no_report', '')))[:600] for report in reports],
+    }
+
+
+def run_batch(rig: Rig, condition: str, faults: List[str]) -> List[Turn]:
+    """The turns of the faults, in one guest, up to the one in which it was lost."""
+    batch = Batch(rig, CONDITIONS[condition], faults)
+    start = time.monotonic()
+    batch.prepare()
+    progress('{} {}: {} faults in place, {:.1f} s'.format(rig.kernel, condition, len(faults), time.monotonic() - start))
+    turns: List[Turn] = []
+    for turn in batch.turns():
+        turns.append(turn)
+        words = [reported(report) for report in turn.reports] + [turn.note] * bool(turn.note)
+        progress(f'{rig.kernel} {condition} {turn.fault}: ' + '; '.join(words))
+        if turn.after is None:
+            progress(f'{rig.kernel} {condition}: THE HOST WAS LOST in the turn of {turn.fault}')
+            return turns
+    return batch.probe(batch.lift(turns))
+
+
+def rows_of(rig: Rig, condition: str, faults: List[str]) -> List[Row]:
+    """The rows of a batch; where it lost its host, that fault and the rest run one by one, to name the culprit."""
+    start = time.monotonic()
+    try:
+        turns = run_batch(rig, condition, faults)
+    except HostLostError as lost:
+        turns = [Turn(faults[0], {'table': {}, 'modules': {}}, None, [], note=f'before any turn: {lost}')]
+    rows = [row_of(rig, condition, turn) for turn in turns if turn.after is not None]
+    missing = [fault for fault in faults if fault not in [row['fault'] for row in rows]]
+    for fault in missing:
+        lost_together = [turn for turn in turns if turn.fault == fault and turn.after is None]
+        if len(faults) == 1:
+            rows.append(row_of(rig, condition, lost_together[0]))
+            continue
+        alone = rows_of(rig, condition, [fault])
+        for row in alone if lost_together else []:
+            if row['host'] != 'lost':
+                row.update(row='DOES NOT HOLD', broken=['the host was lost in company of the others, not alone'])
+        rows += alone
+    if len(faults) > 1 or not missing:
+        progress('{} {}: {} rows, {} do not hold, {:.0f} s'.format(
+            rig.kernel, condition, len(rows), sum(row['row'] != 'holds' for row in rows), time.monotonic() - start))
+        for row in rows:
+            for text in row['broken']:
+                progress(f'    {row["fault"]}: {text}')
+    return rows
+
+
+def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str], name: str) -> List[Row]:
+    """All rows; what is done is written down after each batch."""
+    rows: List[Row] = []
+    for kernel in kernels:
+        with Rig(kernel, name and f'{name}-{kernel}') as rig:
+            for condition in conditions:
+                for batch in batches(list(faults)):
+                    rows += rows_of(rig, condition, batch)
+                    write(rows, OUTPUT / f'rows-{"-".join(kernels)}')
+    return rows
+
+
+def write(rows: List[Row], base: Path) -> None:
+    """The rows as JSON and as Markdown."""
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.with_suffix(base.suffix + '.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    base.with_suffix(base.suffix + '.md').write_text(markdown(rows), encoding='utf-8')
+
+
+def markdown(rows: List[Row]) -> str:
+    """A table for people, and below it what does not hold."""
+    lines = ['| ' + ' | '.join(COLUMNS) + ' |', '|' + ' --- |' * len(COLUMNS)]
+    for row in rows:
+        lines.append('| ' + ' | '.join(str(row[column]).replace('|', '/') for column in COLUMNS) + ' |')
+    lines += ['', summary(rows)] + ['- ' + text for text in not_holding(rows)]
+    return '\n'.join(lines) + '\n'
+
+
+def aligned(rows: List[Row]) -> str:
+    """The same for a terminal."""
+    widths = {'reported': 46, 'must hold': 44}
+    cells = [[textwrap.shorten(str(row[column]), widths.get(column, 60), placeholder=' ...') for column in COLUMNS]
+             for row in rows]
+    cells.insert(0, list(COLUMNS))
+    room = [max(len(line[number]) for line in cells) for number in range(len(COLUMNS))]
+    text = '\n'.join('  '.join(cell.ljust(room[number]) for number, cell in enumerate(line)).rstrip() for line in cells)
+    return '\n'.join([text, *['  ' + line for line in not_holding(rows)], summary(rows)])
+
+
+def not_holding(rows: List[Row]) -> List[str]:
+    """One line for each thing that does not hold."""
+    return ['{kernel} {condition} {fault}: '.format(**row) + text for row in rows for text in row['broken']]
+
+
+def summary(rows: List[Row]) -> str:
+    """Hosts lost, rows that hold."""
+    lost = sum(row['host'] != 'alive' for row in rows)
+    bad = sum(row['row'] != 'holds' for row in rows)
+    return f'{len(rows)} rows: {len(rows) - bad} hold, {bad} do not; {lost} lost their host.'
