@@ -61,6 +61,7 @@ ruff: venv
 mypy: venv
 	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
 	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/bench.py tests/bench_tree.py tests/read_tree.py
+	@$(STEP) 'mypy, torture' -- mypy tests/torture
 
 .PHONY: yamllint
 yamllint: venv
@@ -97,6 +98,20 @@ lab: prepare ## the disk images of KERNELS and the fault modules for them (3 min
 molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (4 minutes; all: 55)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/tools/run_molecule.py --jobs $(JOBS) $(SCENARIO:%=--scenario %) $(KERNELS)
+
+# Which of them: make torture KERNELS=6.1 FAULTS="init_oops init_hang" CONDITIONS="plain two"; empty: all.
+FAULTS ?=
+CONDITIONS ?=
+
+.PHONY: torture
+torture: prepare venv ## every fault under every condition on KERNELS, as one table (all: 2 hours)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions '$(CONDITIONS)'
+
+.PHONY: torture-landmine torture-memory
+torture-landmine torture-memory: prepare venv ## 1,500 loads after a cure, or 200 cures in one guest, on KERNELS (10 minutes each)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(BIN)/python tests/torture $(@:torture-%=%) --kernels '$(KERNELS)'
 
 .PHONY: trees
 trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a minute)

@@ -85,14 +85,7 @@ class Batch:
 
     def prepare(self) -> None:
         """A clean kernel, every fault, the condition."""
-        self.rig.restore()
-        script = []
-        for fault in self.faults:
-            script.append(f'( {self.rig.jam_script(fault)} ); echo "jammed {fault} $?"')
-        said = self.rig.sh('\n'.join(script), timeout=60 + 20 * len(self.faults))
-        missing = [fault for fault in self.faults if f'jammed {fault} 0\n' not in said.out]
-        if missing:
-            raise LabError(f'{self.rig.kernel} could not be jammed with {missing}:\n{said.out[-3000:]}{said.err}')
+        self.rig.jammed(self.faults)
         if self.condition.setup:
             said = self.rig.sh(self.condition.setup, timeout=120)
             if said.status != 0:

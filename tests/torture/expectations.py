@@ -19,6 +19,7 @@ class Expectation(NamedTuple):
     names: str = ''  # for one that stays: whom the refusal must name, as a regular expression
     alone: bool = False  # whether it needs a guest of its own: it takes a CPU, or a lock, from all others
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
+    hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
 def gone(verdict: str, *, alone: bool = False) -> Expectation:
@@ -26,9 +27,14 @@ def gone(verdict: str, *, alone: bool = False) -> Expectation:
     return Expectation(goes=True, verdict=verdict, alone=alone)
 
 
-def stays(verdict: str, names: str, *, alone: bool = False, own_alarms: str = '') -> Expectation:
+def stays(verdict: str, names: str, *, alone: bool = False, own_alarms: str = '', hangs: bool = False) -> Expectation:
     """A module that must be left alone, with whom it is left alone for."""
-    return Expectation(goes=False, verdict=verdict, names=names, alone=alone, own_alarms=own_alarms)
+    return Expectation(goes=False, verdict=verdict, names=names, alone=alone, own_alarms=own_alarms, hangs=hangs)
+
+
+def dangles(kind: str, what: str = '', verdict: str = 'init_died') -> Expectation:
+    """A module without an exit to run that registered something: it stays for the sake of that."""
+    return stays(verdict, f'{kind} .*{what}')
 
 
 EXPECTED: Dict[str, Expectation] = {
@@ -47,6 +53,20 @@ EXPECTED: Dict[str, Expectation] = {
     'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held'),
     'kernel_thread': gone('unloadable'),
     'healthy': gone('unloadable'),
+    'init_misc': dangles('misc device', '/dev/init_misc'),
+    'init_chrdev': dangles('character device', 'init_chrdev'),
+    'init_netdev': dangles('network device'),
+    'init_timer': dangles('timer'),
+    'init_hrtimer': dangles('high-resolution timer'),
+    'init_kprobe': dangles('kprobe'),
+    'init_notifier': dangles('notifier'),
+    'init_filesystem': dangles('file system', 'init_filesystem'),
+    'init_protocol': dangles('protocol', 'init_protocol'),
+    'init_driver': dangles('driver', 'init_driver'),
+    'init_irq': dangles('interrupt', 'init_irq'),
+    'init_thread': stays('init_died', r'\(pid \d+'),
+    'no_exit_misc': dangles('misc device', '/dev/no_exit_misc', 'no_exit'),
+    'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
 }
 
 # A fault that leaves its mark on later loads by finit_module(2), which insmod calls: jammed last.

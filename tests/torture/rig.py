@@ -16,7 +16,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / 'tests/lab'))
@@ -117,6 +117,7 @@ class Rig:
         self.kernel = kernel
         self.guest = guests.Guest(name or f'torture-{kernel}')
         self.install_helper = ''
+        self.snapshots: Set[str] = set()
         self.inventory = OUTPUT / f'{self.guest.name}.inventory.yml'
 
     def __enter__(self) -> 'Rig':  # noqa: PYI034  (Self came with Python 3.11)
@@ -134,6 +135,25 @@ class Rig:
         """A clean kernel, with everything moved in again."""
         self.guest.restore()
         self._move_in()
+
+    def jammed(self, faults: Sequence[str]) -> None:
+        """A clean kernel with all of these faults in it; from the second time on from a snapshot of that."""
+        tag = 'jammed-' + digest(*faults)
+        if tag in self.snapshots:
+            self.guest.stop()
+            self.guest.launch(self.guest.facts, ['-loadvm', tag])
+            self.guest.wait_for_ssh(120)
+            return
+        self.restore()
+        script = [f'( {fault_modules.jam_script(fault)} ); echo "jammed {fault} $?"' for fault in faults]
+        said = self.sh('\n'.join(script), timeout=60 + 20 * len(faults))
+        missing = [fault for fault in faults if f'jammed {fault} 0\n' not in said.out]
+        if missing:
+            raise LabError(f'{self.kernel} could not be jammed with {missing}:\n{said.out[-3000:]}{said.err}')
+        self.guest.close_connections()
+        self.guest.monitor_command(f'savevm {tag}', timeout=120)
+        self.snapshots.add(tag)
+        self.jammed(faults)
 
     def _move_in(self) -> None:
         release = self.guest.facts['release']
@@ -161,11 +181,6 @@ class Rig:
     def python(self, words: str, timeout: float) -> Said:
         """Runs one of the programs of in_guest, with the collection's utilities on its path."""
         return self.sh(f'cd {GUEST_DIRECTORY} && PYTHONDONTWRITEBYTECODE=1 python3 {words}', timeout)
-
-    @staticmethod
-    def jam_script(fault: str) -> str:
-        """The shell script, for the guest, that jams it with a fault."""
-        return fault_modules.jam_script(fault)
 
     def unload_each(self, names: Sequence[str], *more: str, check: bool = False) -> Iterator[Turned]:
         """One play that unloads each in turn: what was returned, and the host after it; None where it was lost."""

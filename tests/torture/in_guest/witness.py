@@ -16,7 +16,7 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Set
 
 LAB = '/root/lab'
 # Where a run could leave something behind: its temporary files, the helper's directory, the helper itself.
@@ -24,6 +24,8 @@ LEFT = ('/tmp', '/var/tmp', '/var/lib/kmod_reset', '/root/.ansible/tmp', '/sys/m
 # What no run of the collection may add to the kernel's log.
 ALARMS = re.compile(r'BUG:|Oops|general protection|WARNING:|rcu: INFO|stall|soft lockup|hung_task|blocked for more|'
                     r'kernel BUG|[Bb]ad page|refcount_t|list_(add|del) corruption')
+STATES = {'coming': 'Loading', 'going': 'Unloading', 'live': 'Live'}
+WEDGED = '/run/torture-wedged'
 INIT_MODULE, DELETE_MODULE = 175, 176
 
 
@@ -36,10 +38,45 @@ def text(path: str) -> str:
         return ''
 
 
-def table() -> Dict[str, str]:
-    """Each module's line of /proc/modules without size, address and taint: references, dependents, state."""
-    lines = [line.split() for line in text('/proc/modules').splitlines()]
-    return {words[0]: ' '.join(words[2:5]) for words in lines}
+def read_in_time(path: str, seconds: float) -> Optional[str]:
+    """A file's text, read in a child; None where the kernel does not answer in time.
+
+    Once the owner of module_mutex has died, that is so of /proc/modules; the child stays for ever then.
+    """
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(read_end)
+        with os.fdopen(write_end, 'w') as stream:
+            stream.write(text(path))
+        os._exit(0)
+    os.close(write_end)
+    chunks = []  # type: List[bytes]
+    while select.select([read_end], [], [], seconds)[0]:
+        chunk = os.read(read_end, 65536)
+        if not chunk:
+            os.waitpid(pid, 0)
+            return b''.join(chunks).decode()
+        chunks.append(chunk)
+    return None
+
+
+def table() -> List[List[str]]:
+    """The words of /proc/modules; where that hangs, what /sys/module has of them."""
+    lines = None if os.path.exists(WEDGED) else read_in_time('/proc/modules', 10)
+    if lines is not None:
+        return [line.split() for line in lines.splitlines()]
+    with open(WEDGED, 'w'):
+        pass
+    words = []
+    for name in sorted(os.listdir('/sys/module')):
+        state = text('/sys/module/%s/initstate' % name)
+        if state:
+            words.append([name, '?', text('/sys/module/%s/refcnt' % name), '?', STATES.get(state, state), '?'])
+    return words
 
 
 def alarms() -> List[str]:
@@ -67,15 +104,25 @@ def left_behind() -> List[str]:
     return sorted(path for path in found if '/ansible_' not in path)
 
 
+def ancestors() -> Set[int]:
+    """This process and those that started it: Ansible's own, where Ansible runs this look."""
+    found, pid = set(), os.getpid()
+    while pid > 1:
+        found.add(pid)
+        pid = int(text('/proc/%d/stat' % pid).rsplit(')', 1)[1].split()[1])
+    return found
+
+
 def stuck_processes() -> List[str]:
     """Processes of a run of Ansible that are still there: a module's own Python, or a child that it left behind."""
-    found = []
+    found, mine = [], ancestors()
     for pid in filter(str.isdigit, os.listdir('/proc')):
         line = text('/proc/%s/cmdline' % pid).replace('\0', ' ')
-        if 'python3' in line and ('AnsiballZ' in line or 'ansible' in line or line.strip() == '/usr/bin/python3'):
+        if 'python3' not in line or int(pid) in mine:
+            continue
+        if 'AnsiballZ' in line or 'ansible' in line or line.strip() == '/usr/bin/python3':
             state = text('/proc/%s/stat' % pid).rsplit(')', 1)[-1].split()
-            # The shell that Ansible runs this very look by does not count.
-            if state and state[0] not in 'ZX' and 'witness.py' not in line and pid != str(os.getppid()):
+            if state and state[0] not in 'ZX':
                 found.append('%s %s %s' % (pid, state[0], text('/proc/%s/wchan' % pid)))
     return found
 
@@ -83,16 +130,18 @@ def stuck_processes() -> List[str]:
 def look(names: List[str]) -> Dict[str, Any]:
     """The host: which boot it is, its modules, what its kernel said last, what lies about."""
     modules = {}
+    lines = {words[0]: words for words in table()}
     for name in names:
         base = '/sys/module/%s' % name
         modules[name] = {
             'initstate': text(base + '/initstate'), 'refcnt': text(base + '/refcnt'), 'sysfs': os.path.isdir(base),
             'device': os.path.exists('/dev/' + name),
             # Where it lies: another load of the same name would lie elsewhere.
-            'address': next((line.split()[5] for line in text('/proc/modules').splitlines()
-                             if line.split()[0] == name), ''),
+            'address': lines[name][5] if name in lines else '',
         }
-    return {'boot': text('/proc/sys/kernel/random/boot_id'), 'table': table(), 'modules': modules,
+    return {'boot': text('/proc/sys/kernel/random/boot_id'),
+            'table': {name: ' '.join(words[2:5]) for name, words in lines.items()},
+            'modules': modules,
             'taint': text('/proc/sys/kernel/tainted'), 'left': left_behind(), 'log': alarms(),
             'processes': stuck_processes()}
 

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules hold what they say: each broken row is told, each sound one passes. Without a guest."""
+
+from typing import Any, Dict, Optional
+
+import pytest
+from expectations import EXPECTED, batches, gone, stays
+from memory import Bound, grown, slope
+from rig import LabError, fault_modules
+from rules import PLAIN, Rule, Turn, judge
+
+STUCK = {'absent': None, 'coming': '1 - Loading', 'going': '-1 - Unloading', 'live': '0 - Live'}
+REFUSAL = {'failed': True, 'changed': False, 'verdict': 'init_running', 'msg': 'still runs: insmod (pid 12, in f)',
+           'before': {'state': 'coming'}, 'after': {'state': 'coming'}}
+CURE = {'changed': True, 'verdict': 'init_died', 'method': 'reset', 'before': {'state': 'coming'},
+        'after': {'state': 'absent'}}
+NOTHING = {'changed': False, 'verdict': 'absent', 'before': {'state': 'absent'}, 'after': {'state': 'absent'}}
+GOES, STAYS = gone('init_died'), stays('init_running', r'insmod \(pid \d+')
+
+
+def look(state: str, **more: Any) -> Dict[str, Any]:
+    """The host with the module foo in this state, and one other module."""
+    line: Optional[str] = STUCK[state]
+    table = {'other': '0 - Live', **({'foo': line} if line else {})}
+    foo = {'initstate': state, 'refcnt': '1', 'sysfs': bool(line), 'device': False, 'address': '0x1'}
+    return {'boot': 'b', 'table': table, 'modules': {'foo': foo}, 'taint': '0', 'left': [], 'log': [], 'processes': [],
+            **more}
+
+
+def turn(before: str, after: str, *reports: Dict[str, Any], **more: Any) -> Turn:
+    """A turn of foo."""
+    return Turn('foo', look(before), look(after, **more), list(reports))
+
+
+@pytest.mark.parametrize(('expected', 'rule', 'seen', 'words'), [
+    (GOES, PLAIN, turn('coming', 'absent', CURE), ''),
+    (GOES, PLAIN, turn('coming', 'coming', CURE), 'not gone'),
+    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, changed=False)), 'reported changed=False'),
+    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, after={'state': 'live'})), 'reported after: Live'),
+    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, verdict='exit_died')), 'the verdict is exit_died'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, log=['BUG: x']), 'new alarms'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, boot='c'), 'booted again'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, left=['/tmp/x 1']), 'left behind'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, processes=['1 D x']), 'processes left'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, table={}), 'other was'),
+    (GOES, PLAIN, turn('coming', 'absent', {'failed': True, 'no_report': 'unreachable'}), 'no report'),
+    (GOES, PLAIN, Turn('foo', look('coming'), None, []), 'the host was lost'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(probe='hangs'), 'hangs'),
+    (STAYS, PLAIN, turn('coming', 'coming', REFUSAL), ''),
+    (STAYS, PLAIN, turn('coming', 'absent', REFUSAL), 'foo was 1 - Loading'),
+    (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, msg='no')), 'does not name'),
+    (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, failed=False)), 'not refused'),
+    (GOES, Rule('', check=True), turn('coming', 'coming', CURE), ''),
+    (GOES, Rule('', check=True), turn('coming', 'absent', CURE), 'foo was'),
+    (GOES, Rule('', check=True), turn('coming', 'coming', dict(CURE, changed=False)), 'foresees no change'),
+    (GOES, Rule('', may_refuse=True, needs_words='denied'), turn('coming', 'coming', dict(REFUSAL, msg='denied')), ''),
+    (GOES, Rule('', may_refuse=True, needs_words='denied'), turn('coming', 'coming', REFUSAL), 'what it lacks'),
+    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, NOTHING), ''),
+    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, CURE), '2 of two'),
+    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, dict(NOTHING, failed=True, msg='no')), 'not for'),
+    (GOES, Rule('', killed=True), turn('coming', 'coming'), ''),
+    (GOES, Rule('', killed=True), turn('coming', 'live'), ''),
+    (GOES, Rule('', killed=True), turn('coming', 'going'), 'half done'),
+    (STAYS, Rule('', killed=True), turn('coming', 'live'), 'foo was'),
+])
+def test_a_row_is_judged(expected: Any, rule: Rule, seen: Turn, words: str) -> None:
+    """No words: the row holds."""
+    broken = '; '.join(judge(seen, expected, rule))
+    assert words in broken if words else not broken, broken
+
+
+def test_the_next_run_must_get_it_out() -> None:
+    """After a killed run."""
+    again = turn('coming', 'coming')._replace(lifted=look('coming'), final=look('coming'), next_report=REFUSAL)
+    assert 'the next plain run failed' in '; '.join(judge(again, GOES, Rule('', killed=True)))
+
+
+def test_every_fault_has_its_line() -> None:
+    """And one that has none is told what to add."""
+    assert sorted(name for batch in batches(list(fault_modules.FAULTS)) for name in batch) == sorted(EXPECTED)
+    with pytest.raises(LabError, match="'new_fault': gone"):
+        batches(['healthy', 'new_fault'])
+
+
+def test_growth_is_told_from_noise() -> None:
+    """A line is fitted; what is neither kept nor broken is in doubt."""
+    assert slope([(0, 1), (1, 3), (2, 5)]) == {'slope': 2.0, 'error': 0.0}
+    noisy = [{'cycle': number, 'x': (number % 2) * 40} for number in range(10)]
+    for samples, verdict in (([{'cycle': number, 'x': 5} for number in range(9)], 'kept'),
+                             ([{'cycle': number, 'x': 4 * number} for number in range(9)], 'broken'),
+                             (noisy, 'in doubt')):
+        assert grown(samples, Bound('x', 0.5))['verdict'] == verdict
