@@ -11,6 +11,7 @@ from typing import Any, Dict, List
 import conditions
 import landmine
 import memory
+import page
 import rig
 import table
 from expectations import EXPECTED
@@ -50,12 +51,16 @@ def parser() -> argparse.ArgumentParser:
         if name == 'table':
             one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
             one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
+    commands.add_parser('docs', help='what the last runs found, into docs/TORTURE.md')
     return top
 
 
 if __name__ == '__main__':
     asked = parser().parse_args()
     try:
+        if asked.command == 'docs':
+            page.write()
+            sys.exit(0)
         held = run_table(asked) if asked.command == 'table' else run_measure(asked)
     except rig.LabError as error:
         sys.exit(f'torture: {error}')

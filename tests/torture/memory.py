@@ -73,7 +73,7 @@ def grown(samples: List[Dict[str, Any]], bound: Bound) -> Dict[str, Any]:
 def cycles(rig: Rig, mode: Mode) -> List[Dict[str, Any]]:
     """The samples of one run in a clean guest."""
     rig.restore()
-    said = rig.python(f'cycles.py {mode.name} {mode.cycles} {EVERY}', timeout=60 + 8 * mode.cycles)
+    said = rig.python(f'cycles.py {mode.name} {mode.cycles} {EVERY}', timeout=120 + 15 * mode.cycles)
     samples = [json.loads(line) for line in said.out.splitlines()]
     if said.status != 0 or not samples or samples[-1]['cycle'] != mode.cycles:
         raise LabError(f'{rig.kernel}, {mode.what}: ended with {said.status} after {len(samples)} samples:\n'

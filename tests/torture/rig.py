@@ -199,6 +199,16 @@ class Rig:
             looked = mine[1].partition('>>\n')[2].strip() if len(mine) == 2 and 'rc=0' in mine[1] else ''
             yield report, json.loads(looked.splitlines()[0]) if looked else None
 
+    def unload_each_in_guest(self, names: Sequence[str]) -> Iterator[Turned]:
+        """The same by the front door's own call, in the guest and without Ansible: three times as fast."""
+        said = self.python('turns.py ' + ' '.join(names), 60 + 40 * len(names))
+        lines = said.out.splitlines()
+        for line in lines:
+            report, look = json.loads(line)
+            yield report, look
+        if len(lines) < len(names):
+            raise HostLostError(f'{self.guest.name}: only {len(lines)} of {len(names)} turns: {said.err[-600:]}')
+
     def both(self, *commands: List[str]) -> List[Dict[str, Any]]:
         """What each of several runs of ansible at once returned."""
         with ThreadPoolExecutor(len(commands)) as pool:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+import page
 from conditions import CONDITIONS, Batch
 from expectations import EXPECTED, batches
 from rig import OUTPUT, HostLostError, Rig, progress
@@ -32,7 +33,7 @@ def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
         'host': 'lost' if turn.after is None else 'alive',
         'module': ' > '.join(text for number, text in enumerate(states) if not number or text != states[number - 1]),
         'reported': '; '.join(words), 'must hold': rule.must if expected.goes or rule.check else rule.must_stay,
-        'row': 'holds' if not broken else 'DOES NOT HOLD', 'broken': broken,
+        'row': 'holds' if not broken else 'DOES NOT HOLD', 'broken': broken, 'date': time.strftime('%Y-%m-%d %H:%M'),
         'said': [str(report.get('msg', report.get('no_report', '')))[:600] for report in reports],
     }
 
@@ -89,7 +90,9 @@ def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str]
         with Rig(kernel, name and f'{name}-{kernel}') as rig:
             for condition in conditions:
                 for batch in batches(list(faults)):
-                    rows += rows_of(rig, condition, batch)
+                    found = rows_of(rig, condition, batch)
+                    page.merged(found)
+                    rows += found
                     write(rows, OUTPUT / f'rows-{"-".join(kernels)}')
     return rows
 

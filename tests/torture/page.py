@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the last runs found, as the sections of docs/TORTURE.md: `python3 tests/torture docs`."""
+
+import json
+from typing import Any, Dict, List
+
+from conditions import CONDITIONS
+from expectations import EXPECTED
+from rig import CHECKOUT, OUTPUT
+
+PAGE = CHECKOUT / 'docs/TORTURE.md'
+Rows = List[Dict[str, Any]]
+
+
+def merged(rows: Rows) -> Rows:
+    """All rows so far, the newest of each kernel, condition and fault; kept in rows.json."""
+    kept = OUTPUT / 'rows.json'
+    old: Rows = json.loads(kept.read_text(encoding='utf-8')) if kept.exists() else []
+    by_key = {(row['kernel'], row['condition'], row['fault']): row for row in old + rows}
+    found = list(by_key.values())
+    kept.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    return found
+
+
+def read(pattern: str) -> Rows:
+    """The rows of all files of a kind."""
+    return [row for path in sorted(OUTPUT.glob(pattern)) for row in json.loads(path.read_text(encoding='utf-8'))]
+
+
+def table(columns: List[str], lines: List[List[Any]]) -> str:
+    """A table in Markdown."""
+    head = ['| ' + ' | '.join(columns) + ' |', '|' + ' --- |' * len(columns)]
+    return '\n'.join(head + ['| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines]) + '\n'
+
+
+def landmine() -> str:
+    """The figures of make torture-landmine."""
+    columns = ['kernel', 'case', 'loads of', 'asked', 'real', 'through', 'seconds', 'end', 'next load', 'kernel log',
+               'must', 'holds']
+    return table(columns, [[row[column] for column in columns] for row in read('landmine-*.json')])
+
+
+def memory() -> str:
+    """The figures of make torture-memory."""
+    lines = []
+    for row in read('memory-*.json'):
+        for number, entry in enumerate(row['growth']):
+            first = [row['kernel'], row['cycle'], row['cycles'], row['seconds']] if not number else [''] * 4
+            lines.append([*first, entry['what'], entry['per cycle'], entry['noise'], entry['bound'], entry['verdict']])
+    columns = ['kernel', 'cycle', 'cycles', 'seconds', 'what', 'growth per cycle', 'noise', 'bound', 'verdict']
+    return table(columns, lines)
+
+
+def cell(row: Dict[str, Any]) -> str:
+    """What became of the module, and whether the row holds."""
+    end = row['module'].rsplit(' > ', 1)[-1]
+    word = 'lost' if row['host'] != 'alive' else 'gone' if end == 'absent' else 'stays'
+    return word if row['row'] == 'holds' else f'**{word}, does not hold**'
+
+
+def suite(rows: Rows) -> str:
+    """One table for each kernel: a fault to a line, a condition to a column."""
+    parts = []
+    for kernel in dict.fromkeys(row['kernel'] for row in rows):
+        mine = {(row['fault'], row['condition']): row for row in rows if row['kernel'] == kernel}
+        names = [name for name in CONDITIONS if any(condition == name for _fault, condition in mine)]
+        lines = [[f'`{fault}`', *[cell(mine[fault, name]) if (fault, name) in mine else '' for name in names]]
+                 for fault in EXPECTED if any((fault, name) in mine for name in names)]
+        dates = sorted({row['date'] for row in mine.values()})
+        bad = ['- `{condition}` `{fault}`: '.format(**row) + text for row in mine.values() for text in row['broken']]
+        held = sum(row['row'] == 'holds' for row in mine.values())
+        lost = sum(row['host'] != 'alive' for row in mine.values())
+        parts.append(f'### {kernel}\n\nRun {dates[0]} to {dates[-1]}: {len(mine)} rows, {held} hold, {lost} lost their '
+                     f'host.\n\n{table(["fault", *names], lines)}' + '\n'.join(['', *bad]) * bool(bad))
+    return '\n'.join(parts)
+
+
+def write() -> None:
+    """Puts what there is into the page, each behind its marker."""
+    page = PAGE.read_text(encoding='utf-8')
+    for name, text in (('landmine', landmine()), ('memory', memory()), ('table', suite(merged([])))):
+        before, marker, after = page.partition(f'<!-- {name} -->\n')
+        following = after.find('\n## ')
+        page = f'{before}{marker}\n{text}' + (after[following:] if following >= 0 else '')
+    PAGE.write_text(page.rstrip() + '\n', encoding='utf-8')
