@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: SLF001  (what reads slowly and leaves nothing in the kernel is replaced for the time of the cycles)
 """In the guest: jams and cures a module over and over in one process, and measures the kernel's memory.
 
 ``cycles.py MODE CYCLES EVERY``; MODE is what one cycle does:
@@ -22,7 +23,7 @@ import time
 from typing import Any, Dict, List
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _survey, _symbols, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel, _kernel_log, _survey, _symbols, _syscalls
 
 LAB = '/root/lab'
 MEMINFO = ('MemFree', 'Slab', 'SUnreclaim', 'SReclaimable', 'VmallocUsed', 'KernelStack', 'Percpu', 'PageTables',
@@ -30,6 +31,8 @@ MEMINFO = ('MemFree', 'Slab', 'SUnreclaim', 'SReclaimable', 'VmallocUsed', 'Kern
 # Who asks for a module's memory, by the function named in /proc/vmallocinfo: load_module to 6.3, later by execmem.
 MODULE_AREAS = re.compile(r'load_module|module_alloc|move_module|execmem|module_memory')
 NAME = b'init_oops'
+# lseek(2) on /dev/kmsg: the first record after the last SYSLOG_ACTION_CLEAR.
+SEEK_DATA = 3
 
 
 def sample() -> Dict[str, int]:
@@ -96,17 +99,24 @@ def unload(name: str, kernel: Dict[str, Any]) -> None:
 def quiet() -> None:
     """What is slow and leaves nothing in the kernel is left out, or done once.
 
-    Nothing of the log goes to the serial line. Symbols of the kernel itself are read once, and what the module
-    registered, which is nothing, is not looked for. User space's own pages stay in memory.
+    Nothing of the log goes to the serial line, and only this cycle's part of it is read. Symbols of the kernel itself
+    are read once, and what the module registered, which is nothing, is not looked for. This process's own pages stay
+    in memory.
     """
-    every_time, texts = _symbols.Symbols._text, {}  # type: Any, Dict[Any, Any]
+    text, texts, records = _symbols.Symbols._text, {}, _kernel_log._records  # type: Any, Dict[Any, Any], Any
 
     def once(symbols: Any, *arguments: Any) -> Any:
         if arguments not in texts:
-            texts[arguments] = every_time(symbols, *arguments)
+            texts[arguments] = text(symbols, *arguments)
         return texts[arguments]
 
-    _symbols.Symbols._text = once  # type: ignore[method-assign]
+    def from_last_clear(descriptor: int, *arguments: Any, **named: Any) -> Any:
+        if not named.get('whole'):
+            os.lseek(descriptor, 0, SEEK_DATA)
+        return records(descriptor, *arguments, **named)
+
+    _symbols.Symbols._text = once  # type: ignore[assignment]
+    _kernel_log._records = from_last_clear
     _survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
         stream.write('1')
@@ -123,7 +133,7 @@ def main(mode: str, cycles: int, every: int) -> None:
     start = time.monotonic()
     for cycle in range(1, cycles + 1):
         if mode == 'cure':
-            # Of the log only this cycle's oops: SYSLOG_ACTION_CLEAR of syslog(2).
+            # SYSLOG_ACTION_CLEAR of syslog(2)
             ctypes.CDLL(None).klogctl(5, None, 0)
             dies(broken)
             unload('init_oops', kernel)
