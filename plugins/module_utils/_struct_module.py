@@ -81,7 +81,7 @@ def ranges(address, memory):
     ``mem[]`` from 6.4 on, ``core_layout`` and ``init_layout`` before; a part that was given back has no base.
     Unavailable where that cannot be read; an ``address`` that is itself unavailable is handed back.
     """
-    if is_unavailable(address):
+    if is_unavailable(address) or not address:
         return address or unavailable('the address of struct module is not known')
     try:
         return list(_parts(address, memory))

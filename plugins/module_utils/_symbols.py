@@ -12,6 +12,9 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 
 # Type letters differ between kernels for the same symbol, so none is asked for.
 HEXADECIMAL = re.compile(br'[0-9a-f]+\Z')
+OF_THE_KERNEL = re.compile(br'([0-9a-f]+) \S (\S+)\n\Z')
+# An undefined symbol (u) is another's.
+OF_A_MODULE = re.compile(br'([0-9a-f]+) [^uU] (\S+)\t')
 LINE = r'^([0-9a-f]+) \S %s%s$'
 
 
@@ -75,25 +78,17 @@ class Symbols:
         # type: (str) -> Tuple[int, int]
         """Address of the kernel's own datum ``name``, and bytes up to the next symbol. Raises KmodError without one."""
         for table in (self._data_part(), self._text()):
-            at = table.find((f' {name}\n').encode())
-            if at != -1:
-                address = int(table[table.rfind(b'\n', 0, at) + 1:at].split()[0], 16)
-                return address, _room(table, at + 1, address) or 0
+            for _name, address, room in _ending(table, f' {name}'):
+                return address, room
         raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
 
     def data_ending(self, suffixes):
         # type: (Iterable[str]) -> Iterator[Tuple[str, int, int]]
         """Name, address and bytes up to the next symbol, of the kernel's own data that end in one of ``suffixes``."""
-        table = self._data_part()
         for suffix in suffixes:
-            word = f'{suffix}\n'.encode()
-            at = table.find(word)
-            while at != -1:
-                address, _letter, name = table[table.rfind(b'\n', 0, at) + 1:at + len(word)].split()
-                if not name.startswith(b'__ksymtab_'):
-                    start = int(address, 16)
-                    yield name.decode('utf-8', 'backslashreplace'), start, _room(table, at, start) or 0
-                at = table.find(word, at + 1)
+            for name, address, room in _ending(self._data_part(), suffix):
+                if not name.startswith('__ksymtab_'):
+                    yield name, address, room
 
     def of_module(self, module):
         # type: (str) -> List[Tuple[int, str]]
@@ -107,9 +102,9 @@ class Symbols:
         for line in _lines(table, start):
             if not line.endswith(word):
                 break
-            address, letter, name = line.split()[:3]
-            if letter not in b'uU':
-                found.append((int(address, 16), name.decode('utf-8', 'backslashreplace')))
+            match = OF_A_MODULE.match(line)
+            if match:
+                found.append((int(match.group(1), 16), match.group(2).decode('utf-8', 'backslashreplace')))
         return found
 
     def _data_part(self):
@@ -122,6 +117,18 @@ class Symbols:
             last = table.find(b'\t[', first)
             self._data = table[table.find(b'\n', first) + 1:table.rfind(b'\n', 0, last) + 1 if last != -1 else None]
         return self._data
+
+
+def _ending(table, suffix):
+    # type: (bytes, str) -> Iterator[Tuple[str, int, int]]
+    word = f'{suffix}\n'.encode()
+    at = table.find(word)
+    while at != -1:
+        match = OF_THE_KERNEL.match(table[table.rfind(b'\n', 0, at + 1) + 1:at + len(word)])
+        if match:
+            address = int(match.group(1), 16)
+            yield match.group(2).decode('utf-8', 'backslashreplace'), address, _room(table, at, address) or 0
+        at = table.find(word, at + 1)
 
 
 def _lines(table, at):

@@ -59,6 +59,11 @@ class Memory:
         """Puts an unsigned int there."""
         self.write(address, struct.pack('<I', value))
 
+    def held(self):
+        """The addresses of all that is not 0, eight bytes each."""
+        return [page * PAGE + at for page in sorted(self._pages) for at in range(0, PAGE, 8)
+                if any(self._pages[page][at:at + 8])]
+
     def core_file(self):
         """The memory as an ELF core file with a segment for each run of pages."""
         runs = []
@@ -73,6 +78,42 @@ class Memory:
             headers += program_header(1, start + len(contents), page * PAGE, len(pages) * PAGE)
             contents += b''.join(bytes(page) for page in pages)
         return elf_header(len(runs) + 1) + headers + contents
+
+
+class Structs:
+    """Structs of a kernel, in memory, each where there was none."""
+
+    def __init__(self, kernel):
+        self.types, self.memory, self.top = btf_of(kernel), Memory(), 0xFFFF888000100000
+
+    def space(self, size):
+        """Fresh memory, all zeroes."""
+        self.top += (size + 63) // 64 * 64
+        self.memory.write(self.top - (size + 63) // 64 * 64, bytes(size))
+        return self.top - (size + 63) // 64 * 64
+
+    def new(self, struct, **members):
+        """A struct with these members, eight bytes each."""
+        address = self.space(self.types.size(struct))
+        for member, value in members.items():
+            self.put(address, struct, member, value)
+        return address
+
+    def put(self, address, name, member, value):
+        """Sets a member of a struct: a pointer, or bytes."""
+        write = self.memory.write if isinstance(value, bytes) else self.memory.u64
+        write(address + self.types.offset(name, member), value)
+
+    def text(self, text):
+        """A text that ends with NUL."""
+        address = self.space(64)
+        self.memory.write(address, text.encode() + b'\0')
+        return address
+
+    def ring(self, *nodes):
+        """Links list_heads, the head first."""
+        for node, following in zip(nodes, nodes[1:] + nodes[:1]):
+            self.memory.u64(node, following)
 
 
 def make_root(directory, kernel=None, memory=None):

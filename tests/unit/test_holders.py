@@ -10,39 +10,21 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_memory import CAPTURES, KERNELS, Memory, btf_of, make_root, write_files
+from kernel_memory import CAPTURES, KERNELS, Structs, make_root, write_files
 
 MODULE, OTHER = 0xFFFFFFFFC0500040, 0xFFFFFFFFC0600040
 KINDS = ('processes', 'mounts', 'network', 'protocols', 'algorithms')
 
 
-class Kernel:
+class Kernel(Structs):
     """Tasks, open files and superblocks of a kernel, in memory."""
 
     def __init__(self, kernel):
-        self.types, self.memory, self.top = btf_of(kernel), Memory(), 0xFFFF888000100000
+        super().__init__(kernel)
         self.symbols, self.leaders, self.supers, self.lost = {}, [], [], []
         self.symbols['init_task'] = self.new('task_struct')
         self.symbols['socket_file_ops'] = self.new('file_operations', owner=0)
         self.symbols['super_blocks'] = self.space(16)
-
-    def space(self, size):
-        """Fresh memory, all zeroes."""
-        self.top += (size + 63) // 64 * 64
-        self.memory.write(self.top - (size + 63) // 64 * 64, bytes(size))
-        return self.top - (size + 63) // 64 * 64
-
-    def new(self, struct, **members):
-        """A struct with these members, eight bytes each."""
-        address = self.space(self.types.size(struct))
-        for member, value in members.items():
-            self.put(address, struct, member, value)
-        return address
-
-    def put(self, address, name, member, value):
-        """Sets a member of a struct: a pointer, or bytes."""
-        write = self.memory.write if isinstance(value, bytes) else self.memory.u64
-        write(address + self.types.offset(name, member), value)
 
     def file(self, owner):
         """An open file whose operations a module owns."""

@@ -111,6 +111,28 @@ def test_where_a_lost_exit_is(tmp_path, kernel, lies_at, expected):
         assert is_unavailable(_struct_module.exit_offsets(0x1000, 0xffffffffc0a96010, memory))
 
 
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_the_memory_of_a_module(tmp_path, kernel):
+    types, data = btf_of(kernel), bytearray(struct_module(kernel))
+    if kernel in ('linux-5.10', 'linux-6.1'):
+        places = [types.offset('module', member) for member in ('core_layout', 'init_layout')]
+        base, size = types.offset('module_layout', 'base'), types.offset('module_layout', 'size')
+    else:
+        places = [types.offset('module', 'mem') + number * types.size('module_memory') for number in range(7)]
+        base, size = types.offset('module_memory', 'base'), types.offset('module_memory', 'size')
+    for number, at in enumerate(places):
+        struct.pack_into('<Q', data, at + base, 0xffffffffc0500000 + 0x10000 * number)
+        struct.pack_into('<I', data, at + size, 0x3000 + number)
+    struct.pack_into('<Q', data, places[1] + base, 0)  # init's code is given back
+    with KernelMemory(root_with(tmp_path, kernel, bytes(data))) as memory:
+        assert _struct_module.ranges(ADDRESS, memory) == [
+            (0xffffffffc0500000 + 0x10000 * number, 0xffffffffc0503000 + 0x10001 * number)
+            for number in range(len(places)) if number != 1]
+        assert 'no segment' in _struct_module.ranges(0x1000, memory)['unavailable']
+        assert _struct_module.ranges(unavailable('hidden'), memory) == unavailable('hidden')
+        assert is_unavailable(_struct_module.ranges(0, memory))
+
+
 @given(data=st.binary(min_size=1, max_size=1400), name=st.text(max_size=60))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_memory_gives_facts_or_a_reason(tmp_path_factory, data, name):

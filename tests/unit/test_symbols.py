@@ -96,6 +96,47 @@ def test_size_reaches_to_the_next_address(symbols):
     assert symbols.size('nothing') is None
 
 
+DATA_TABLE = TABLE.replace('ffffffffb0000000 T modules', '''\
+ffffffffaffff000 T _etext
+ffffffffb0000000 T modules
+ffffffffa0000010 t text_list
+ffffffffb0000020 R __ksymtab_some_list
+nonsense some_list
+ffffffffb0000030 d some_list''')
+
+
+@pytest.fixture
+def data_symbols(tmp_path):
+    builders.write(tmp_path, 'proc/kallsyms', DATA_TABLE)
+    return Symbols(str(tmp_path))
+
+
+def test_data_and_what_is_kept_behind_it(data_symbols):
+    assert data_symbols.data('idem_hash') == (0xffffffffb0000100, 0x800)
+    assert data_symbols.data('idem_alias') == (0xffffffffb0000100, 0x800)
+    assert data_symbols.data('last.isra.0') == (0xffffffffb0002000, 0)
+    # Per-processor data come before the code.
+    assert data_symbols.data('fixed_percpu_data') == (0, 0xffffffffaffff000)
+    for missing in ('list', 'f_exit', 'nothing', ''):
+        with pytest.raises(KmodError, match='does not give its address'):
+            data_symbols.data(missing)
+
+
+def test_data_by_how_they_end(data_symbols):
+    assert list(data_symbols.data_ending(['_lock', '_list', 'exit'])) == [
+        ('idem_lock', 0xffffffffb0000900, 0x700), ('text_list', 0xffffffffa0000010, 0x10000010),
+        ('some_list', 0xffffffffb0000030, 0x10)]
+
+
+def test_symbols_of_a_module(data_symbols):
+    assert data_symbols.of_module('foo') == [(0xffffffffc0001010, 'f_exit'), (0xffffffffc0001010, 'cleanup_module')]
+    assert data_symbols.of_module('fo') == []
+
+
+def test_data_of_a_table_without_an_end_of_code(symbols):
+    assert symbols.data('idem_lock') == (0xffffffffb0000900, 0x700)
+
+
 def test_table_is_read_once(symbols, tmp_path):
     symbols.address('modules')
     (tmp_path / 'proc/kallsyms').unlink()
@@ -119,7 +160,9 @@ def test_any_table_is_read_or_refused(tmp_path_factory, text, name):
     (root / 'proc').mkdir()
     (root / 'proc/kallsyms').write_bytes(text.encode('utf-8', 'surrogatepass'))
     found = Symbols(str(root))
-    for ask in (lambda: found.address(name), lambda: found.address(name, 'foo'), lambda: found.size(name)):
+    for ask in (lambda: found.address(name), lambda: found.address(name, 'foo'), lambda: found.size(name),
+                lambda: found.data(name)[0], lambda: len(found.of_module(name)),
+                lambda: len(list(found.data_ending([name])))):
         assert answered(ask) is None or answered(ask) >= 0
 
 
