@@ -23,6 +23,7 @@ Found = List[Dict[str, Any]]
 WALKS = 3
 NEVER_SEEN = ('work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers that '
               'other modules or single devices keep: no list of them can be read')
+HIGH_RESOLUTION_TIMER = re.compile(r'^ #\d+: [^,]*, (\S+?)(?: \[(\S+?)[\] ][^,]*)?, S:', re.MULTILINE)
 # Symbols that the compiler and the loader make, at the address of another.
 MADE = re.compile(r'__(start|stop|UNIQUE|pfx|addressable|this_module)|(init|cleanup)_module\Z')
 
@@ -53,9 +54,9 @@ class Registrations:
                 lost.setdefault('where the memory of the module lies is not known', []).append(kind)
             else:
                 found += self._matches(kind, entries, name, ranges)
-        for kind, look in (('high-resolution timer', _high_resolution_timers), ('driver', _drivers)):
+        for kind, look in (('high-resolution timer', self._high_resolution_timers), ('driver', self._drivers)):
             try:
-                found += look(name, self._root)
+                found += look(name)
             except OSError as error:
                 lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
         unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
@@ -104,22 +105,27 @@ class Registrations:
         names = sorted((bool(MADE.match(symbol)), symbol) for start, symbol in below if start == nearest)
         return names[0][1] + (f'+{address - nearest:#x}' if address != nearest else '')
 
+    def _high_resolution_timers(self, name):
+        # type: (str) -> Found
+        """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``; without the module up to 5.10."""
+        with open(os.path.join(self._root, 'proc/timer_list'), errors='replace') as stream:
+            functions = sorted(set(HIGH_RESOLUTION_TIMER.findall(stream.read())))
+        own = [function for function, module in functions
+               if module == name or (not module and self._is_only_of(function, name))]
+        return [{'kind': 'high-resolution timer', 'what': function, 'evidence': '/proc/timer_list'} for function in own]
 
-def _high_resolution_timers(name, root):
-    # type: (str, str) -> Found
-    """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``."""
-    line = re.compile(r'^ #\d+: <[^>]*>, (\S+) \[%s[\] ]' % re.escape(name), re.MULTILINE)
-    with open(os.path.join(root, 'proc/timer_list'), errors='replace') as stream:
-        functions = sorted(set(line.findall(stream.read())))
-    return [{'kind': 'high-resolution timer', 'what': function, 'evidence': '/proc/timer_list'}
-            for function in functions]
+    def _is_only_of(self, function, name):
+        # type: (str, str) -> bool
+        try:
+            return self._symbols.is_only_of(function, name)
+        except KmodError:
+            return False
 
-
-def _drivers(name, root):
-    # type: (str, str) -> Found
-    """The links in /sys/module/NAME/drivers, such as ``platform:foo``, with the devices that are bound to them."""
-    directory = os.path.join(root, 'sys/module', name, 'drivers')
-    if not os.path.isdir(directory):
-        return []
-    return [{'kind': 'driver', 'what': driver, 'evidence': f'/sys/module/{name}/drivers'}
-            for driver in sorted(os.listdir(directory))]
+    def _drivers(self, name):
+        # type: (str) -> Found
+        """The links in /sys/module/NAME/drivers, such as ``platform:foo``."""
+        directory = os.path.join(self._root, 'sys/module', name, 'drivers')
+        if not os.path.isdir(directory):
+            return []
+        return [{'kind': 'driver', 'what': driver, 'evidence': f'/sys/module/{name}/drivers'}
+                for driver in sorted(os.listdir(directory))]

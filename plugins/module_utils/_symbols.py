@@ -13,6 +13,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 # Type letters differ between kernels for the same symbol, so none is asked for.
 HEXADECIMAL = re.compile(br'[0-9a-f]+\Z')
 OF_THE_KERNEL = re.compile(br'([0-9a-f]+) \S (\S+)\n\Z')
+# What EXPORT_SYMBOL makes of a name; thousands of them may share one address.
+OF_AN_EXPORT = ('__ksymtab_', '__kstrtab')
 # An undefined symbol (u) is another's.
 OF_A_MODULE = re.compile(br'([0-9a-f]+) [^uU] (\S+)\t')
 LINE = r'^([0-9a-f]+) \S %s%s$'
@@ -78,17 +80,17 @@ class Symbols:
         # type: (str) -> Tuple[int, int]
         """Address of the kernel's own datum ``name``, and bytes up to the next symbol. Raises KmodError without one."""
         for table in (self._data_part(), self._text()):
-            for _name, address, room in _ending(table, f' {name}'):
-                return address, room
+            for _name, address, at in _ending(table, f' {name}'):
+                return address, _room(table, at, address) or 0
         raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
 
     def data_ending(self, suffixes):
         # type: (Iterable[str]) -> Iterator[Tuple[str, int, int]]
         """Name, address and bytes up to the next symbol, of the kernel's own data that end in one of ``suffixes``."""
         for suffix in suffixes:
-            for name, address, room in _ending(self._data_part(), suffix):
-                if not name.startswith('__ksymtab_'):
-                    yield name, address, room
+            for name, address, at in _ending(self._data_part(), suffix):
+                if not name.startswith(OF_AN_EXPORT):
+                    yield name, address, _room(self._data_part(), at, address) or 0
 
     def of_module(self, module):
         # type: (str) -> List[Tuple[int, str]]
@@ -107,6 +109,13 @@ class Symbols:
                 found.append((int(match.group(1), 16), match.group(2).decode('utf-8', 'backslashreplace')))
         return found
 
+    def is_only_of(self, name, module):
+        # type: (str, str) -> bool
+        """Whether ``module`` has a symbol ``name``, and neither the kernel nor another module has one."""
+        table = self._text()
+        listed = table.count(f' {name}\n'.encode()) + table.count(f' {name}\t['.encode())
+        return listed == 1 and f' {name}\t[{module}]\n'.encode() in table
+
     def _data_part(self):
         # type: () -> bytes
         """The lines from the end of the kernel's code to the first module: a third of them."""
@@ -121,13 +130,14 @@ class Symbols:
 
 def _ending(table, suffix):
     # type: (bytes, str) -> Iterator[Tuple[str, int, int]]
+    """Name and address of each symbol of the kernel itself that ends so, and where in the table it was found."""
     word = f'{suffix}\n'.encode()
     at = table.find(word)
     while at != -1:
         match = OF_THE_KERNEL.match(table[table.rfind(b'\n', 0, at + 1) + 1:at + len(word)])
         if match:
             address = int(match.group(1), 16)
-            yield match.group(2).decode('utf-8', 'backslashreplace'), address, _room(table, at, address) or 0
+            yield match.group(2).decode('utf-8', 'backslashreplace'), address, at
         at = table.find(word, at + 1)
 
 

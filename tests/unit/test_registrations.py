@@ -61,6 +61,28 @@ def test_drivers_are_those_that_sysfs_links(tmp_path):
                                 ('driver', 'platform:foo', '/sys/module/foo/drivers')]
 
 
+# id: (the line of a timer, is it the module's)
+TIMERS = {
+    'the module is named': (' #1: <0000000000000000>, f_tick [foo], S:01', True),
+    'with a build id': (' #1: <0000000000000000>, f_tick [foo 0123abcd], S:01', True),
+    'another is named': (' #1: <0000000000000000>, f_tick [bar], S:01', False),
+    '5.10: the function of this module alone': (' #1: f_timer, f_call, S:01', True),
+    '5.10: a function of the kernel': (' #1: <000000001bee7318>, f_of_the_kernel, S:01', False),
+    '5.10: a function of another': (' #1: <000000001bee7318>, f_other, S:01', False),
+    '5.10: a function that is in two': (' #1: <000000001bee7318>, twice, S:01', False),
+}
+
+
+@pytest.mark.parametrize(('line', 'mine'), TIMERS.values(), ids=list(TIMERS))
+def test_whose_a_high_resolution_timer_is(tmp_path, line, mine):
+    root = RegisteredKernel('linux-5.10').close().root(tmp_path)
+    write_files(root, {'proc/timer_list': f'active timers:\n{line}\n # expires at 1-1 nsecs [in 1 to 1 nsecs]\n'})
+    with (tmp_path / 'proc/kallsyms').open('a') as stream:
+        stream.write('%x t twice\t[bar]\n%x t twice\t[foo]\n' % (OTHER, CODE))
+    found, _unseen = of(root)
+    assert [kind for kind, _what, _evidence in found] == (['high-resolution timer'] if mine else [])
+
+
 @pytest.mark.parametrize('kernel', KERNELS)
 @pytest.mark.parametrize('chain', ['raw_chain', 'atomic_notifier_list', 'some_chain_head', 'srcu_notify_list'])
 def test_each_kind_of_notifier_chain_is_walked(tmp_path, kernel, chain):
