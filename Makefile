@@ -60,7 +60,8 @@ ruff: venv
 .PHONY: mypy
 mypy: venv
 	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
-	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/bench.py tests/bench_tree.py tests/read_tree.py
+	@$(STEP) 'mypy, event source' -- mypy extensions/eda/plugins/event_source/module_stuck.py
+	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench.py tests/bench_tree.py tests/read_tree.py
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
 
 .PHONY: yamllint
@@ -84,6 +85,8 @@ unit: venv ## the unit tests, and those of the playbooks' reports in a browser (
 	@$(STEP) 'unit tests' --junit tests/output/junit/unit.xml -- pytest --junit-xml tests/output/junit/unit.xml
 	@$(STEP) 'tests of playbooks and pages' --junit tests/output/junit/controller.xml -- \
 	  pytest --junit-xml tests/output/junit/controller.xml tests/controller
+	@$(STEP) 'tests of the event source, ansible-runner, ansible-builder' --junit tests/output/junit/eda.xml -- \
+	  pytest --junit-xml tests/output/junit/eda.xml tests/eda
 
 .PHONY: units-all-pythons
 units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes, 4 the first time)
@@ -128,6 +131,17 @@ demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes;
 bench: prepare venv ## what the collection costs on a host, as ratios in one run
 	@$(BIN)/python tests/bench.py
 
+.PHONY: eda
+eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
+	@$(STEP) 'ansible-rulebook and a guest' -- $(BIN)/python tests/eda/live.py
+
+.venv-eda/installed: requirements-eda.txt
+	@rm -rf .venv-eda
+	@command -v java > /dev/null || { echo 'ansible-rulebook needs Java 17: as root, apt-get install default-jre-headless'; exit 1; }
+	@echo 'Installing ansible-rulebook into .venv-eda, about 30 s ...' && $(BIN)/python -m venv .venv-eda
+	@.venv-eda/bin/pip install -qq --disable-pip-version-check -r requirements-eda.txt
+	@touch $@
+
 .PHONY: test
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start
@@ -139,4 +153,4 @@ test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on 
 .PHONY: clean
 clean: ## ends the lab's guests and removes what make has made in this checkout (the lab's images stay)
 	@$(LAB) down --all
-	rm -rf .venv .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
+	rm -rf .venv .venv-eda .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
