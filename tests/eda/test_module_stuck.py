@@ -91,7 +91,7 @@ def looks(stage, *scenes, **args):
     watch = SOURCE['Watch'](chosen)
 
     async def all_of_them():
-        return [await SOURCE['look'](chosen, watch) for _ in scenes]
+        return [await SOURCE['look'](chosen, watch) for dummy in scenes]
 
     return asyncio.run(all_of_them())
 
@@ -348,7 +348,7 @@ def test_the_documentation_has_each_argument_with_its_default():
 
 async def until(condition):
     """Waits for a condition, 20 s at most."""
-    for _ in range(2000):
+    for dummy in range(2000):
         if condition():
             return
         await asyncio.sleep(0.01)
@@ -428,7 +428,7 @@ def test_failed_looks_are_tried_again_later_and_later_and_the_first_good_one_end
         asyncio.run(SOURCE['main'](queue, {'interval': 5, 'longest_interval': 20}))
     assert waits == [5, 10, 20, 20, 5, 5, 5]
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 5
-    assert told([queue.get_nowait() for _ in range(queue.qsize())]) == [DIED, NO_EXIT, *SILENT]
+    assert told([queue.get_nowait() for dummy in range(queue.qsize())]) == [DIED, NO_EXIT, *SILENT]
 
 
 def test_the_rulebook_gives_the_source_arguments_that_it_has_and_asks_for_what_events_have(stage):
