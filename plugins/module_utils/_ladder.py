@@ -26,7 +26,7 @@ NEXT_STEPS = {
 }
 REBOOT = 'Reboot required: an oops outside the module may have left locks held, so nothing may be loaded'
 PARK = ('Add park to methods: it leaves the code in place, so that nothing dangles, and a fixed build can be loaded '
-        'under the name')
+        'under the name if it does not register the same again')
 SHOW_ADDRESSES = ('Set kernel.kptr_restrict to 1 or 0 for the time of the cure (sysctl kernel.kptr_restrict=1), then '
                   'unload it again')
 

@@ -112,8 +112,11 @@ class Unload:
         # type: (Dict[str, Any]) -> str
         would = 'would be' if self.options.check_mode else 'is'
         if 'parked_as' in result:
-            return '{} {} parked as {}: its code stays, and a fixed build can be loaded under its name.'.format(
-                self.name, would, result['parked_as'])
+            left = ['{kind} {what}'.format(**entry) for hazard in result['hazards'] for entry in hazard['evidence']
+                    if hazard['code'] == 'dangling_references']
+            unless = ', unless it registers again what this one left: {}'.format(', '.join(left)) if left else ''
+            return '{} {} parked as {}: its code stays, and a fixed build can be loaded under its name{}.'.format(
+                self.name, would, result['parked_as'], unless)
         if not result['changed']:
             return f'{self.name} was unloaded by someone else meanwhile.'
         return '{} {} unloaded by {}.'.format(self.name, would, result['method'])

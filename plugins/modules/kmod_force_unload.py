@@ -35,9 +35,10 @@ options:
       - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module
         under the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
       - V(park) unloads nothing. The helper renames the module to C(NAME_parkedN), and its code stays in the kernel, so
-        that nothing that it registered dangles and a fixed build of the same name can be loaded beside it. It is taken
-        only where it is named here, and where the other methods named are refused or do not help. A parked module is
-        unloaded by this module under its new name.
+        that nothing that it registered dangles and a fixed build of the same name can be loaded beside it. That build
+        cannot register the same again, such as a device of the same name. V(park) is taken only where it is named here,
+        and where the other methods named are refused or do not help. A parked module is unloaded by this module under
+        its new name.
       - A module whose exported symbols others use is neither reset nor parked.
     type: list
     elements: str

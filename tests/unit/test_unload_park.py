@@ -80,6 +80,12 @@ def test_what_others_use_is_never_parked(host):
     assert kernel.calls == []
 
 
+def test_a_parked_module_that_left_something_says_what_a_fixed_build_cannot_register(host):
+    host.boot(FakeModule('init_oops', registrations=REGISTERED, **FAULTS['init_oops']))
+    assert host.unload('init_oops', methods=['reset', 'park'])['msg'].endswith(
+        'under its name, unless it registers again what this one left: misc device /dev/foo.')
+
+
 # --- what it left registered ----------------------------------------------------------------------------------------
 
 UNSEEN = {'found': [], 'unseen': ['work that is queued: no kernel shows it']}
