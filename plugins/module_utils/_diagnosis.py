@@ -186,19 +186,20 @@ def _without_exit(facts):
         'layout of struct module than the running kernel has.'), []
 
 
-def diagnose(facts, freed=False):
+def diagnose(facts, forced=False):
     # type: (Dict[str, Any], bool) -> Dict[str, Any]
     """``{'verdict', 'reason', 'hazards': [{'code', 'reason', 'evidence'}]}`` from the facts of one module.
 
-    The hazard ``dangling_references`` is that of a module whose exit ran half way, cannot run, or is not to run, in
-    that the module is to be ``freed`` as it is.
+    The hazard ``dangling_references`` is that of a module whose exit ran half way, or cannot run. ``forced``: it is to
+    go by the helper, or without its exit, also where neither is needed.
 
     ``reason`` is one plain sentence. Follows SYSCALL_DEFINE2(delete_module) in kernel/module/main.c.
     """
     verdict, reason, hazards = _verdict(facts)
-    if verdict in WITHOUT_EXIT or (freed and verdict in LIVE):
+    if verdict in WITHOUT_EXIT or (forced and verdict in LIVE):
         hazards = hazards + _dangling_hazard(facts)
-    foreign = [] if verdict in ('absent', 'builtin', 'unloadable') else foreign_oopses(facts)
+    harmless = ('absent', 'builtin') if forced else ('absent', 'builtin', 'unloadable')
+    foreign = [] if verdict in harmless else foreign_oopses(facts)
     if foreign:
         last = foreign[-1]
         where = '{} in {}'.format(_word(last['cause'], 'an oops'), _word(last['function'], 'unknown code'))

@@ -139,4 +139,4 @@ def _diagnosed(facts, diagnosis):
         following = PARK % facts['name']
     elif diagnosis['verdict'] == 'has_dependents':
         following = CASCADE % facts['name']
-    return dict(diagnosis, method=plan['method'], next=following)
+    return dict(diagnosis, method=plan['method'], next=following, unseen=facts['registrations']['unseen'])

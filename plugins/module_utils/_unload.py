@@ -60,10 +60,10 @@ class Unload:
         self.helper['path'] = self.options.helper_path or _reset.helper_path(facts['kernel']['release'])
         before = shown(facts)
         dependents = facts['module'].get('used_by', []) if self.options.cascade else []
-        freed = self.options.run_exit == 'never'
-        diagnosis = _diagnosis.diagnose(facts, freed)
+        forced = self.options.run_exit == 'never' or not {'plain', 'kernel_force'}.intersection(self.options.methods)
+        diagnosis = _diagnosis.diagnose(facts, forced)
         # With the dependents gone it is another case: that one is planned for.
-        ahead = _diagnosis.diagnose(without_dependents(facts), freed) if dependents else diagnosis
+        ahead = _diagnosis.diagnose(without_dependents(facts), forced) if dependents else diagnosis
         plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,

@@ -92,7 +92,10 @@ ansible_facts:
             headers: {dir: /lib/modules/6.1.0-56-amd64/build, present: true}
             loader: ok
         modules:
-          description: The modules by name.
+          description:
+            - The modules by name.
+            - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
+              shows. No hazard found does not mean that there is none.
           type: dict
           sample:
             init_hang:
@@ -137,6 +140,10 @@ ansible_facts:
                     reason: 'the init of init_hang still runs: insmod (pid 1876, in init_hang_init)'
                     evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
                 next: Let it finish; when it never does, only a reboot helps
+                unseen:
+                  - >-
+                    work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers
+                    that other modules or single devices keep: no list of them can be read
 hangs_in:
   description: Where in the kernel the process hangs that was to read.
   returned: when reading took longer than O(timeout)

@@ -7,7 +7,7 @@ import errno
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _module_table, _syscalls
 from fake_kernel import FAULTS, LOADER, FakeModule, Host
 
 
@@ -129,6 +129,27 @@ def test_force_takes_only_what_was_read(key, value, host):
     assert f'it changed between reading and acting: {key} was' in str(error)
     assert kernel.calls == []
     assert 'leaked_ref' in kernel.modules
+
+
+# --- nothing is loaded into a kernel that an oops elsewhere may have left locked ------------------------------------
+
+@pytest.mark.parametrize(('fault', 'options', 'refused'), [
+    ('init_oops', {}, True), ('init_oops', {'methods': ['park']}, True), ('healthy', {'methods': ['reset']}, True),
+    ('healthy', {'methods': ['park']}, True), ('healthy', {'run_exit': 'never'}, True), ('healthy', {}, False),
+    ('leaked_ref', {}, False), ('leaked_ref', {'methods': ['reset']}, True), ('layout_pad', {}, True),
+    ('init_oops', {'accept_hazards': ['foreign_oops']}, False)])
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_with_a_wedged_loader_nothing_is_loaded(fault, options, refused, check_mode, host):
+    wedged = builders.oops('', function='static_call_module_notify', trace=['load_module+0x1/0x2'])
+    changes = dict(FAULTS[fault])
+    kernel = host.boot(FakeModule(fault, **dict(changes, oopses=changes.get('oopses', []) + [wedged])))
+    assert _diagnosis.loader([wedged], False, 0) == 'wedged'
+    if not refused:
+        assert host.unload(fault, check_mode=check_mode, **options)['changed'] is True
+        return
+    error = host.refused(fault, check_mode=check_mode, **options)
+    assert 'Reboot required: an oops outside the module may have left locks held' in str(error)
+    assert not any(call.startswith('init_module') for call in kernel.calls)
 
 
 # --- whom the helper looks for --------------------------------------------------------------------------------------
