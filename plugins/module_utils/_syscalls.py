@@ -77,6 +77,8 @@ def _child_hangs_in(pid):
                 text = ', '.join(line.split('] ', 1)[-1] for line in stream.read().splitlines()[:4] if line.strip())
         except OSError:
             continue
+        if entry == 'syscall' and (text == 'running' or text.startswith('-1 ')):
+            return 'no system call: it is busy, or was not given a processor'
         if text and text != '0':
             return text
     return 'a place that /proc does not show'

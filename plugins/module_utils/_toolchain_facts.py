@@ -111,17 +111,20 @@ def gather(names, paths, scope, root='/', timeout=DEADLINE):
     """
     from ansible_collections.kernelops.kmod.plugins.module_utils import _compilers, _toolchain
 
+    patience = timeout / 2 if paths and not names else None
+
     def read():
         # type: () -> Tuple[Any, ...]
         facts = _kernel.read(root)
         running = kernel(root, facts)
-        table, warnings = _table(root, timeout / 2 if paths and not names else None)
+        table, warnings = _table(root, patience)
         targets, cut = _targets(names, paths, scope, facts['release'], table, root)
         directory = any(os.path.isdir(_below(root, path)) for path in paths)
         return facts, running, table, warnings + cut, [tuple(target) for target in targets], directory
 
+    # The rest has its time all the same where a table that can be done without was waited for.
     facts, running, table, warnings, found, directory = _syscalls.with_deadline(
-        read, timeout, 'read the kernel and its modules')
+        read, timeout + (patience or 0), 'read the kernel and its modules')
     in_short = not names and (directory if paths else scope == 'all')
     modules = _judged([Target(*target) for target in found], running, table, in_short, root, facts, timeout)
     host = _compilers.found(root)

@@ -149,6 +149,7 @@ EXITS = {
     'no exit there is': (builders.facts(permanent=True, registrations=TIMER), 'always', 'none'),
 }
 
+
 # --- every hazard and every method: which method goes on in spite of which hazard ------------------------------------
 
 def dangerous(verdict, code, *, kernel_threads=False):

@@ -229,6 +229,8 @@ HANGS = {
               '__mutex_lock+0x2d1/0x4a0, f_exit+0x24/0xff0 [foo]'),
     'wchan': ({'stack': '', 'wchan': 'rcu_barrier'}, 'rcu_barrier'),
     'wchan is 0': ({'wchan': '0', 'syscall': '176 0x1 0x2 0x7ffc 0x7f12'}, '0x7f12'),
+    'on a processor': ({'stack': '', 'wchan': '0', 'syscall': 'running'}, 'no system call: it is busy'),
+    'in no system call': ({'wchan': '0', 'syscall': '-1 0x7ffc 0x7f12'}, 'no system call: it is busy'),
     'nothing to see': ({}, 'a place that /proc does not show'),
 }
 
