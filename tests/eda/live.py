@@ -68,7 +68,9 @@ class Rulebook:
         self._inventory = directory / 'inventory.yml'
         self._printed = OUTPUT / (name + '.txt')
         vars_file = directory / (name + '.json')
-        vars_file.write_text(json.dumps({'kmod_inventory': str(self._inventory), 'kmod_interval': 15, **variables}))
+        # A guest that is emulated on a busy machine is slow to read.
+        vars_file.write_text(json.dumps({
+            'kmod_inventory': str(self._inventory), 'kmod_interval': 15, 'kmod_timeout': 180, **variables}))
         self._argv = [str(TOOLS / 'ansible-rulebook'), '--rulebook', 'kernelops.kmod.stuck_modules', '--print-events',
                       '-i', str(self._inventory), '--vars', str(vars_file)]
 

@@ -284,12 +284,13 @@ def test_texts_of_a_host_are_no_templates_and_no_names(stage):
 
 QUESTIONS = {
     'defaults': ({}, ['all', '-m', 'kernelops.kmod.kmod_facts', '-a',
-                      '{"names": [], "gather_subset": ["kernel", "state", "oops"]}', '--task-timeout', '60', '-b']),
+                      '{"names": [], "gather_subset": ["kernel", "state", "oops"], "timeout": 30}',
+                      '--task-timeout', '120', '-b']),
     'all of it': ({'hosts': ['web', '!db'], 'inventory': ['a,', 'b,c'], 'names': 'x-y', 'forks': 50, 'host_timeout': 5,
                    'become': False},
                   ['web,!db', '-i', 'a,', '-i', 'b,c', '-m', 'kernelops.kmod.kmod_facts', '-a',
-                   '{"names": ["x-y"], "gather_subset": ["kernel", "state", "oops"]}', '--task-timeout', '5', '-f',
-                   '50']),
+                   '{"names": ["x-y"], "gather_subset": ["kernel", "state", "oops"], "timeout": 5}',
+                   '--task-timeout', '70', '-f', '50']),
 }
 
 

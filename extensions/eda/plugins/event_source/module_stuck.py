@@ -66,9 +66,11 @@ options:
     type: float
     default: 600
   host_timeout:
-    description: Seconds after which a host's answer is no longer waited for.
+    description:
+      - Seconds for reading a host, as the option C(timeout) of kmod_facts. A host that takes longer is silent, and the
+        reason names what hangs there. Its task as a whole gets twice that and a minute.
     type: int
-    default: 60
+    default: 30
   timeout:
     description:
       - Seconds after which a look is ended. Hosts that had no turn until then are not called silent.
@@ -130,7 +132,7 @@ class Options(NamedTuple):
     no_exit_in_tree: bool = False
     interval: float = 60
     longest_interval: float = 600
-    host_timeout: int = 60
+    host_timeout: int = 30
     timeout: float = 600
     forks: Optional[int] = None
     become: bool = True
@@ -214,8 +216,9 @@ def command(chosen: Options, *arguments: str) -> List[str]:
 def question(chosen: Options) -> List[str]:
     """One look at all hosts, as an argv list."""
     argv = command(chosen, '-m', 'kernelops.kmod.kmod_facts', '-a',
-                   json.dumps({'names': list(chosen.names), 'gather_subset': ['kernel', 'state', 'oops']}),
-                   '--task-timeout', str(chosen.host_timeout))
+                   json.dumps({'names': list(chosen.names), 'gather_subset': ['kernel', 'state', 'oops'],
+                               'timeout': chosen.host_timeout}),
+                   '--task-timeout', str(60 + 2 * chosen.host_timeout))
     if chosen.become:
         argv.append('-b')
     if chosen.forks:
