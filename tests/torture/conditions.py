@@ -85,6 +85,7 @@ class Batch:
 
     def prepare(self) -> None:
         """A clean kernel, every fault, the condition."""
+        self.rig.seconds = 15 if any(EXPECTED[fault].hangs for fault in self.faults) else 150
         self.rig.jammed(self.faults)
         if self.condition.setup:
             said = self.rig.sh(self.condition.setup, timeout=120)
@@ -199,7 +200,7 @@ def two(batch: Batch, fault: str) -> Turn:
 
 def killed_helper(batch: Batch, fault: str) -> Turn:
     """The collection's own unload in the guest, killed when the helper has done its work."""
-    said = batch.rig.python(f'killed.py {module_of(fault)}', timeout=150)
+    said = batch.rig.python(f'killed.py {module_of(fault)}', timeout=400)
     try:
         report = said.last
     except LabError:
@@ -213,7 +214,7 @@ def role_for_all(batch: Batch) -> None:
     for goes in (True, False):
         names = [module_of(fault) for fault in batch.faults if EXPECTED[fault].goes == goes]
         if names:
-            batch.reports.update(batch.rig.role(names, timeout=900))
+            batch.reports.update(batch.rig.role(names, timeout=1800))
 
 
 def after_role(batch: Batch, fault: str) -> Turn:

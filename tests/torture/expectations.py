@@ -66,6 +66,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_irq': dangles('interrupt', 'init_irq'),
     'init_thread': stays('init_died', r'\(pid \d+'),
     'no_exit_misc': dangles('misc device', '/dev/no_exit_misc', 'no_exit'),
+    'irqs_off': stays('no_exit', r'notifier|lab_irqs_off|CPU 1', alone=True, own_alarms=STALLS),
     'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
 }
 

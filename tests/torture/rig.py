@@ -118,6 +118,8 @@ class Rig:
         self.guest = guests.Guest(name or f'torture-{kernel}')
         self.install_helper = ''
         self.snapshots: Set[str] = set()
+        # The option timeout: a guest that is emulated on a busy machine is slow.
+        self.seconds = 150
         self.inventory = OUTPUT / f'{self.guest.name}.inventory.yml'
 
     def __enter__(self) -> 'Rig':  # noqa: PYI034  (Self came with Python 3.11)
@@ -184,10 +186,11 @@ class Rig:
 
     def unload_each(self, names: Sequence[str], *more: str, check: bool = False) -> Iterator[Turned]:
         """One play that unloads each in turn: what was returned, and the host after it; None where it was lost."""
-        given = json.dumps({'names': list(names), 'only_check': check, 'directory': GUEST_DIRECTORY})
+        given = json.dumps({'names': list(names), 'only_check': check, 'directory': GUEST_DIRECTORY,
+                            'seconds': self.seconds})
         said = self._run(
             ['ansible-playbook', '-i', str(self.inventory), 'tests/torture/turns.yml', '-e', given, *more],
-            60 + 40 * len(names), {'ANSIBLE_STDOUT_CALLBACK': 'ansible.builtin.minimal'})
+            60 + 300 * len(names), {'ANSIBLE_STDOUT_CALLBACK': 'ansible.builtin.minimal'})
         # Each task prints NAME | STATUS => {...} or, a command, NAME | STATUS | rc=0 >> and its output.
         parts = re.split(rf'^{re.escape(self.guest.name)} \| ', said.out, flags=re.MULTILINE)[1:]
         parts = [part for part in parts if ' => {' in part or ' >>' in part]
@@ -201,7 +204,7 @@ class Rig:
 
     def unload_each_in_guest(self, names: Sequence[str]) -> Iterator[Turned]:
         """The same by the front door's own call, in the guest and without Ansible: three times as fast."""
-        said = self.python('turns.py ' + ' '.join(names), 60 + 40 * len(names))
+        said = self.python(f'turns.py {self.seconds} ' + ' '.join(names), 60 + 300 * len(names))
         lines = said.out.splitlines()
         for line in lines:
             report, look = json.loads(line)
@@ -212,13 +215,14 @@ class Rig:
     def both(self, *commands: List[str]) -> List[Dict[str, Any]]:
         """What each of several runs of ansible at once returned."""
         with ThreadPoolExecutor(len(commands)) as pool:
-            return [answer(said) for said in pool.map(lambda command: self._run(command, 200), commands)]
+            return [answer(said) for said in pool.map(lambda command: self._run(command, 400), commands)]
 
     def role(self, names: Sequence[str], timeout: float) -> Dict[str, Dict[str, Any]]:
         """What the role said of each module, in a run for all of them."""
         result = OUTPUT / f'{self.guest.name}.role.json'
         result.unlink(missing_ok=True)
-        given = json.dumps({'force_unload_names': list(names), 'result_file': str(result)})
+        given = json.dumps({'force_unload_names': list(names), 'force_unload_timeout': self.seconds,
+                            'result_file': str(result)})
         said = self._run(['ansible-playbook', '-i', str(self.inventory), 'tests/torture/role.yml', '-e', given],
                          timeout)
         try:
@@ -247,10 +251,11 @@ class Rig:
 
     def unload_words(self, name: str, *arguments: str) -> List[str]:
         """The command line of kmod_force_unload ad hoc, as users run it."""
-        words = ['-m', 'kernelops.kmod.kmod_force_unload', '-a', ' '.join([f'name={name}', *arguments])]
+        options = [f'name={name}', f'timeout={self.seconds}', *arguments]
+        words = ['-m', 'kernelops.kmod.kmod_force_unload', '-a', ' '.join(options)]
         return ['ansible', self.guest.name, '-i', str(self.inventory), '-b', *words]
 
-    def force_unload(self, name: str, *more: str, timeout: float = 150) -> Dict[str, Any]:
+    def force_unload(self, name: str, *more: str, timeout: float = 400) -> Dict[str, Any]:
         """What kmod_force_unload returns; ``more``: further words for ansible."""
         return answer(self._run([*self.unload_words(name), *more], timeout))
 

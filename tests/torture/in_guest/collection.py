@@ -10,11 +10,11 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
 # The front door's defaults; an option that is not named here is None.
 DEFAULTS = {
     'methods': ['plain', 'kernel_force', 'reset'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
-    'helper': 'auto', 'timeout': 60, 'check_mode': False,
+    'helper': 'auto', 'check_mode': False,
 }  # type: Dict[str, Any]
 
 
-def unload(name: str, kernel: Any = None) -> Dict[str, Any]:
+def unload(name: str, kernel: Any = None, timeout: float = 150) -> Dict[str, Any]:
     """The return values; KmodError where the module stays."""
     fields = {field: DEFAULTS.get(field) for field in _unload.Options._fields}  # type: Dict[str, Any]
-    return dict(_unload.Unload(_unload.Options(**dict(fields, name=name)), kernel).run())
+    return dict(_unload.Unload(_unload.Options(**dict(fields, name=name, timeout=timeout)), kernel).run())

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """In the guest: the collection's own unload of each module in turn, in a process of its own as Ansible has it.
 
-``turns.py NAME...`` prints one JSON line for each: what was returned, and the host once that process is gone.
+``turns.py SECONDS NAME...`` prints one JSON line for each: what was returned, and the host once that process is gone.
 """
 
 import json
@@ -14,25 +14,25 @@ from typing import Any, Dict, List
 import witness
 
 
-def unload(name: str) -> Dict[str, Any]:
+def unload(name: str, seconds: float) -> Dict[str, Any]:
     """The return values, or the words and facts of the refusal."""
     import collection  # noqa: PLC0415  (read anew by each process, as a module of Ansible's is)
     from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError  # noqa: PLC0415
 
     try:
-        return collection.unload(name)
+        return collection.unload(name, timeout=seconds)
     except KmodError as error:
         return dict(error.facts, failed=True, msg=str(error))
 
 
-def in_a_process(name: str) -> Dict[str, Any]:
+def in_a_process(name: str, seconds: float) -> Dict[str, Any]:
     """The same in a child: what it leaves behind is seen by the look that follows."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read_end)
         try:
-            answer = json.dumps(unload(name))
+            answer = json.dumps(unload(name, seconds))
         except BaseException as error:  # pylint: disable=broad-except  # the parent must hear of it
             answer = json.dumps({'failed': True, 'msg': 'Traceback: %r' % error})
         with os.fdopen(write_end, 'w') as stream:
@@ -45,12 +45,12 @@ def in_a_process(name: str) -> Dict[str, Any]:
     return dict(json.loads(answer)) if answer else {'failed': True, 'msg': 'the process was killed'}
 
 
-def main(names: List[str]) -> None:
+def main(seconds: float, names: List[str]) -> None:
     """All of them, in this order."""
     for name in names:
-        report = in_a_process(name)
+        report = in_a_process(name, seconds)
         print(json.dumps([report, witness.settle(names)]), flush=True)
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    main(float(sys.argv[1]), sys.argv[2:])
