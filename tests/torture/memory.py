@@ -16,8 +16,9 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from rig import LabError, Rig, progress
 
 CYCLES = 200
-WARM_UP = 40
-EVERY = 8
+# One part in so many is for warming up.
+WARM_UP = 5
+EVERY = 5
 
 
 class Bound(NamedTuple):
@@ -25,12 +26,14 @@ class Bound(NamedTuple):
 
     key: str
     per_cycle: float
+    # Whether the figure is steady enough to be kept below the bound with its noise; else it must only not break it.
+    steady: bool = True
 
 
 # A module of one page in each of its areas is 20 KB; the smallest slab object that the loader allocates has 16 bytes.
 BOUNDS = (
     Bound('SUnreclaim', 0.5), Bound('slab_active_kb', 0.5), Bound('VmallocUsed', 0.5), Bound('module_areas_kb', 0.1),
-    Bound('module_areas', 0.02), Bound('KernelStack', 0.2), Bound('used', 2.0),
+    Bound('module_areas', 0.02), Bound('KernelStack', 0.2), Bound('used', 2.0, steady=False),
 )
 
 
@@ -44,9 +47,9 @@ class Mode(NamedTuple):
 
 
 MODES = (
+    Mode('pipe', 'control: the fixed build loaded and unloaded, one pipe left open', 80, leaks=True),
+    Mode('oops', 'control: stuck, not cured', 80, leaks=True),
     Mode('cure', 'stuck, cured, the fixed build loaded and unloaded', CYCLES, leaks=False),
-    Mode('pipe', 'control: the fixed build loaded and unloaded, one pipe left open', 120, leaks=True),
-    Mode('oops', 'control: stuck, not cured', 120, leaks=True),
 )
 
 
@@ -89,21 +92,24 @@ def cycles(rig: Rig, mode: Mode) -> List[Dict[str, Any]]:
 def judged(rig: Rig, mode: Mode) -> Dict[str, Any]:
     """One row: all bounds kept, or for a control at least one broken."""
     samples = cycles(rig, mode)
-    warm = [sample for sample in samples if sample['cycle'] >= (WARM_UP if mode.cycles > 2 * WARM_UP else 0)]
+    warm = [sample for sample in samples if sample['cycle'] >= mode.cycles // WARM_UP]
     found = [grown(warm, bound) for bound in BOUNDS]
     broken = [entry['what'] for entry in found if entry['verdict'] == 'broken']
-    kept = all(entry['verdict'] == 'kept' for entry in found)
+    kept = all(entry['verdict'] == 'kept' or not (bound.steady or entry['verdict'] == 'broken')
+               for bound, entry in zip(BOUNDS, found))
     row = {'kernel': rig.kernel, 'cycle': mode.what, 'cycles': mode.cycles, 'seconds': samples[-1]['seconds'],
+           'refusals': samples[-1]['refusals'],
            'growth': found, 'must': 'a bound is broken' if mode.leaks else 'every bound is kept',
            'holds': bool(broken) if mode.leaks else kept, 'samples': samples}
-    progress('{kernel}: {cycle}: {cycles} cycles in {seconds} s: {must}: {holds}'.format(**row))
+    progress('{kernel}: {cycle}: {cycles} cycles in {seconds} s, {refusals} refused first; {must}: {holds}'.format(
+        **row))
     for entry in found:
         progress('    {what:16} {per cycle:+9.3f} per cycle, noise {noise:.3f}, bound {bound}: {verdict}'.format(
             **entry))
     return row
 
 
-def measure(kernel: str, name: str = '') -> List[Dict[str, Any]]:
+def measure(kernel: str, name: str = '', only: str = '') -> List[Dict[str, Any]]:
     """All rows of one kernel."""
     with Rig(kernel, name and f'{name}-{kernel}') as rig:
-        return [judged(rig, mode) for mode in MODES]
+        return [judged(rig, mode) for mode in MODES if mode.name in (only or mode.name)]

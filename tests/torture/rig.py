@@ -193,7 +193,8 @@ class Rig:
             60 + 300 * len(names), {'ANSIBLE_STDOUT_CALLBACK': 'ansible.builtin.minimal'})
         # Each task prints NAME | STATUS => {...} or, a command, NAME | STATUS | rc=0 >> and its output.
         parts = re.split(rf'^{re.escape(self.guest.name)} \| ', said.out, flags=re.MULTILINE)[1:]
-        parts = [part for part in parts if ' => {' in part or ' >>' in part]
+        # The loop itself prints one, too.
+        parts = [part for part in parts if (' => {' in part or ' >>' in part) and '"ansible_loop_var"' not in part]
         for number in range(len(names)):
             mine = parts[2 * number:2 * number + 2]
             if not mine:
