@@ -99,13 +99,18 @@ def _make(image: images.Image, destination: Path) -> None:
 
 def answer(said: Said) -> Dict[str, Any]:
     """The module's return values from what ansible printed; ``no_report`` says what it said where there are none."""
+    head, arrow, body = said.out.partition(' => {')
     try:
         # NAME | CHANGED => {...}
-        found: Dict[str, Any] = json.JSONDecoder().raw_decode(said.out, said.out.index(' => {') + len(' => '))[0]
+        found: Dict[str, Any] = json.JSONDecoder().raw_decode('{' + body)[0] if arrow else {}
     except ValueError:
+        found = {}
+    if not found:
         ended = 'did not end in time' if said.status is None else f'ended with {said.status}'
         return {'failed': True, 'changed': False, 'no_report': f'ansible {ended}: {(said.out + said.err)[-1500:]}'}
-    if 'UNREACHABLE!' in said.out:
+    # The callback prints no key `failed`.
+    found['failed'] = 'FAILED!' in head or 'UNREACHABLE!' in head
+    if 'UNREACHABLE!' in head:
         found['no_report'] = 'unreachable: ' + str(found.get('msg', ''))
     return found
 
