@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import runpy
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,7 +22,8 @@ import pytest
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCE = runpy.run_path(str(CHECKOUT / 'extensions/eda/plugins/event_source/module_stuck.py'))
+PLUGIN = CHECKOUT / 'extensions/eda/plugins/event_source/module_stuck.py'
+SOURCE = runpy.run_path(str(PLUGIN))
 CAPTURES = Path(__file__).with_name('captures')
 STUCK = (CAPTURES / 'stuck.txt').read_text()
 BY_NAME = (CAPTURES / 'asked_by_name.txt').read_text()
@@ -379,6 +382,26 @@ def test_a_cancelled_source_ends_at_once_and_leaves_no_process(stage):
 
     stage.play(scene(hang=True))
     asyncio.run(cancelled())
+
+
+def test_a_source_that_is_killed_leaves_no_ansible(stage):
+    stage.play(scene(hang=True))
+    source = subprocess.Popen([sys.executable, str(PLUGIN)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    async def killed():
+        pids = stage.place / 'pids'
+        await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        ansible = pids.read_text().split()[0]
+        assert is_alive(ansible)
+        source.kill()
+        await until(lambda: not is_alive(ansible))
+        os.kill(int(pids.read_text().split()[1]), signal.SIGKILL)
+
+    try:
+        asyncio.run(killed())
+    finally:
+        source.kill()
+        source.wait()
 
 
 def test_a_look_that_takes_too_long_tells_what_it_heard_and_calls_nobody_silent(stage, caplog):

@@ -111,6 +111,13 @@ ENVIRONMENT = {'ANSIBLE_LOAD_CALLBACK_PLUGINS': 'false', 'ANSIBLE_CALLBACK_RESUL
                'ANSIBLE_VERBOSITY': '0'}
 HEADER = re.compile(r'(\S+) \| (SUCCESS|CHANGED|FAILED!|UNREACHABLE!) => (\{.*)', re.DOTALL)
 NAME = re.compile(r'[A-Za-z0-9_.+-]{1,64}')
+# ansible-rulebook's Java ends the process at a signal, and Python has no turn: so the kernel ends the child then,
+# by PR_SET_PDEATHSIG, which is 1 in include/uapi/linux/prctl.h.
+LAUNCHER = '''import ctypes, os, signal, sys
+if hasattr(ctypes.CDLL(None), 'prctl'):
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])'''
 PATIENCE = 10  # seconds for an ended child to go
 
 
@@ -391,8 +398,9 @@ async def run(argv: List[str], seconds: float, take: Callable[[str], None]) -> T
     Raises asyncio.TimeoutError after ``seconds``. However this ends, the child is gone.
     """
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **ENVIRONMENT}, start_new_session=True)
+        sys.executable, '-IS', '-c', LAUNCHER, str(os.getpid()), *argv, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **ENVIRONMENT},
+        start_new_session=True)
     try:
         complaint = await asyncio.wait_for(_read(process, take), seconds)
         return process.returncode or 0, complaint
