@@ -4,6 +4,7 @@
 """The module loader's system calls, and a child process with a deadline for whatever may hang in the kernel."""
 
 import errno
+import gc
 import marshal
 import os
 import select
@@ -119,6 +120,7 @@ def with_deadline(function, seconds, tried, outlives=False):
     if pid == 0:
         os.close(read_end)
         try:
+            gc.disable()  # it lives for moments, and its parent's objects are many
             os.setsid()  # its own group, to be ended with all that it starts
             let_go_of_output()
             _run_child(function, tried, write_end)

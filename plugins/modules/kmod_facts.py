@@ -74,7 +74,7 @@ ansible_facts:
           description:
             - The running kernel.
             - C(loader) is V(ok), V(stale_entry_suspected) (a load that died left an entry in the kernel's table of
-              running loads, and the next C(finit_module(2\)) may crash) or V(wedged) (nothing can be loaded any more).
+              running loads, and the next C(finit_module) may crash) or V(wedged) (nothing can be loaded any more).
             - C(module_signatures) is V(off), V(permissive) or V(enforced).
           returned: when in gather_subset
           type: dict

@@ -29,7 +29,7 @@ options:
   methods:
     description:
       - The steps that may be taken. The one with the least force that will work is taken.
-      - V(plain) is C(delete_module(2\)), as C(rmmod) calls it.
+      - V(plain) is C(delete_module), as C(rmmod) calls it.
       - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module with leaked
         references or without an exit function on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
       - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module
