@@ -25,7 +25,7 @@ NEVER_SEEN = ('work items, RCU callbacks, hooks in the network and tracing, file
               'other modules or single devices keep: no list of them can be read')
 HIGH_RESOLUTION_TIMER = re.compile(r'^ #\d+: [^,]*, (\S+?)(?: \[(\S+?)[\] ][^,]*)?, S:', re.MULTILINE)
 # Symbols that the compiler and the loader make, at the address of another.
-MADE = re.compile(r'__(start|stop|UNIQUE|pfx|addressable|this_module)|(init|cleanup)_module\Z')
+MADE = re.compile(r'__|(init|cleanup)_module\Z')
 
 
 class Registrations:

@@ -49,7 +49,7 @@ def push(arguments: argparse.Namespace) -> None:
 
 
 def jam(arguments: argparse.Namespace) -> None:
-    print(fault_modules.jam(guests.Guest(arguments.name), arguments.fault))
+    print(fault_modules.jam(guests.Guest(arguments.name), *arguments.faults))
 
 
 def console(arguments: argparse.Namespace) -> None:
@@ -118,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("source", type=Path)
     one.add_argument("destination")
     one = command("jam", jam, "put a guest's module into the state of a fault", "name")
-    one.add_argument("fault", choices=sorted(fault_modules.FAULTS))
+    one.add_argument("faults", nargs="+", metavar="FAULT", choices=sorted(fault_modules.FAULTS))
     one = command("console", console, "print what a guest's kernel wrote to its serial console", "name")
     one.add_argument("--follow", action="store_true", help="go on until the guest ends")
     one = command("down", down, "end guests")

@@ -223,17 +223,19 @@ def padded(header: str) -> str:
     return header.replace(EXIT_MEMBER, PAD + EXIT_MEMBER)
 
 
-def jam(guest: Guest, name: str) -> str:
-    """Bring the guest's module into the state of the fault; return what was done and its /proc/modules line."""
+def jam(guest: Guest, *names: str) -> str:
+    """Bring the guest's modules into the states of the faults; return what was done and their /proc/modules lines."""
     directory = build(guest.must_run()["kernel"])
-    say(f"Jamming {guest.name} with {name} ...")
+    faults = ", ".join(names)
+    say(f"Jamming {guest.name} with {faults} ...")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(directory, arcname=".")
     unpack = f"mkdir -p {GUEST_DIRECTORY} && tar -x -C {GUEST_DIRECTORY} --no-same-owner --touch"
-    script = f"{unpack} || exit; {jam_script(name)}"
-    what = f"Jamming {guest.name} with {name}"
-    return guest.ssh(script, timeout=4 * JAM_DEADLINE_S, stdin=archive.getvalue(), what=what).rstrip()
+    script = f"{unpack} || exit\n" + "".join(f"(\n{jam_script(name)}\n) || exit\n" for name in names)
+    what = f"Jamming {guest.name} with {faults}"
+    timeout = 4 * JAM_DEADLINE_S * len(names)
+    return guest.ssh(script, timeout=timeout, stdin=archive.getvalue(), what=what).rstrip()
 
 
 def line_pattern(name: str) -> str:
