@@ -24,7 +24,8 @@ DOOR = '''\
 import json, os
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({'names': {'type': 'list', 'elements': 'str'}, 'gather_subset': {'type': 'list'},
-                        'scope': {}, 'paths': {'type': 'list', 'elements': 'path'}}, supports_check_mode=True)
+                        'scope': {}, 'paths': {'type': 'list', 'elements': 'path'}, 'timeout': {'type': 'float'}},
+                       supports_check_mode=True)
 with open(os.environ['KMOD_ANSWERS']) as stream:
     answer = json.load(stream)['%s']
 if answer is None:
