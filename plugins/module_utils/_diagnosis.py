@@ -152,10 +152,13 @@ def _half_way(facts, call):
         return (call + '_died', 'The {} of {} died: {} in {}.'.format(
             call, name, _word(oops['cause'], 'an oops'), _word(oops['function'], 'its code')),
             [_hazard('running_task', f'tasks run in the code of {name}: {named}', threads)] if threads else [])
+    # A log that could not be read shows nothing, not even that there was no oops.
+    unread = facts['oopses']['unavailable'] if is_unavailable(facts['oopses']) else None
+    log = f'the kernel log could not be read: {unread}' if unread else 'the kernel log shows no oops in it'
+    either = f'the kernel log could not be read: {unread}' if unread else 'no oops either'
     return (call + '_running',
-            (f'Whether the {call} of {name} still runs or died cannot be told: no task is seen in its code, and the '
-             'kernel log shows no oops in it.'),
-            [_hazard('undecided', f'no task is seen in the {call} of {name}, and no oops either', [])])
+            f'Whether the {call} of {name} still runs or died cannot be told: no task is seen in its code, and {log}.',
+            [_hazard('undecided', f'no task is seen in the {call} of {name}, and {either}', [])])
 
 
 def exit_missing(facts):
