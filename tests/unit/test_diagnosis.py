@@ -50,7 +50,7 @@ VERDICTS = {
         'init_running', 'modprobe (pid 78)', ['running_task']),
     'init undecided': (builders.facts('coming', 1), 'init_running', 'cannot be told', ['undecided']),
     'init undecided, kernel log unreadable': (
-        builders.facts('coming', 1, oopses=UNKNOWN), 'init_running', 'the kernel log could not be read: ', ['undecided']),
+        builders.facts('coming', 1, oopses=UNKNOWN), 'init_running', 'log could not be read: ', ['undecided']),
     'init undecided, the task of the oops lives': (
         builders.facts('coming', 1, oopses=[builders.oops(task_gone=False)]),
         'init_running', 'cannot be told', ['undecided']),
