@@ -17,7 +17,7 @@ import subprocess
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
-from expectations import EXPECTED, LAST, module_of
+from expectations import EXPECTED, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
 from rules import PLAIN, Look, Report, Rule, Turn
 
@@ -26,14 +26,13 @@ KILL_AFTER_S = (1.2, 1.6, 2.0, 2.4, 2.8, 3.2)
 LEFT_FREE_KB = 40 * 1024
 DENY = r"""
 set -e
-mkdir -p /run/denied; mountpoint -q /run/denied || mount -t tmpfs -o nodev,mode=755 tmpfs /run/denied
-test -e /run/denied/node || mknod /run/denied/node c 1 3
+mkdir -p /run/denied; mount -t tmpfs -o nodev,mode=755 tmpfs /run/denied
+mknod /run/denied/node c 1 3
 ! cat /run/denied/node 2>/dev/null
-for path in /proc/kallsyms /proc/kcore /dev/kmsg /usr/bin/journalctl \
-    /sys/module/*/sections/.gnu.linkonce.this_module; do
-  mount --bind /run/denied/node $path
-done
+for path in %s; do mount --bind /run/denied/node $path; done
 """
+EVERY_SOURCE = ('/proc/kallsyms /proc/kcore /dev/kmsg /usr/bin/journalctl '
+                '/sys/module/*/sections/.gnu.linkonce.this_module')
 ALLOW = """
 grep ' /node /' /proc/self/mountinfo | cut -d ' ' -f 5 | while read path; do umount $path; done
 ! grep ' /node /' /proc/self/mountinfo
@@ -95,10 +94,6 @@ class Batch:
         if self.condition.whole:
             self.condition.whole(self)
 
-    def in_turn(self) -> List[str]:
-        """The faults, the one with the mark on later loads first: it is jammed last, and soonest cured."""
-        return [fault for fault in LAST if fault in self.faults] + [fault for fault in self.faults if fault not in LAST]
-
     def turns(self) -> Iterator[Turn]:
         """One fault's turn after the other. A host that is lost ends them with a turn that has no look after it."""
         done = 0
@@ -110,7 +105,7 @@ class Batch:
                     return
                 self.before = turn.after
         except HostLostError as lost:
-            yield Turn(self.in_turn()[done], self.before, None, [], note=str(lost))
+            yield Turn(self.faults[done], self.before, None, [], note=str(lost))
 
     def lift(self, turns: List[Turn]) -> List[Turn]:
         """Ends the condition; runs a plain unload of each fault that is to be tried again."""
@@ -148,7 +143,7 @@ class Batch:
 def each(run: Callable[[Batch, str], Turn]) -> Callable[[Batch], Iterator[Turn]]:
     """A condition whose faults are run one by one."""
     def turns(batch: Batch) -> Iterator[Turn]:
-        for fault in batch.in_turn():
+        for fault in batch.faults:
             yield run(batch, fault)
     return turns
 
@@ -156,7 +151,7 @@ def each(run: Callable[[Batch, str], Turn]) -> Callable[[Batch], Iterator[Turn]]
 def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Turn]]:
     """A condition whose faults are run to their end, in one play."""
     def turns(batch: Batch) -> Iterator[Turn]:
-        faults = batch.in_turn()
+        faults = batch.faults
         done = batch.rig.unload_each([module_of(fault) for fault in faults], *more, check=check)
         for fault, (report, look) in zip(faults, done):
             yield Turn(fault, batch.before, look, [report])
@@ -165,7 +160,7 @@ def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Tur
 
 def in_guest(batch: Batch) -> Iterator[Turn]:
     """The same without Ansible: for conditions that are none of its business."""
-    faults = batch.in_turn()
+    faults = batch.faults
     for fault, (report, look) in zip(faults, batch.rig.unload_each_in_guest([module_of(fault) for fault in faults])):
         yield Turn(fault, batch.before, look, [report])
 
@@ -236,7 +231,10 @@ CONDITIONS = {condition.name: condition for condition in (
     Condition('noexec', '/tmp noexec', PLAIN, noexec, NOEXEC),
     Condition('denied', 'reads denied', Rule(
         'gone, or as it was and what was denied', may_refuse=True, needs_words='ermission|denied|EACCES'),
-        in_guest, DENY, ALLOW, again=True),
+        in_guest, DENY % EVERY_SOURCE, ALLOW, again=True),
+    Condition('no_kcore', '/proc/kcore denied', Rule(
+        'gone, or as it was and what was denied', may_refuse=True, needs_words='kcore'),
+        in_guest, DENY % '/proc/kcore', ALLOW),
     Condition('lockdown', 'lockdown=confidentiality', Rule(
         'gone, or as it was and why', may_refuse=True,
         needs_words='lockdown|locked down|EPERM|not permitted|signature'), in_guest,

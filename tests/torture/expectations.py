@@ -70,7 +70,8 @@ EXPECTED: Dict[str, Expectation] = {
     'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
 }
 
-# A fault that leaves its mark on later loads by finit_module(2), which insmod calls: jammed last.
+# A fault that leaves its mark on later loads by finit_module(2), which insmod calls; and that mark is left alone while
+# another load is inside finit_module(2), as one that hangs in init is for ever. It has a guest of its own.
 LAST = ('init_oops',)
 
 
@@ -89,6 +90,6 @@ def batches(faults: List[str]) -> List[List[str]]:
     together = [name for name in faults if not EXPECTED[name].alone]
     # used_by is loaded by used_base's jam, and goes: its turn comes after used_base was refused.
     dependents = [name for name in together if fault_modules.FAULTS[name].needs in together]
-    together = [name for name in together if name not in dependents + list(LAST)] + dependents + [
-        name for name in LAST if name in together]
-    return [batch for batch in [together] if batch] + [[name] for name in faults if EXPECTED[name].alone]
+    together = [name for name in together if name not in dependents + list(LAST)] + dependents
+    last = [name for name in LAST if name in faults]
+    return [batch for batch in (together, last) if batch] + [[name] for name in faults if EXPECTED[name].alone]
