@@ -111,10 +111,15 @@ torture: prepare venv ## every fault under every condition on KERNELS, as one ta
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions '$(CONDITIONS)'
 
-.PHONY: torture-landmine torture-memory
-torture-landmine torture-memory: prepare venv ## 1,500 loads after a cure, or 200 cures in one guest, on KERNELS (10 minutes each)
+.PHONY: torture-landmine
+torture-landmine: prepare venv ## 1,500 loads after a cure, and the crash without it, on each of KERNELS (5 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
-	@$(BIN)/python tests/torture $(@:torture-%=%) --kernels '$(KERNELS)'
+	@$(BIN)/python tests/torture landmine --kernels '$(KERNELS)'
+
+.PHONY: torture-memory
+torture-memory: prepare venv ## 200 cures in one guest, and what grows by them, on each of KERNELS (10 minutes each)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(BIN)/python tests/torture memory --kernels '$(KERNELS)'
 
 .PHONY: trees
 trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a minute)
