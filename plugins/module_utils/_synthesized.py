@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reset without headers and compiler: a helper that is written here, for this one module, and loaded at once.
+
+What it takes to be loaded comes from a module file of the running kernel's own tree: vermagic, the size of struct
+module and where init stands in it, the CRC of module_layout. It compares and stores as the compiled helper does, but
+takes no lock and looks at no stack.
+"""
+
+import os
+import struct
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _elf_writer,
+    _module_file,
+    _store_code,
+    _struct_module,
+    _syscalls,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+
+NAME = 'kmod_reset'
+THIS_MODULE = '.gnu.linkonce.this_module'
+CODE, TABLE = '.init.text', '.data'
+MODINFO, VERSIONS = '.modinfo', '__versions'
+VERSION = struct.Struct('<Q56s')
+LIMITS = 'no lock was taken and no stack looked at: it was written on the spot'
+# Where struct module has its name and its place in the list, on every kernel since 2.6: before all that is configured.
+LIST_AT, NAME_AT = 8, 24
+TRIES = 50
+
+
+class Donor(NamedTuple):
+    """What a module file of the kernel's own tree gives: see :func:`find_donor`."""
+
+    path: str
+    vermagic: str
+    machine: str
+    size: int
+    init: int
+    exit: int
+    crc: Optional[int]
+
+
+def find_donor(release, root='/'):
+    # type: (str, str) -> Donor
+    """A module of the running kernel's tree that has an init and an exit. Raises KmodError where there is none.
+
+    ``size`` of struct module and the byte offsets of ``init`` and ``exit`` in it; ``crc`` of module_layout, None on a
+    kernel without CONFIG_MODVERSIONS.
+    """
+    tree = os.path.join(root, 'lib/modules', release)
+    tried = f'find a module of the kernel {release} to learn its layout from'
+    last = 'modules.dep names none with an init and an exit'
+    try:
+        with open(os.path.join(tree, 'modules.dep'), errors='surrogateescape') as stream:
+            paths = [line.split(':', 1)[0] for line in stream]
+    except OSError as error:
+        raise KmodError(tried, f'{tree}/modules.dep: {error.strerror}', 'Install the package of this kernel') from error
+    in_tree = [path for path in paths if path.startswith('kernel/')]
+    for path in in_tree[:TRIES]:
+        try:
+            found = _module_file.read(os.path.join(tree, path))
+        except KmodError as error:
+            last = error.why
+            continue
+        layout = found['layout']
+        if found['release'] == release and layout['init'] and layout['exit']:
+            return Donor(os.path.join(tree, path), found['vermagic'], found['machine'], layout['size'], layout['init'],
+                         layout['exit'], found['crc'])
+    raise KmodError(tried, last, 'Install the package of this kernel')
+
+
+def write(donor, table):
+    # type: (Donor, bytes) -> bytes
+    """The helper: an ELF file that init_module(2) takes on the donor's kernel. Raises KmodError for another machine."""
+    code = _store_code.CODE.get(donor.machine)
+    if code is None:
+        raise KmodError('write a helper', f'its machine code for {donor.machine} is not known here',
+                        'Build the helper by the role kernelops.kmod.force_unload')
+    info = ['license=GPL', f'name={NAME}', 'depends=', f'vermagic={donor.vermagic}']
+    if donor.machine == 'x86_64':
+        info.append('retpoline=Y')  # it has no indirect branch
+    this_module = bytearray(donor.size)
+    struct.pack_into('56s', this_module, NAME_AT, NAME.encode())
+    sections = [
+        _elf_writer.Section(CODE, code.text, _elf_writer.ALLOC | _elf_writer.EXECUTE, 16),
+        _elf_writer.Section(TABLE, table, _elf_writer.ALLOC | _elf_writer.WRITE),
+        _elf_writer.Section(MODINFO, '\0'.join(info).encode() + b'\0', _elf_writer.ALLOC, 1),
+        _elf_writer.Section(THIS_MODULE, bytes(this_module), _elf_writer.ALLOC | _elf_writer.WRITE, 64),
+    ]
+    if donor.crc is not None:
+        sections.append(_elf_writer.Section(VERSIONS, VERSION.pack(donor.crc, b'module_layout'), _elf_writer.ALLOC))
+    symbols = [_elf_writer.Symbol('init_module', CODE, _elf_writer.FUNCTION),
+               _elf_writer.Symbol('kmod_reset_table', TABLE, _elf_writer.OBJECT),
+               _elf_writer.Symbol('__this_module', THIS_MODULE, _elf_writer.OBJECT)]
+    relocations = [_elf_writer.Relocation(CODE, code.table_at, 'kmod_reset_table', code.absolute),
+                   _elf_writer.Relocation(THIS_MODULE, donor.init, 'init_module', code.absolute)]
+    return _elf_writer.relocatable(code.machine, sections, symbols, relocations)
+
+
+class Target:
+    """One entry of the module table, as :class:`_reset.Target`. Each :meth:`store` writes and loads a helper once."""
+
+    def __init__(self, name, address, anchors, donor, root='/'):
+        # type: (str, int, Dict[str, Any], Donor, str) -> None
+        """``address`` of its struct module; ``anchors``: the address ``modules``."""
+        self.name = name
+        self._address = address
+        self._modules = anchors['modules']
+        self._donor = donor
+        self._root = root
+
+    def look(self):
+        # type: () -> Dict[str, Any]
+        """The entry as /proc/kcore shows it: state, refcount (raw), init, exit. Raises KmodError where it does not."""
+        with_memory = KernelMemory(self._root)
+        try:
+            live = _struct_module.read(self._address, self.name, self._root, with_memory)
+        finally:
+            with_memory.close()
+        if is_unavailable(live):
+            raise KmodError(f'reset {self.name} by a synthesized helper', live['unavailable'],
+                            'Build the helper by the role kernelops.kmod.force_unload: it reads that itself')
+        return {key: live[key] for key in ('state', 'refcount', 'init', 'exit')}
+
+    def store(self, expect, write_values, stale=()):
+        # type: (Dict[str, Any], Dict[str, Any], Any) -> Dict[str, Any]
+        """Writes the entry where it is ``expect``, and returns ``found`` and ``left``; otherwise raises KmodError.
+
+        ``stale``: (address, value) of the heads of the loader's table of running loads that are to be emptied.
+        """
+        compares, stores = self.steps(expect, write_values)
+        stores += [_store_code.Store('the table of running loads', address, value, 0) for address, value in stale]
+        image = write(self._donor, _store_code.table(self._modules, self._address + LIST_AT, compares, stores))
+        error = _syscalls.init_module(image, '')
+        outcome, what = _store_code.answer(error, compares, stores)
+        if outcome != 'done':
+            raise self._refusal(outcome, what, error)
+        return {'found': expect, 'left': self.look(), 'loader': 'cleared' if stale else 'not_asked',
+                'buckets': len(stale), 'loading_pid': 0}
+
+    def steps(self, expect, write_values):
+        # type: (Dict[str, Any], Dict[str, Any]) -> Any
+        """The comparisons and the stores: the references first, since they move by themselves, the state last."""
+        at = {'state': 0, 'init': self._donor.init, 'exit': self._donor.exit, 'refcount': self._donor.exit + 8}
+        size = {'state': 4, 'refcount': 4}
+        values = {key: dict(entry, state=_struct_module.STATES.index(entry['state']))
+                  for key, entry in (('old', expect), ('new', write_values))}
+        compares = _store_code.text_of(self._address + NAME_AT, self.name.encode(), _struct_module.NAME_LENGTH, 'name')
+        compares += [_store_code.Compare(key, self._address + at[key], values['old'][key],
+                                         (1 << 8 * size.get(key, 8)) - 1) for key in ('state', 'init', 'exit')]
+        stores = [_store_code.Store(key, self._address + at[key], values['old'][key], values['new'][key],
+                                    size.get(key, 8)) for key in ('refcount', 'init', 'exit', 'state')]
+        return compares, stores
+
+    def _refusal(self, outcome, what, error):
+        # type: (str, Optional[str], int) -> KmodError
+        tried = f'reset {self.name}'
+        if outcome == 'absent':
+            return KmodError(tried, 'the module table no longer has it at the address that was read',
+                             'Run the task again')
+        if outcome in ('differs', 'taken'):
+            return KmodError(tried, f'its {what} changed between reading and acting', 'Run the task again')
+        return KmodError('load the synthesized helper', _syscalls.errno_text(error), 'Its words are in the kernel log')

@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machine code of the synthesized helper: it is what its source says, and does that, run on memory of our own."""
+
+import ctypes
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _store_code
+from ansible_collections.kernelops.kmod.plugins.module_utils._store_code import Compare, Store
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SOURCES = Path(__file__).parent / 'store_code'
+MACHINE = os.uname().machine
+LIST, NODES, WORDS = 0, 64, 1024
+WORD = st.integers(min_value=0, max_value=_store_code.FULL)
+
+
+@pytest.mark.skipif(MACHINE != 'x86_64' or not shutil.which('as'), reason='needs as and objcopy for x86-64')
+def test_bytes_are_those_of_the_source(tmp_path):
+    unit, text = tmp_path / 'code.o', tmp_path / 'code.bin'
+    subprocess.run(['as', '--64', '-o', str(unit), str(SOURCES / 'x86_64.S')], check=True)
+    subprocess.run(['objcopy', '-O', 'binary', '-j', '.text', str(unit), str(text)], check=True)
+    assert text.read_bytes() == _store_code.CODE['x86_64'].text
+
+
+class Kernel:
+    """Memory with a list of three nodes and some words, and the code beside it."""
+
+    def __init__(self):
+        self.code = _store_code.CODE[MACHINE]
+        self.memory = mmap.mmap(-1, 8192, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        ring = [LIST, NODES, NODES + 64, NODES + 128]
+        for node, following in zip(ring, ring[1:] + ring[:1]):
+            self.put(node, self.base + following)
+        self.nodes = [self.base + node for node in ring[1:]]
+
+    def put(self, at, value):
+        struct.pack_into('<Q', self.memory, at, value)
+
+    def word(self, index):
+        return struct.unpack_from('<Q', self.memory, WORDS + 8 * index)[0]
+
+    def address(self, index):
+        return self.base + WORDS + 8 * index
+
+    def run(self, entry, compares, stores):
+        text = bytearray(self.code.text)
+        struct.pack_into('<Q', text, self.code.table_at, self.base + 4096)
+        table = _store_code.table(self.base + LIST, entry, compares, stores)
+        self.memory[2048:2048 + len(text)] = bytes(text)
+        self.memory[4096:4096 + len(table)] = table
+        return -ctypes.CFUNCTYPE(ctypes.c_int)(self.base + 2048)()
+
+
+pytestmark = pytest.mark.skipif(MACHINE not in _store_code.CODE, reason='no code for this machine')
+
+
+def test_finds_its_entry_in_the_list_or_touches_nothing():
+    kernel = Kernel()
+    store = [Store('word', kernel.address(0), 0, 7)]
+    assert kernel.run(kernel.base + 2000, [], store) == _store_code.ABSENT
+    assert [kernel.run(node, [], []) for node in kernel.nodes] == [_store_code.DONE] * 3
+
+
+def test_a_list_without_an_end_is_left():
+    kernel = Kernel()
+    kernel.put(NODES, kernel.base + NODES)
+    assert kernel.run(kernel.nodes[2], [], []) == _store_code.ABSENT
+
+
+@settings(deadline=None)
+@given(words=st.lists(WORD, min_size=1, max_size=6), masks=st.lists(WORD, min_size=6, max_size=6),
+       wrong=st.lists(WORD, min_size=6, max_size=6))
+def test_compares_under_the_mask(words, masks, wrong):
+    kernel = Kernel()
+    compares = []
+    differing = []
+    for index, word in enumerate(words):
+        kernel.put(WORDS + 8 * index, word)
+        compares.append(Compare(str(index), kernel.address(index), wrong[index], masks[index]))
+        if word & masks[index] != wrong[index] & masks[index]:
+            differing.append(index)
+    error = kernel.run(kernel.nodes[1], compares, [])
+    assert error == (_store_code.DIFFERS + differing[0] if differing else _store_code.DONE)
+    assert [kernel.word(index) for index in range(len(words))] == words
+    expected = ('differs', str(differing[0])) if differing else ('done', None)
+    assert _store_code.answer(error, compares, []) == expected
+
+
+@settings(deadline=None)
+@given(words=st.lists(WORD, min_size=1, max_size=6), values=st.lists(WORD, min_size=6, max_size=6),
+       sizes=st.lists(st.sampled_from([4, 8]), min_size=6, max_size=6), taken=st.integers(min_value=0, max_value=8))
+def test_stores_all_or_nothing(words, values, sizes, taken):
+    kernel = Kernel()
+    stores = []
+    wanted = []
+    for index, word in enumerate(words):
+        kernel.put(WORDS + 8 * index, word)
+        expected = word ^ 1 if index == taken else word
+        stores.append(Store(str(index), kernel.address(index), expected, values[index], sizes[index]))
+        low = (1 << 8 * sizes[index]) - 1
+        wanted.append(word & ~low | values[index] & low)
+    error = kernel.run(kernel.nodes[0], [], stores)
+    held = [kernel.word(index) for index in range(len(words))]
+    if taken < len(words):
+        assert (error, held) == (_store_code.TAKEN + taken, words)
+        assert _store_code.answer(error, [], stores) == ('taken', str(taken))
+    else:
+        assert (error, held) == (_store_code.DONE, wanted)
+
+
+@pytest.mark.parametrize('name', ['a', 'seven77', 'eight888', 'nine99999', 'n' * 55])
+def test_text_is_compared_with_its_end(name):
+    kernel = Kernel()
+
+    def answers(text):
+        kernel.memory[WORDS:WORDS + 64] = text.encode() + b'\0' + b'x' * (63 - len(text))
+        return kernel.run(kernel.nodes[0], _store_code.text_of(kernel.address(0), name.encode(), 56, 'name'), [])
+
+    assert answers(name) == _store_code.DONE
+    assert answers(name[:-1]) >= _store_code.DIFFERS
+    assert answers(name + 'x') >= _store_code.DIFFERS
+    assert answers('x' + name[1:]) >= _store_code.DIFFERS
+
+
+def test_an_errno_of_the_kernel_is_no_answer():
+    assert _store_code.answer(8, [], []) == ('error', None)
+    assert _store_code.answer(_store_code.DIFFERS, [], []) == ('error', None)
