@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The helper that Python writes: its file as pyelftools sees it, its init run on a struct module in memory of ours."""
+
+import ctypes
+import errno
+import io
+import mmap
+import os
+import struct
+
+import builders
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _elf_writer,
+    _module_file,
+    _store_code,
+    _struct_module,
+    _synthesized,
+    _syscalls,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from elftools.elf.elffile import ELFFile
+
+RELEASE = '6.1.0-50-amd64'
+VERMAGIC = RELEASE + ' SMP preempt mod_unload modversions '
+DONOR = _synthesized.Donor('power.ko', VERMAGIC, 'x86_64', 896, 312, 848, 0x90634e5f)
+DIED = {'state': 'coming', 'refcount': 2, 'init': builders.INIT, 'exit': builders.EXIT}
+MENDED = {'state': 'live', 'refcount': 1, 'init': 0, 'exit': 0}
+needs_code = pytest.mark.skipif(os.uname().machine != 'x86_64', reason='the code is for x86-64')
+
+
+def donor_tree(tmp_path, names, release=RELEASE):
+    """A root with a kernel's tree of modules, each a real file of the kernel 6.1."""
+    tree = tmp_path / 'lib/modules' / release
+    (tree / 'kernel').mkdir(parents=True)
+    (tree / 'modules.dep').write_text(''.join('kernel/%s: kernel/other.ko\n' % name for name in names))
+    for name in names:
+        source = builders.MODULE_FILES / (name.split('.')[0] + '-6.1.ko.xz')
+        (tree / 'kernel' / (name.split('.')[0] + '.ko.xz')).write_bytes(source.read_bytes())
+    return str(tmp_path)
+
+
+def test_a_donor_is_a_module_of_this_kernel_with_an_init_and_an_exit(tmp_path):
+    release = _module_file.read(str(builders.MODULE_FILES / 'healthy-6.1.ko.xz'))['release']
+    root = donor_tree(tmp_path, ['no_exit.ko.xz', 'healthy.ko.xz'], release)
+    donor = _synthesized.find_donor(release, root)
+    assert donor.path.endswith('healthy.ko.xz')
+    assert (donor.size, donor.init, donor.exit) == (896, 312, 848)
+    assert donor.vermagic.startswith(release)
+    assert donor.crc
+
+
+def test_without_a_donor_it_says_why(tmp_path):
+    with pytest.raises(KmodError, match=r'modules\.dep'):
+        _synthesized.find_donor(RELEASE, str(tmp_path))
+    root = donor_tree(tmp_path, ['healthy.ko.xz'], 'another')
+    with pytest.raises(KmodError, match='with an init and an exit'):
+        _synthesized.find_donor('another', root)
+    (tmp_path / 'lib/modules/another/kernel/healthy.ko.xz').write_bytes(b'garbage')
+    with pytest.raises(KmodError, match='learn its layout'):
+        _synthesized.find_donor('another', root)
+
+
+@pytest.mark.parametrize('crc', [DONOR.crc, None])
+def test_the_file_is_what_the_loader_asks_for(crc):
+    image = _synthesized.write(DONOR._replace(crc=crc), b'table')
+    found = _module_file.describe(image, 'written')
+    assert (found['name'], found['vermagic'], found['crc']) == ('kmod_reset', VERMAGIC, crc)
+    assert (found['layout']['size'], found['layout']['init'], found['layout']['exit']) == (896, 312, None)
+    elf = ELFFile(io.BytesIO(image))
+    assert (elf['e_type'], elf['e_machine'], elf['e_shentsize']) == ('ET_REL', 'EM_X86_64', 64)
+    this_module = elf.get_section_by_name('.gnu.linkonce.this_module')
+    assert this_module.data()[24:35] == b'kmod_reset\0'
+    assert set(this_module.data()[:24] + this_module.data()[35:]) == {0}
+    names = {symbol.name: elf.get_section(symbol['st_shndx']).name for symbol in
+             elf.get_section_by_name('.symtab').iter_symbols() if symbol.name}
+    assert names == {'init_module': '.init.text', 'kmod_reset_table': '.data',
+                     '__this_module': '.gnu.linkonce.this_module'}
+    assert b'license=GPL\0' in elf.get_section_by_name('.modinfo').data()
+    for section in elf.iter_sections():
+        assert not section['sh_addralign'] or section['sh_offset'] % section['sh_addralign'] == 0
+        assert section['sh_offset'] + section['sh_size'] <= len(image)
+
+
+def test_another_machine_is_named():
+    with pytest.raises(KmodError, match='riscv64'):
+        _synthesized.write(DONOR._replace(machine='riscv64'), b'')
+
+
+def test_strings_are_shared():
+    section = _elf_writer.Section('.data', b'x', _elf_writer.ALLOC)
+    symbols = [_elf_writer.Symbol('same', '.data', _elf_writer.OBJECT)] * 2
+    assert _elf_writer.relocatable(62, [section], symbols, []).count(b'same\0') == 1
+
+
+class Kernel:
+    """Memory of our own with a module in a list; loads a written helper as the kernel does, and runs it."""
+
+    def __init__(self, name='foo', **entry):
+        self.memory = mmap.mmap(-1, 1 << 16, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        self.modules, self.module = self.base, self.base + 512
+        self.link(self.modules, self.module + 8)
+        self.link(self.module + 8, self.modules)
+        self.memory[512 + 24:512 + 80] = name.encode().ljust(56, b'\0')
+        self.put(dict(DIED, **entry))
+        self.loads = 0
+
+    def link(self, node, following):
+        struct.pack_into('<Q', self.memory, node - self.base, following)
+
+    def put(self, entry):
+        struct.pack_into('<I', self.memory, 512, _struct_module.STATES.index(entry['state']))
+        struct.pack_into('<Q', self.memory, 512 + DONOR.init, entry['init'])
+        struct.pack_into('<QI', self.memory, 512 + DONOR.exit, entry['exit'], entry['refcount'])
+
+    def entry(self):
+        state, = struct.unpack_from('<I', self.memory, 512)
+        init, = struct.unpack_from('<Q', self.memory, 512 + DONOR.init)
+        leave, refcount = struct.unpack_from('<Qi', self.memory, 512 + DONOR.exit)
+        return {'state': _struct_module.STATES[state], 'refcount': refcount, 'init': init, 'exit': leave}
+
+    def read(self, address, _name, _root, _memory):
+        assert address == self.module
+        return dict(self.entry(), module=address, source='kcore')
+
+    def init_module(self, image, parameters):
+        assert parameters == ''
+        self.loads += 1
+        elf = ELFFile(io.BytesIO(image))
+        places, at = {}, 8192
+        for index, section in enumerate(elf.iter_sections()):
+            if section['sh_flags'] & 2:
+                at += -at % section['sh_addralign']
+                places[index] = at
+                self.memory[at:at + section['sh_size']] = section.data()
+                at += section['sh_size']
+        symbols = list(elf.get_section_by_name('.symtab').iter_symbols())
+        for section in elf.iter_sections():
+            if section['sh_type'] == 'SHT_RELA':
+                for relocation in section.iter_relocations():
+                    assert relocation['r_info_type'] == 1  # R_X86_64_64
+                    value = self.base + places[symbols[relocation['r_info_sym']]['st_shndx']]
+                    where = places[section['sh_info']] + relocation['r_offset']
+                    assert self.memory[where:where + 8] == bytes(8)  # as the kernel asks
+                    struct.pack_into('<Q', self.memory, where, value)
+        this_module = places[elf.get_section_index('.gnu.linkonce.this_module')]
+        init, = struct.unpack_from('<Q', self.memory, this_module + DONOR.init)
+        return -ctypes.CFUNCTYPE(ctypes.c_int)(init)()
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    found = Kernel()
+    monkeypatch.setattr(_syscalls, 'init_module', found.init_module)
+    monkeypatch.setattr(_struct_module, 'read', found.read)
+    return found
+
+
+def target(kernel, name='foo'):
+    return _synthesized.Target(name, kernel.module, {'modules': kernel.modules}, DONOR)
+
+
+@needs_code
+def test_writes_what_was_asked_and_reports_what_it_saw(kernel):
+    report = target(kernel).store(DIED, MENDED)
+    assert kernel.entry() == MENDED
+    assert (report['found'], report['left'], report['loader']) == (DIED, MENDED, 'not_asked')
+
+
+@needs_code
+@pytest.mark.parametrize('changed', [{'state': 'live'}, {'refcount': 3}, {'init': 0}, {'exit': 0}])
+def test_what_changed_meanwhile_is_named_and_nothing_written(kernel, changed):
+    kernel.put(dict(DIED, **changed))
+    with pytest.raises(KmodError, match='its {} changed'.format(next(iter(changed)))):
+        target(kernel).store(DIED, MENDED)
+    assert kernel.entry() == dict(DIED, **changed)
+
+
+@needs_code
+def test_a_module_that_is_gone_or_another_is_not_touched(kernel):
+    with pytest.raises(KmodError, match='its name changed'):
+        target(kernel, 'fo').store(DIED, MENDED)
+    kernel.link(kernel.modules, kernel.modules)
+    with pytest.raises(KmodError, match='no longer has it'):
+        target(kernel).store(DIED, MENDED)
+    assert kernel.entry() == DIED
+
+
+@needs_code
+def test_a_stale_head_of_the_loaders_table_goes_with_it_or_not_at_all(kernel):
+    head = kernel.base + 4096
+    kernel.link(head, 0xff77a3dd40d93958)
+    with pytest.raises(KmodError, match='the table of running loads changed'):
+        target(kernel).store(DIED, MENDED, [(head, 0x1111)])
+    assert kernel.entry() == DIED
+    report = target(kernel).store(DIED, MENDED, [(head, 0xff77a3dd40d93958)])
+    assert (report['loader'], report['buckets'], kernel.entry()) == ('cleared', 1, MENDED)
+    assert kernel.memory[4096:4104] == bytes(8)
+
+
+def test_the_kernels_own_refusal_is_handed_on(kernel, monkeypatch):
+    monkeypatch.setattr(_syscalls, 'init_module', lambda _image, _parameters: errno.EPERM)
+    with pytest.raises(KmodError, match='EPERM'):
+        target(kernel).store(DIED, MENDED)
+
+
+def test_without_kcore_it_does_not_guess(kernel, monkeypatch):
+    monkeypatch.setattr(_struct_module, 'read', lambda *_arguments: unavailable('lockdown=confidentiality'))
+    with pytest.raises(KmodError, match='lockdown=confidentiality'):
+        target(kernel).look()
+
+
+def test_errors_of_the_code_lie_beyond_the_kernels():
+    assert max(errno.errorcode) < _store_code.ABSENT < _store_code.DIFFERS < _store_code.TAKEN < 4095 - _store_code.MOST
