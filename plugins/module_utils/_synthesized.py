@@ -18,6 +18,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _store_code,
     _struct_module,
     _syscalls,
+    _tasks,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
@@ -31,6 +32,9 @@ LIMITS = 'no lock was taken and no stack looked at: it was written on the spot'
 # Where struct module has its name and its place in the list, on every kernel since 2.6: before all that is configured.
 LIST_AT, NAME_AT = 8, 24
 TRIES = 50
+# What _reset.parse_report has, as far as this kind can tell.
+REPORT = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0, 'look': {'result': 'not_asked', 'reason': LIMITS},
+          'hidden_symbols': 0}  # type: Dict[str, Any]
 
 
 class Donor(NamedTuple):
@@ -102,6 +106,65 @@ def write(donor, table):
     return _elf_writer.relocatable(code.machine, sections, symbols, relocations)
 
 
+def _load(donor, head, entry, compares, stores, tried):
+    # type: (Donor, int, int, List[_store_code.Compare], List[_store_code.Store], str) -> None
+    """Writes the helper for these steps and loads it once. Raises KmodError where it did not do all of them."""
+    error = _syscalls.init_module(write(donor, _store_code.table(head, entry, compares, stores)), '')
+    outcome, what = _store_code.answer(error, compares, stores)
+    if outcome == 'absent':
+        raise KmodError(tried, 'the module table no longer has it at the address that was read', 'Run the task again')
+    if outcome in ('differs', 'taken'):
+        raise KmodError(tried, f'its {what} changed between reading and acting', 'Run the task again')
+    if outcome != 'done':
+        raise KmodError('load the synthesized helper', _syscalls.errno_text(error), 'Its words are in the kernel log')
+
+
+class Helper:
+    """A helper of this kind for the running kernel: what :mod:`_unload` needs of either kind."""
+
+    kind = 'synthesized'
+    limits = LIMITS
+
+    def __init__(self, donor, root='/'):
+        # type: (Donor, str) -> None
+        self._donor = donor
+        self._root = root
+
+    def target(self, name, address, anchors):
+        # type: (str, int, Dict[str, Any]) -> Target
+        """The entry of a module."""
+        return Target(name, address, anchors, self._donor, self._root)
+
+    def clear_loader(self, loader, anchors):
+        # type: (Dict[str, int], Dict[str, Any]) -> Dict[str, Any]
+        """Empties the loader's table of running loads, if nobody is seen inside finit_module(2); the report of it.
+
+        Each head must still be what was read: a load that has begun meanwhile is left alone, and so is all else then.
+        """
+        pid = _tasks.in_system_call(_syscalls.numbers()['finit_module'], self._root)
+        if pid:
+            return dict(REPORT, loader='in_use', loading_pid=pid)
+        with KernelMemory(self._root) as memory:
+            first, = struct.unpack('<Q', memory.kcore.read(anchors['modules'], 8))
+            stale = _heads(memory, loader)
+            stores = [_store_code.Store('table of running loads', address, head, 0) for address, head in stale.items()]
+            for part in range(0, len(stores), _store_code.MOST):
+                # Whatever is first in the list will do as the entry to find: no module is meant.
+                _load(self._donor, anchors['modules'], first, [], stores[part:part + _store_code.MOST],
+                      'clear the loader')
+            left = _heads(memory, loader)
+        cleared = sum(1 for address, head in stale.items() if left.get(address) != head)
+        return dict(REPORT, loader='cleared' if stale else 'clean', buckets=cleared)
+
+
+def _heads(memory, loader):
+    # type: (KernelMemory, Dict[str, int]) -> Dict[int, int]
+    """What the heads that are not empty hold, by their addresses."""
+    table, buckets = loader['idem_hash'], loader['idem_buckets']
+    words = struct.unpack('<%dQ' % buckets, memory.kcore.read(table, 8 * buckets))
+    return {table + 8 * index: word for index, word in enumerate(words) if word}
+
+
 class Target:
     """One entry of the module table, as :class:`_reset.Target`. Each :meth:`store` writes and loads a helper once."""
 
@@ -117,31 +180,29 @@ class Target:
     def look(self):
         # type: () -> Dict[str, Any]
         """The entry as /proc/kcore shows it: state, refcount (raw), init, exit. Raises KmodError where it does not."""
-        with_memory = KernelMemory(self._root)
-        try:
-            live = _struct_module.read(self._address, self.name, self._root, with_memory)
-        finally:
-            with_memory.close()
+        with KernelMemory(self._root) as memory:
+            live = _struct_module.read(self._address, self.name, self._root, memory)
         if is_unavailable(live):
             raise KmodError(f'reset {self.name} by a synthesized helper', live['unavailable'],
                             'Build the helper by the role kernelops.kmod.force_unload: it reads that itself')
         return {key: live[key] for key in ('state', 'refcount', 'init', 'exit')}
 
-    def store(self, expect, write_values, stale=()):
-        # type: (Dict[str, Any], Dict[str, Any], Any) -> Dict[str, Any]
-        """Writes the entry where it is ``expect``, and returns ``found`` and ``left``; otherwise raises KmodError.
+    def store(self, expect, write_values, _loader, _look_for):
+        # type: (Dict[str, Any], Dict[str, Any], Any, str) -> Dict[str, Any]
+        """Writes the entry where it is ``expect``, and returns the report; otherwise raises KmodError.
 
-        ``stale``: (address, value) of the heads of the loader's table of running loads that are to be emptied.
+        The loader's table is left to :meth:`Helper.clear_loader`, and nobody is looked for: ``look`` in the report says
+        so.
         """
         compares, stores = self.steps(expect, write_values)
-        stores += [_store_code.Store('the table of running loads', address, value, 0) for address, value in stale]
-        image = write(self._donor, _store_code.table(self._modules, self._address + LIST_AT, compares, stores))
-        error = _syscalls.init_module(image, '')
-        outcome, what = _store_code.answer(error, compares, stores)
-        if outcome != 'done':
-            raise self._refusal(outcome, what, error)
-        return {'found': expect, 'left': self.look(), 'loader': 'cleared' if stale else 'not_asked',
-                'buckets': len(stale), 'loading_pid': 0}
+        _load(self._donor, self._modules, self._address + LIST_AT, compares, stores, f'reset {self.name}')
+        return dict(REPORT, found=expect, left=self.look())
+
+    def park(self, _expect, new_name, _look_for):
+        # type: (Any, str, Any) -> Dict[str, Any]
+        """Raises KmodError: a rename takes functions of the kernel."""
+        raise KmodError(f'park {self.name} as {new_name}', 'a synthesized helper calls nothing in the kernel',
+                        'Build the helper by the role kernelops.kmod.force_unload')
 
     def steps(self, expect, write_values):
         # type: (Dict[str, Any], Dict[str, Any]) -> Any
@@ -156,13 +217,3 @@ class Target:
         stores = [_store_code.Store(key, self._address + at[key], values['old'][key], values['new'][key],
                                     size.get(key, 8)) for key in ('refcount', 'init', 'exit', 'state')]
         return compares, stores
-
-    def _refusal(self, outcome, what, error):
-        # type: (str, Optional[str], int) -> KmodError
-        tried = f'reset {self.name}'
-        if outcome == 'absent':
-            return KmodError(tried, 'the module table no longer has it at the address that was read',
-                             'Run the task again')
-        if outcome in ('differs', 'taken'):
-            return KmodError(tried, f'its {what} changed between reading and acting', 'Run the task again')
-        return KmodError('load the synthesized helper', _syscalls.errno_text(error), 'Its words are in the kernel log')

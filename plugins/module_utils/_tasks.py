@@ -157,6 +157,22 @@ def spinning(root='/', interval=0.1, seen=None):
     return found
 
 
+def in_system_call(number, root='/'):
+    # type: (int, str) -> Optional[int]
+    """The id of a task that is inside the system call ``number`` and asleep there, or None. See proc(5), syscall."""
+    proc = os.path.join(root, 'proc')
+    wanted = b'%d ' % number
+    for pid in _numbers_in(proc):
+        for tid in _numbers_in('%s/%d/task' % (proc, pid)):
+            try:
+                with open('%s/%d/task/%d/syscall' % (proc, pid, tid), 'rb') as stream:
+                    if stream.read(16).startswith(wanted):
+                        return tid
+            except OSError:
+                continue
+    return None
+
+
 def _is_running(seen, pid, tid):
     # type: (Scan, int, int) -> bool
     try:

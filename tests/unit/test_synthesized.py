@@ -165,7 +165,7 @@ def target(kernel, name='foo'):
 
 @needs_code
 def test_writes_what_was_asked_and_reports_what_it_saw(kernel):
-    report = target(kernel).store(DIED, MENDED)
+    report = target(kernel).store(DIED, MENDED, {}, 'tasks')
     assert kernel.entry() == MENDED
     assert (report['found'], report['left'], report['loader']) == (DIED, MENDED, 'not_asked')
 
@@ -175,36 +175,90 @@ def test_writes_what_was_asked_and_reports_what_it_saw(kernel):
 def test_what_changed_meanwhile_is_named_and_nothing_written(kernel, changed):
     kernel.put(dict(DIED, **changed))
     with pytest.raises(KmodError, match='its {} changed'.format(next(iter(changed)))):
-        target(kernel).store(DIED, MENDED)
+        target(kernel).store(DIED, MENDED, {}, 'tasks')
     assert kernel.entry() == dict(DIED, **changed)
 
 
 @needs_code
 def test_a_module_that_is_gone_or_another_is_not_touched(kernel):
     with pytest.raises(KmodError, match='its name changed'):
-        target(kernel, 'fo').store(DIED, MENDED)
+        target(kernel, 'fo').store(DIED, MENDED, {}, 'tasks')
     kernel.link(kernel.modules, kernel.modules)
     with pytest.raises(KmodError, match='no longer has it'):
-        target(kernel).store(DIED, MENDED)
+        target(kernel).store(DIED, MENDED, {}, 'tasks')
     assert kernel.entry() == DIED
+
+
+def test_it_says_that_it_looked_for_nobody_and_that_it_cannot_park(kernel):
+    assert 'no stack' in _synthesized.REPORT['look']['reason']
+    with pytest.raises(KmodError, match='park foo as foo_parked1'):
+        target(kernel).park(DIED, 'foo_parked1', 'nobody')
+
+
+class Loader:
+    """A table of running loads in memory of our own, and a kcore that reads it."""
+
+    def __init__(self, kernel, monkeypatch):
+        self.kernel = kernel
+        self.parameters = {'idem_hash': kernel.base + 4096, 'idem_buckets': 256}
+        self.inside = None
+        self.after_reading = None
+        monkeypatch.setattr(_synthesized, 'KernelMemory', lambda _root: self)
+        monkeypatch.setattr(_synthesized._tasks, 'in_system_call', lambda _number, _root: self.inside)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        return None
+
+    @property
+    def kcore(self):
+        return self
+
+    def read(self, address, size):
+        data = ctypes.string_at(address, size)
+        if address == self.parameters['idem_hash'] and self.after_reading:
+            self.kernel.link(*self.after_reading)
+        return data
+
+    def heads(self):
+        table = self.kernel.memory[4096:4096 + 8 * 256]
+        return {index: head for index, (head,) in enumerate(struct.iter_unpack('<Q', table)) if head}
+
+    def clear(self):
+        return _synthesized.Helper(DONOR).clear_loader(self.parameters, {'modules': self.kernel.modules})
 
 
 @needs_code
-def test_a_stale_head_of_the_loaders_table_goes_with_it_or_not_at_all(kernel):
-    head = kernel.base + 4096
-    kernel.link(head, 0xff77a3dd40d93958)
-    with pytest.raises(KmodError, match='the table of running loads changed'):
-        target(kernel).store(DIED, MENDED, [(head, 0x1111)])
-    assert kernel.entry() == DIED
-    report = target(kernel).store(DIED, MENDED, [(head, 0xff77a3dd40d93958)])
-    assert (report['loader'], report['buckets'], kernel.entry()) == ('cleared', 1, MENDED)
-    assert kernel.memory[4096:4104] == bytes(8)
+def test_stale_entries_of_the_loader_go(kernel, monkeypatch):
+    loader = Loader(kernel, monkeypatch)
+    assert (loader.clear()['loader'], kernel.loads) == ('clean', 0)
+    for index in (0, 17, 255):
+        kernel.link(kernel.base + 4096 + 8 * index, 0xff77a3dd40d93958 + index)
+    assert set(loader.heads()) == {0, 17, 255}
+    report = loader.clear()
+    assert (report['loader'], report['buckets'], loader.heads()) == ('cleared', 3, {})
+
+
+@needs_code
+def test_a_load_that_runs_is_left_alone(kernel, monkeypatch):
+    loader = Loader(kernel, monkeypatch)
+    kernel.link(kernel.base + 4096, 0xff77a3dd40d93958)
+    kernel.link(kernel.base + 4096 + 8, 0xff77a3dd40d93958)
+    loader.inside = 4711
+    report = loader.clear()
+    assert (report['loader'], report['loading_pid'], kernel.loads) == ('in_use', 4711, 0)
+    loader.inside, loader.after_reading = None, (kernel.base + 4096 + 8, 0xff77a3dd40d00000)
+    with pytest.raises(KmodError, match='table of running loads changed'):
+        loader.clear()
+    assert loader.heads() == {0: 0xff77a3dd40d93958, 1: 0xff77a3dd40d00000}
 
 
 def test_the_kernels_own_refusal_is_handed_on(kernel, monkeypatch):
     monkeypatch.setattr(_syscalls, 'init_module', lambda _image, _parameters: errno.EPERM)
     with pytest.raises(KmodError, match='EPERM'):
-        target(kernel).store(DIED, MENDED)
+        target(kernel).store(DIED, MENDED, {}, 'tasks')
 
 
 def test_without_kcore_it_does_not_guess(kernel, monkeypatch):

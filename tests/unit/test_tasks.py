@@ -158,3 +158,13 @@ def test_a_real_task_of_this_host(program, expected):
         finally:
             child.send_signal(signal.SIGKILL)
     assert os.getpid() not in [pid for pid, dummy in _tasks.scan().running], Path('/proc/self/comm').read_text()
+
+
+def test_a_task_inside_a_system_call_is_found(tmp_path):
+    task(tmp_path, 60, syscall='31 0x0')
+    task(tmp_path, 61, syscall='running')
+    task(tmp_path, 62, syscall=None)
+    assert _tasks.in_system_call(313, str(tmp_path)) is None
+    task(tmp_path, 62, tid=63, syscall='313 0x3 0x0')
+    assert _tasks.in_system_call(313, str(tmp_path)) == 63
+    assert _tasks.in_system_call(313, str(tmp_path / 'nothing')) is None
