@@ -133,8 +133,8 @@ class Load:
         from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
 
         options = _unload.Options(
-            name=self.name, methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper_path=None,
-            timeout=self.options.timeout, check_mode=self.options.check_mode)
+            name=self.name, methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',
+            helper_path=None, timeout=self.options.timeout, check_mode=self.options.check_mode)
         try:
             done = _unload.Unload(options, self.kernel).run()
         except KmodError as error:

@@ -197,27 +197,44 @@ def parse_report(data):
     }
 
 
-def load_helper(image, parameters):
-    # type: (bytes, Dict[str, Any]) -> Dict[str, Any]
-    """Loads the helper and returns its report. Raises KmodError where it did not run.
+def insert_when_free(image, parameters):
+    # type: (bytes, str) -> int
+    """init_module(2) of a helper, again while another is being loaded: 0 or the errno.
 
-    It never stays loaded, but where ``stays`` is true: its code is still to be called, by a CPU that does not answer or
-    after a grace period that does not end. A later load unloads it first, once nothing needs it any more.
+    One that had to stay is unloaded first, once nothing needs it any more.
     """
-    buffer = ctypes.create_string_buffer(REPORT.size)
-    words = [f'{key}={value}' for key, value in sorted(parameters.items())]
+    error = errno.EEXIST
     for attempt in range(TRIES):
-        error = _syscalls.init_module(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
+        error = _syscalls.init_module(image, parameters)
         if error not in (errno.EEXIST, errno.EBUSY):
             break
         if attempt:
             time.sleep(PAUSE)
         _syscalls.delete_module(NAME)
+    return error
+
+
+def load_error(error):
+    # type: (int) -> KmodError
+    """What an errno of init_module(2) means for a helper."""
+    why, advice = LOAD_ERRORS.get(error, ('the kernel refused it', 'Its words are in the kernel log'))
+    if error in (errno.EEXIST, errno.EBUSY) and _stays_loaded():
+        why, advice = STILL_LOADED
+    return KmodError('load the helper', f'{_syscalls.errno_text(error)}: {why}', advice)
+
+
+def load_helper(image, parameters):
+    # type: (bytes, Dict[str, Any]) -> Dict[str, Any]
+    """Loads the compiled helper and returns its report. Raises KmodError where it did not run.
+
+    It never stays loaded, but where ``stays`` is true: its code is still to be called, by a CPU that does not answer or
+    after a grace period that does not end.
+    """
+    buffer = ctypes.create_string_buffer(REPORT.size)
+    words = [f'{key}={value}' for key, value in sorted(parameters.items())]
+    error = insert_when_free(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
     if error not in (0, errno.ECANCELED):
-        why, advice = LOAD_ERRORS.get(error, ('the kernel refused it', 'Its words are in the kernel log'))
-        if error in (errno.EEXIST, errno.EBUSY) and _stays_loaded():
-            why, advice = STILL_LOADED
-        raise KmodError('load the helper', f'{_syscalls.errno_text(error)}: {why}', advice)
+        raise load_error(error)
     return dict(parse_report(buffer.raw), stays=not error)
 
 
@@ -228,6 +245,26 @@ def _stays_loaded(root='/'):
             return stream.read().strip() == 'live'
     except OSError:
         return False
+
+
+class Helper:
+    """The compiled helper of the running kernel: what :mod:`_unload` needs of either kind (:mod:`_synthesized`)."""
+
+    kind = 'compiled'
+
+    def __init__(self, image):
+        # type: (bytes) -> None
+        self._image = image
+
+    def target(self, name, address, anchors):
+        # type: (str, int, Dict[str, Any]) -> Target
+        """The entry of a module: ``address`` of its struct module, ``anchors`` as _survey has them."""
+        return Target(name, address, anchors, self._image)
+
+    def clear_loader(self, loader, _anchors):
+        # type: (Dict[str, int], Any) -> Dict[str, Any]
+        """Empties the loader's table of running loads, under its lock, if nobody is inside finit_module(2)."""
+        return load_helper(self._image, loader)
 
 
 class Target:

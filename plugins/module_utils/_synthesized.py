@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _elf_writer,
     _module_file,
+    _reset,
     _store_code,
     _struct_module,
     _syscalls,
@@ -109,21 +110,20 @@ def write(donor, table):
 def _load(donor, head, entry, compares, stores, tried):
     # type: (Donor, int, int, List[_store_code.Compare], List[_store_code.Store], str) -> None
     """Writes the helper for these steps and loads it once. Raises KmodError where it did not do all of them."""
-    error = _syscalls.init_module(write(donor, _store_code.table(head, entry, compares, stores)), '')
+    error = _reset.insert_when_free(write(donor, _store_code.table(head, entry, compares, stores)), '')
     outcome, what = _store_code.answer(error, compares, stores)
     if outcome == 'absent':
         raise KmodError(tried, 'the module table no longer has it at the address that was read', 'Run the task again')
     if outcome in ('differs', 'taken'):
         raise KmodError(tried, f'its {what} changed between reading and acting', 'Run the task again')
     if outcome != 'done':
-        raise KmodError('load the synthesized helper', _syscalls.errno_text(error), 'Its words are in the kernel log')
+        raise _reset.load_error(error)
 
 
 class Helper:
     """A helper of this kind for the running kernel: what :mod:`_unload` needs of either kind."""
 
     kind = 'synthesized'
-    limits = LIMITS
 
     def __init__(self, donor, root='/'):
         # type: (Donor, str) -> None

@@ -31,6 +31,7 @@ class Options(NamedTuple):
     run_exit: str
     cascade: bool
     accept_hazards: List[str]
+    helper: str
     helper_path: Optional[str]
     timeout: float
     check_mode: bool
@@ -91,6 +92,9 @@ class Unload:
             error.facts = result
             raise
         after = done.pop('after')
+        if self.helper.get('kind') == 'synthesized':
+            limits = 'The helper was written on the spot: it takes no lock, and looks for no task in the code of {}.'
+            result['warnings'] = [*result['warnings'], limits.format(self.name)]
         result.update(done, after=after, look=self.look, changed=any(step['changed'] for step in self.steps),
                       diff={'before': before, 'after': dict(after, **done)})
         if after['state'] != 'absent':
@@ -124,7 +128,7 @@ class Unload:
     def _carry_out(self, verdict, plan, facts, dependents):
         # type: (str, Dict[str, Any], Dict[str, Any], List[str]) -> Dict[str, Any]
         """``after`` as it was read again, or as it would be; and ``parked_as``. Raises KmodError where a step fails."""
-        image = self._vetted_helper() if plan['method'] in _ladder.HELPED else None
+        helper = self._helper(plan['method']) if plan['method'] in _ladder.HELPED else None
         self._unload_dependents(dependents)
         done = {}  # type: Dict[str, Any]
         if plan['method'] == 'park':
@@ -137,7 +141,7 @@ class Unload:
             other = self._run_other(self.options._replace(cascade=False))
             self.look = other['look']
             return {key: other[key] for key in ('after', 'parked_as') if key in other}
-        self._act(verdict, plan, facts, image, done.get('parked_as'))
+        self._act(verdict, plan, facts, helper, done.get('parked_as'))
         return dict(done, after=shown(self._survey()))
 
     def _survey(self):
@@ -186,21 +190,39 @@ class Unload:
         finally:
             self.steps.extend(other.steps)
 
-    def _vetted_helper(self):
-        # type: () -> Optional[bytes]
-        """The helper's bytes; in check mode None where it is not there yet, since the role builds it later."""
+    def _helper(self, method):
+        # type: (str) -> Any
+        """The helper of either kind; None in check mode where the compiled one is asked for, and the role builds it."""
         self.helper['needed'] = True
-        path, kernel = self.helper['path'], self.kernel or {}
         try:
-            image = self._in_child(
-                lambda: _reset.vet_helper(path, kernel, _struct_module.layout()))  # type: Optional[bytes]
+            if self.options.helper != 'synthesized':
+                return self._compiled()
         except KmodError as error:
-            self.helper.update(usable=False, reason=str(error))
-            if self.options.check_mode:
-                return None
-            raise
-        self.helper.update(usable=True, reason='built for this kernel, owned by root')
-        return image
+            # A rename takes functions of the kernel, which a synthesized helper cannot call.
+            if self.options.helper == 'compiled' or method == 'park':
+                self.helper.update(usable=False, reason=str(error))
+                if self.options.check_mode:
+                    return None
+                raise
+            return self._synthesized(str(error))
+        return self._synthesized('it was asked for')
+
+    def _compiled(self):
+        # type: () -> _reset.Helper
+        path, kernel = self.helper['path'], self.kernel or {}
+        image = self._in_child(lambda: _reset.vet_helper(path, kernel, _struct_module.layout()))
+        self.helper.update(kind='compiled', usable=True, reason='built for this kernel, owned by root')
+        return _reset.Helper(image)
+
+    def _synthesized(self, why):
+        # type: (str) -> Any
+        # Compiled at each run of a module, like all else: only where there is no compiled helper.
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _synthesized
+
+        release = (self.kernel or {})['release']
+        donor = _synthesized.Donor(*self._in_child(lambda: tuple(_synthesized.find_donor(release))))
+        self.helper.update(kind='synthesized', usable=True, path=donor.path, reason=f'written on the spot: {why}')
+        return _synthesized.Helper(donor)
 
     def _foresee(self, verdict, plan, facts, parked_as):
         # type: (str, Dict[str, Any], Dict[str, Any], Optional[str]) -> None
@@ -215,25 +237,25 @@ class Unload:
         if method in _ladder.HELPED and self._loader(verdict, facts):
             self._step(method, 'clear_loader', 'would clear what the dead load left there', True)
 
-    def _act(self, verdict, plan, facts, image, parked_as):
-        # type: (str, Dict[str, Any], Dict[str, Any], Optional[bytes], Optional[str]) -> None
+    def _act(self, verdict, plan, facts, helper, parked_as):
+        # type: (str, Dict[str, Any], Dict[str, Any], Any, Optional[str]) -> None
         method, name = plan['method'], self.name
-        if image is None:
+        if helper is None:
             if method == 'kernel_force':
                 self._deleted(method, self._in_child(lambda: _steps.force_delete(name, facts['module'])))
             else:
                 self._deleted(method, self._in_child(lambda: _syscalls.delete_module(name)))
             return
-        target = _reset.Target(name, facts['module']['struct_address'], self._anchors(facts), image)
+        target = helper.target(name, facts['module']['struct_address'], self._anchors(facts))
         loader = self._loader(verdict, facts)
         look_for = _ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
         if parked_as:
             self._park(target, facts, parked_as, look_for)
-            report = self._in_child(lambda: _reset.load_helper(image, loader)) if loader else {}
+            report = {}
         else:
             report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
         if loader:
-            self._report_loader(method, report, loader, image)
+            self._report_loader(method, report, loader, helper, facts['anchors'])
 
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any
@@ -268,7 +290,7 @@ class Unload:
         return _reset.loader_parameters(anchors, _survey.IDEM_BUCKETS) if clear else {}
 
     def _park(self, target, facts, parked_as, look_for):
-        # type: (_reset.Target, Dict[str, Any], str, str) -> None
+        # type: (Any, Dict[str, Any], str, str) -> None
         report = self._in_child(lambda: _steps.park(target, _ladder.expected(facts), parked_as, look_for))
         self.look = report['look']
         count = report['hidden_symbols']
@@ -276,7 +298,7 @@ class Unload:
         self._step('park', 'rename', f'renamed to {parked_as}{hidden}', True)
 
     def _reset_and_delete(self, target, verdict, plan, facts, loader, look_for):
-        # type: (_reset.Target, str, Dict[str, Any], Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
+        # type: (Any, str, Dict[str, Any], Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
         done = self._in_child(lambda: _steps.reset_and_delete(
             target, _ladder.expected(facts),
             lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
@@ -288,11 +310,11 @@ class Unload:
         self._deleted('reset', done['error'])
         return report
 
-    def _report_loader(self, method, report, loader, image):
-        # type: (str, Dict[str, Any], Dict[str, Any], bytes) -> None
-        if report['loader'] == 'in_use':
-            # Whoever waited for the module that died has been woken by now.
-            report = self._in_child(lambda: _reset.load_helper(image, loader))
+    def _report_loader(self, method, report, loader, helper, anchors):
+        # type: (str, Dict[str, Any], Dict[str, Any], Any, Dict[str, Any]) -> None
+        if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
+            # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
+            report = self._in_child(lambda: helper.clear_loader(loader, anchors))
         words = {
             'clean': 'no stale entry',
             'cleared': 'stale entries cleared: %d' % report['buckets'],

@@ -82,9 +82,13 @@ options:
   helper:
     description:
       - Which helper the V(reset) uses.
-      - V(auto) and V(compiled) both take the one at O(helper_path).
+      - V(compiled) is the one at O(helper_path), which takes the kernel's locks and looks, before it writes, whether
+        anything runs in the module's code.
+      - V(synthesized) is written by Python on the host, for this one module, where there are neither headers nor a
+        compiler. It compares and stores the same, but takes no lock, looks at no stack, and cannot V(park).
+      - V(auto) takes the compiled one where it is there and fits the running kernel, and else the synthesized one.
     type: str
-    choices: [auto, compiled]
+    choices: [auto, compiled, synthesized]
     default: auto
   helper_path:
     description:
@@ -245,10 +249,13 @@ look:
   type: dict
   sample: {result: clear, tasks: 97, nanoseconds: 2181000, pid: 0, command: '', cpu: -1, at: 0}
 helper:
-  description: The helper that the V(reset) needs.
+  description:
+    - The helper that the V(reset) and V(park) need.
+    - Of a synthesized one, V(path) is the module file that it took the layout from.
   returned: when the module could be read
   type: dict
   sample:
+    kind: compiled
     path: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
     needed: true
     usable: true
@@ -275,7 +282,7 @@ def argument_spec():
         'cascade': {'type': 'bool', 'default': False},
         'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
                            'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops', 'dangling_references']},
-        'helper': {'type': 'str', 'choices': ['auto', 'compiled'], 'default': 'auto'},
+        'helper': {'type': 'str', 'choices': ['auto', 'compiled', 'synthesized'], 'default': 'auto'},
         'helper_path': {'type': 'path'},
         'timeout': {'type': 'float', 'default': 30},
     }

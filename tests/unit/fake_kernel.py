@@ -238,7 +238,7 @@ class Host:
 
     def unload(self, name, *, check_mode=False, **options):
         values = dict({'methods': list(_ladder.DEFAULT_METHODS), 'run_exit': 'auto', 'cascade': False,
-                       'accept_hazards': [], 'helper_path': None, 'timeout': 30.0}, **options)
+                       'accept_hazards': [], 'helper': 'compiled', 'helper_path': None, 'timeout': 30.0}, **options)
         return _unload.Unload(_unload.Options(name=name, check_mode=check_mode, **values), self.kernel.facts).run()
 
     def refused(self, name, **options):

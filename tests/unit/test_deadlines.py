@@ -91,8 +91,8 @@ def test_unload_where_the_kernel_is_not_read(monkeypatch, hangs):
     monkeypatch.setattr(_unload.os, 'geteuid', lambda: 0)
     monkeypatch.setattr(_kernel, 'read', hangs)
     in_time(lambda: _unload.Unload(_unload.Options(
-        name='foo', methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper_path=None,
-        timeout=SECONDS, check_mode=False)).run())
+        name='foo', methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',
+        helper_path=None, timeout=SECONDS, check_mode=False)).run())
 
 
 @pytest.mark.parametrize('reader', ['digest', 'headers_release', 'read_os_release'])
