@@ -349,12 +349,3 @@ def _possible_cpus(root):
     except (OSError, ValueError) as error:
         raise KmodError('find the processors', f'{path}: {error}') from error
     return cpus[:MOST_CPUS]
-
-
-def code_of(entry, ranges):
-    # type: (Entry, List[Tuple[int, int]]) -> Optional[Tuple[str, int]]
-    """The first pointer of the entry that lies in one of the ranges, with the name of its member."""
-    for member, value in entry.pointers:
-        if any(start <= value < end for start, end in ranges):
-            return member, value
-    return None

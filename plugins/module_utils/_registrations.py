@@ -7,6 +7,7 @@ From kernel memory (:mod:`_callbacks`) where a registered struct, or a pointer i
 /proc/timer_list and /sys/module, which print the module's name. What cannot be seen is said, each kind by itself.
 """
 
+import bisect
 import os
 import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -36,7 +37,8 @@ class Registrations:
         self._root = root
         self._symbols = symbols or Symbols(root)
         self._callbacks = _callbacks.Callbacks(root, memory or KernelMemory(root), self._symbols)
-        self._entries = {}  # type: Dict[str, Any]
+        self._pointers = {}  # type: Dict[str, Any]
+        self._timer_functions = None  # type: Optional[List[Tuple[str, str]]]
 
     def of(self, name, ranges):
         # type: (str, Ranges) -> Dict[str, Any]
@@ -47,13 +49,13 @@ class Registrations:
         """
         found, lost = [], {}  # type: Found, Dict[str, List[str]]
         for kind, read in self._callbacks.kinds.items():
-            entries = self._read(kind, read)
-            if isinstance(entries, str):
-                lost.setdefault(entries, []).append(kind)
+            pointers = self._read(kind, read)
+            if isinstance(pointers, str):
+                lost.setdefault(pointers, []).append(kind)
             elif not ranges:
                 lost.setdefault('where the memory of the module lies is not known', []).append(kind)
             else:
-                found += self._matches(kind, entries, name, ranges)
+                found += self._matches(kind, pointers, name, ranges)
         for kind, look in (('high-resolution timer', self._high_resolution_timers), ('driver', self._drivers)):
             try:
                 found += look(name)
@@ -64,24 +66,31 @@ class Registrations:
 
     def _read(self, kind, read):
         # type: (str, Callable[[], Any]) -> Any
-        """The entries of a kind, or why there are none."""
-        if kind not in self._entries:
+        """The pointers of a kind's entries in the order of where they point, or why there are none."""
+        if kind not in self._pointers:
             for _attempt in range(WALKS):
                 try:
-                    self._entries[kind] = list(read())
+                    self._pointers[kind] = sorted(
+                        ((address, number, order, member, entry) for number, entry in enumerate(read())
+                         for order, (member, address) in enumerate(entry.pointers)), key=lambda pointer: pointer[:3])
                     break
                 except KmodError as error:
-                    self._entries[kind] = str(error)
-        return self._entries[kind]
+                    self._pointers[kind] = str(error)
+        return self._pointers[kind]
 
-    def _matches(self, kind, entries, name, ranges):
-        # type: (str, List[_callbacks.Entry], str, Ranges) -> Found
+    def _matches(self, kind, pointers, name, ranges):
+        # type: (str, List[Tuple], str, Ranges) -> Found
+        first = {}  # type: Dict[int, Tuple]
+        for start, end in ranges:
+            for at in range(bisect.bisect_left(pointers, (start,)), len(pointers)):
+                address, number, order, member, entry = pointers[at]
+                if address >= end:
+                    break
+                if number not in first or order < first[number][0]:
+                    first[number] = (order, member, address, entry)
         found = []  # type: Found
-        for entry in entries:
-            hit = _callbacks.code_of(entry, ranges)
-            if hit is None:
-                continue
-            member, address = hit
+        for number in sorted(first):
+            _order, member, address, entry = first[number]
             where = self._name_of(address, name)
             what = entry.what()
             if kind in ('timer', 'notifier'):
@@ -108,9 +117,10 @@ class Registrations:
     def _high_resolution_timers(self, name):
         # type: (str) -> Found
         """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``; without the module up to 5.10."""
-        with open(os.path.join(self._root, 'proc/timer_list'), errors='replace') as stream:
-            functions = sorted(set(HIGH_RESOLUTION_TIMER.findall(stream.read())))
-        own = [function for function, module in functions
+        if self._timer_functions is None:
+            with open(os.path.join(self._root, 'proc/timer_list'), errors='replace') as stream:
+                self._timer_functions = sorted(set(HIGH_RESOLUTION_TIMER.findall(stream.read())))
+        own = [function for function, module in self._timer_functions
                if module == name or (not module and self._is_only_of(function, name))]
         return [{'kind': 'high-resolution timer', 'what': function, 'evidence': '/proc/timer_list'} for function in own]
 
