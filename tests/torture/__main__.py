@@ -51,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
         if name == 'table':
             one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
             one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
+    made = commands.add_parser('helper', help='builds the compiled helper for a kernel of the lab; prints its path')
+    made.add_argument('kernel')
     commands.add_parser('docs', help='what the last runs found, into docs/TORTURE.md')
     return top
 
@@ -60,6 +62,9 @@ if __name__ == '__main__':
     try:
         if asked.command == 'docs':
             page.write()
+            sys.exit(0)
+        if asked.command == 'helper':
+            print(rig.helper(asked.kernel))
             sys.exit(0)
         held = run_table(asked) if asked.command == 'table' else run_measure(asked)
     except rig.LabError as error:
