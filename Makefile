@@ -107,7 +107,7 @@ FAULTS ?=
 CONDITIONS ?=
 
 .PHONY: torture
-torture: prepare venv ## every fault under every condition on KERNELS, as one table (all: 2 hours)
+torture: prepare venv ## every fault under every condition on KERNELS, as one table (all: hours; one fault under one condition: a minute)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions '$(CONDITIONS)'
 
