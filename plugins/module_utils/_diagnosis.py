@@ -83,10 +83,16 @@ def dangling(facts):
 
 def _dangling_hazard(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
-    found = dangling(facts)
-    named = _listed(['{kind} {what}'.format(**entry) for entry in found])
-    reason = 'the kernel would still call {}: {}'.format(facts['name'], named)
-    return [_hazard('dangling_references', reason, found)] if found else []
+    found, registered = dangling(facts), facts['registrations']
+    if found:
+        named = _listed(['{kind} {what}'.format(**entry) for entry in found])
+        reason = 'the kernel would still call {}: {}'.format(facts['name'], named)
+        return [_hazard('dangling_references', reason, found)]
+    if registered['blind']:
+        # A host was lost by a timer that nobody could see: none seen is not none there.
+        return [_hazard('dangling_references', 'whether the kernel would still call {} cannot be seen: {}'.format(
+            facts['name'], registered['blind']), registered['unseen'])]
+    return []
 
 
 def _known(holders, kind):
@@ -239,7 +245,9 @@ def _live(facts):
     name, references = facts['name'], facts['module']['refcount']
     if is_unavailable(facts['holders']):
         reason = facts['holders']['unavailable']
-        return 'in_use', f'{name} has {references} references; who holds them was {reason}.', []
+        why = f'who holds the references of {name} was {reason}'
+        return 'in_use', f'{name} has {references} references; who holds them was {reason}.', [
+            _hazard('undecided', why, [])]
     hazards = []
     holders = name_holders(facts['holders'])
     if holders and (references > 0 or exit_missing(facts)):

@@ -149,6 +149,9 @@ def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
 
 def _refusal(facts, diagnosis, guards, blocked, parks):
     # type: (Dict[str, Any], Dict[str, Any], Dict[str, bool], List[Dict[str, Any]], bool) -> Dict[str, Optional[str]]
+    lacks = _reset_lacks(facts)
+    if lacks and all(hazard['code'] == 'dangling_references' for hazard in blocked):
+        blocked = []  # what is lacking is what it takes to see them, too
     if blocked:
         reasons = '; '.join(hazard['reason'] for hazard in blocked)
         codes = ', '.join(hazard['code'] for hazard in blocked)
@@ -161,7 +164,6 @@ def _refusal(facts, diagnosis, guards, blocked, parks):
             advice = REBOOT
         return {'refusal': f'it is not safe: {reasons}',
                 'next': f'{advice} (accept_hazards={codes} overrides this, at the risk of the host)'}
-    lacks = _reset_lacks(facts)
     would = [method for method in DEFAULT_METHODS if guards[method] and not (method == 'reset' and lacks)]
     if lacks and not would:
         hidden = facts['kernel']['kptr_restrict'] == 2

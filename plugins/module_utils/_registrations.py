@@ -45,7 +45,8 @@ class Registrations:
         """What module ``name``, whose memory is ``ranges``, has registered, and what cannot be seen.
 
         ``found``: entries of kind (``misc device``), what (``/dev/foo``) and evidence (a member and where it points);
-        ``unseen``: sentences, never empty, since some of what can be registered is on no list.
+        ``unseen``: sentences, never empty, since some of what can be registered is on no list; ``blind``: why nothing
+        at all of the kernel's lists could be read, or an empty text.
         """
         found, lost = [], {}  # type: Found, Dict[str, List[str]]
         for kind, read in self._callbacks.kinds.items():
@@ -56,13 +57,14 @@ class Registrations:
                 lost.setdefault('where the memory of the module lies is not known', []).append(kind)
             else:
                 found += self._matches(kind, pointers, name, ranges)
+        blind = '; '.join(lost) if sum(map(len, lost.values())) == len(self._callbacks.kinds) else ''
         for kind, look in (('high-resolution timer', self._high_resolution_timers), ('driver', self._drivers)):
             try:
                 found += look(name)
             except OSError as error:
                 lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
         unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
-        return {'found': found, 'unseen': [*unseen, NEVER_SEEN]}
+        return {'found': found, 'unseen': [*unseen, NEVER_SEEN], 'blind': blind}
 
     def _read(self, kind, read):
         # type: (str, Callable[[], Any]) -> Any

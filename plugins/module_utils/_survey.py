@@ -62,7 +62,7 @@ class Survey:
             'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
-            'registrations': {'found': [], 'unseen': []},
+            'registrations': {'found': [], 'unseen': [], 'blind': ''},
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
             return facts
@@ -169,7 +169,7 @@ class Survey:
             unknown.append('devices: {}'.format(devices['unavailable']))
             devices = []
         found = [{'kind': 'device', 'what': device['path'], 'evidence': device['evidence']} for device in devices]
-        return {'found': registered['found'] + found, 'unseen': unknown + registered['unseen']}
+        return dict(registered, found=registered['found'] + found, unseen=unknown + registered['unseen'])
 
     def _address(self, name):
         # type: (str) -> Optional[int]

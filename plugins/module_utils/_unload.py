@@ -70,6 +70,10 @@ class Unload:
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
                   'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper, 'look': {},
                   'diff': {'before': before, 'after': before}, 'warnings': []}
+        if plan['refusal'] and before['state'] != 'builtin' and self._is_gone():
+            after = {'state': 'absent'}
+            return dict(result, method='none', after=after, diff={'before': before, 'after': after}, hazards=[],
+                        msg=f'{self.name} was unloaded by someone else meanwhile.')
         if plan['refusal']:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
@@ -153,6 +157,11 @@ class Unload:
             depth = _survey.FREED
         return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, depth=depth),
                                        self.options.timeout, f'read the state of {self.name}')
+
+    def _is_gone(self):
+        # type: () -> bool
+        """Whether it went while it was read: what was missing then is no reason to refuse."""
+        return self.name not in self._in_child(_module_table.names)
 
     def _look_again(self):
         # type: () -> Dict[str, Any]

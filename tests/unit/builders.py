@@ -70,7 +70,7 @@ def facts(state='live', refcount=0, used_by=(), permanent=False, taint='OE', **c
         'live': live(state=state, refcount=raw, exit=0 if permanent else EXIT),
         'cleanup_module': None, 'exit_offsets': {'unavailable': 'its exit is not lost'},
         'tasks': {'tasks': [], 'unreadable': []},
-        'spinning': [], 'holders': {}, 'oopses': [], 'registrations': {'found': [], 'unseen': []},
+        'spinning': [], 'holders': {}, 'oopses': [], 'registrations': {'found': [], 'unseen': [], 'blind': ''},
         'anchors': dict(ANCHORS),
     }, **changes)
 

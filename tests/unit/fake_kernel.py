@@ -57,7 +57,7 @@ class FakeModule:
         self.symbols = self.hidden_symbols = 0
         self.address = builders.ADDRESS
         self.hidden = None
-        self.registrations = {'found': [], 'unseen': []}
+        self.registrations = {'found': [], 'unseen': [], 'blind': ''}
         self.build_id = self.srcversion = unavailable('the module declares none')
         self.parameters = {}
         for key, value in changes.items():

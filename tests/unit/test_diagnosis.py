@@ -18,7 +18,8 @@ UNKNOWN = unavailable('lockdown=confidentiality')
 THREAD = {'tasks': [builders.task('foo_thread', 5, 'f_loop', kernel_thread=True)]}
 REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'struct miscdevice is f_device'},
                         {'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
-              'unseen': ['work items']}
+              'unseen': ['work items'], 'blind': ''}
+UNSEEN = {'found': [], 'unseen': ['all']}
 BUSY = builders.task('stress', 77, None)
 LOADING = builders.task('modprobe', 78, None)
 
@@ -73,9 +74,12 @@ VERDICTS = {
     'init died, a device and a timer registered': (
         builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED),
         'init_died', 'init of foo died', ['dangling_references']),
-    'init died, what is registered cannot be seen': (
-        builders.facts('coming', 1, oopses=[builders.oops()], registrations={'found': [], 'unseen': ['all']}),
+    'init died, some of what is registered cannot be seen': (
+        builders.facts('coming', 1, oopses=[builders.oops()], registrations=dict(UNSEEN, blind='')),
         'init_died', 'init of foo died', []),
+    'init died, nothing of what is registered can be seen': (
+        builders.facts('coming', 1, oopses=[builders.oops()], registrations=dict(UNSEEN, blind='no /proc/kcore')),
+        'init_died', 'init of foo died', ['dangling_references']),
     'init died, its kernel thread goes on': (
         builders.facts('coming', 1, oopses=[builders.oops()], tasks=THREAD),
         'init_died', 'init of foo died', ['running_task', 'dangling_references']),
@@ -133,7 +137,7 @@ VERDICTS = {
         builders.facts(refcount=1, holders={'processes': [], 'mounts': [], 'network': UNKNOWN}),
         'references_leaked', 'has 1 references', []),
     'references, holders not looked for': (
-        builders.facts(refcount=1, holders=unavailable('not looked for')), 'in_use', 'not looked for', []),
+        builders.facts(refcount=1, holders=unavailable('not looked for')), 'in_use', 'not looked for', ['undecided']),
     'held, mounts unknown': (
         builders.facts(refcount=2, holders=dict(HOLDERS, mounts=UNKNOWN)), 'in_use', 'process cat', ['in_use']),
     'a bound device, referenced': (builders.facts(refcount=1, taint='', holders=DISK), 'in_use',

@@ -122,7 +122,8 @@ REFUSALS = {
     'two hazards, both named': (builders.facts(refcount=1, holders=HOLDERS, tasks=USER_TASK), ALL, 'auto',
                                 'mount /mnt/data; tasks run', 'accept_hazards=in_use, running_task'),
 }
-TIMER = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}], 'unseen': []}
+TIMER = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}], 'unseen': [],
+         'blind': ''}
 
 # id: (facts, the one hazard that stands in the way, method once it is accepted)
 ACCEPTED = {

@@ -81,7 +81,7 @@ def test_the_path_of_an_open_file(tmp_path):
 @pytest.mark.parametrize('hostile', [
     {'tasks': [builders.task('insmod' + HOSTILE)]},
     {'oopses': [builders.oops('foo', cause='BUG' + HOSTILE, function='f' + HOSTILE)], 'registrations': {
-        'found': [], 'unseen': ['x' + HOSTILE]}},
+        'found': [], 'unseen': ['x' + HOSTILE], 'blind': ''}},
 ], ids=['a task', 'an oops'])
 def test_unload(hostile, monkeypatch, capfd):
     host = Host(monkeypatch)

@@ -40,7 +40,7 @@ DEVICES = [{'device': 'loop0', 'path': '/sys/block/loop0', 'evidence': 'block ma
 FILES = {'processes': [], 'mounts': [{'path': '/mnt'}], 'network': []}
 HOLDERS = dict(FILES, devices=DEVICES)
 REGISTERED = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
-              'unseen': ['work items']}
+              'unseen': ['work items'], 'blind': ''}
 ALL_REGISTERED = [*REGISTERED['found'], {'kind': 'device', 'what': '/sys/block/loop0',
                                          'evidence': 'block major 7 (loop), 2 sectors'}]
 
@@ -153,7 +153,7 @@ def test_what_is_registered_is_asked_of_one_reader_for_all(readers, root):
         found = [survey.module(name)['registrations'] for name in ('stuck', 'dying', 'idle', 'leaked')]
     assert readers.asked.count('of') == 2
     assert found[0]['found'] == found[1]['found'] == ALL_REGISTERED
-    assert found[2] == found[3] == {'found': [], 'unseen': []}
+    assert found[2] == found[3] == {'found': [], 'unseen': [], 'blind': ''}
 
 
 def test_what_cannot_be_seen_of_its_registrations_is_said(readers, root, monkeypatch):

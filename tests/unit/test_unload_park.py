@@ -88,7 +88,7 @@ def test_a_parked_module_that_left_something_says_what_a_fixed_build_cannot_regi
 
 # --- what it left registered ----------------------------------------------------------------------------------------
 
-UNSEEN = {'found': [], 'unseen': ['work that is queued: no kernel shows it']}
+UNSEEN = {'found': [], 'unseen': ['work that is queued: no kernel shows it'], 'blind': ''}
 
 
 @pytest.mark.parametrize(('fault', 'options', 'warned'), [
@@ -101,7 +101,8 @@ def test_what_cannot_be_seen_is_said_and_warned_of_where_code_is_freed_without_e
     assert [UNSEEN['unseen'][0] in warning for warning in result['warnings']] == [True] * warned
 
 
-REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'fops is foo_fops'}], 'unseen': []}
+REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'fops is foo_fops'}], 'unseen': [],
+              'blind': ''}
 
 
 @pytest.mark.parametrize(('fault', 'options', 'refused'), [

@@ -42,6 +42,8 @@
 #define TASKS_AT_A_TIME		256
 #define RESTARTS		10
 #define MOVER_TRIES		50
+#define LOOKS			4
+#define LOOK_PAUSE_MS		25
 
 /* Who holds this module's code: another context that is to call it, or nobody any more. */
 enum { CALL_AWAITED, CALL_ENDED, CALL_GIVEN_UP };
@@ -470,12 +472,18 @@ enum look_result look_for_users(struct module *mod, enum look_for whom, struct r
 {
 	u64 start = ktime_get_ns();
 	enum look_result result;
+	int looks = 0;
 
 	find_text(mod);
 	looker = current;
-	result = look_at_cpus(whom, r);
-	if (result == LOOK_CLEAR)
-		result = look_at_tasks(whom, r);
+	/* Frames have holes, in which older words stand: who is there stays there. */
+	do {
+		if (looks)
+			msleep(LOOK_PAUSE_MS);
+		result = look_at_cpus(whom, r);
+		if (result == LOOK_CLEAR)
+			result = look_at_tasks(whom, r);
+	} while ((result == LOOK_TASK || result == LOOK_CPU) && ++looks < LOOKS);
 	r->nanoseconds = ktime_get_ns() - start;
 	return result;
 }
