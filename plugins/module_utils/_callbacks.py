@@ -78,8 +78,8 @@ class Callbacks:
         # type: (str, Optional[KernelMemory], Optional[Symbols]) -> None
         self._memory = memory or KernelMemory(root)
         self._symbols = symbols or Symbols(root)
-        self.kinds = {kind: self._reader(row) for kind, row in LISTED.items()}
-        self.kinds.update({
+        listed = {kind: self._reader(row) for kind, row in LISTED.items()}
+        self.kinds = dict(listed, **{
             'character device': self._character_devices, 'network device': self._network_devices,
             'file system': self._file_systems, 'timer': self._timers, 'interrupt': self._interrupts,
             'kprobe': self._kprobes, 'notifier': self._notifiers,

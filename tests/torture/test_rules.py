@@ -24,8 +24,8 @@ def look(state: str, **more: Any) -> Dict[str, Any]:
     """The host with the module foo in this state, and one other module."""
     line: Optional[str] = STUCK[state]
     table = {'other': '0 - Live', **({'foo': line} if line else {})}
-    foo = {'initstate': state, 'refcnt': '1', 'sysfs': bool(line), 'device': False, 'address': '0x1'}
-    return {'boot': 'b', 'table': table, 'modules': {'foo': foo}, 'taint': '0', 'left': [], 'log': [], 'processes': [],
+    seen = {'initstate': state, 'refcnt': '1', 'sysfs': bool(line), 'device': False, 'address': '0x1'}
+    return {'boot': 'b', 'table': table, 'modules': {'foo': seen}, 'taint': '0', 'left': [], 'log': [], 'processes': [],
             **more}
 
 

@@ -28,7 +28,7 @@ FOUND = [
 KINDS = [kind for kind, _what, _evidence in FOUND]
 
 
-def of(root, name='foo', ranges=RANGES):
+def of(root, name='foo', ranges=tuple(RANGES)):
     """What the reader finds: (kind, what, evidence)."""
     answer = _registrations.Registrations(str(root)).of(name, ranges)
     assert answer['unseen'][-1] == _registrations.NEVER_SEEN
