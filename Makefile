@@ -92,6 +92,10 @@ unit: venv ## the unit tests, and those of the playbooks' reports in a browser (
 units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes, 4 the first time)
 	@python3 tests/tools/unit_all_pythons.py
 
+.PHONY: units-oldest-newest
+units-oldest-newest: venv ## the same under the oldest and the newest of them alone (3 minutes)
+	@python3 tests/tools/unit_all_pythons.py --ends
+
 .PHONY: lab
 lab: prepare ## the disk images of KERNELS and the fault modules for them (3 minutes each, once)
 	@$(LAB) build $(KERNELS)
@@ -151,7 +155,7 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start
 	@start=$$(date +%s); status=0; \
-	$(MAKE) --no-print-directory --keep-going lint sanity unit units-all-pythons trees molecule || status=$$?; \
+	$(MAKE) --no-print-directory --keep-going lint sanity unit units-oldest-newest trees molecule || status=$$?; \
 	echo "make test took $$(( $$(date +%s) - start )) s:"; \
 	python3 tests/tools/steps.py summary $$status
 
