@@ -32,8 +32,8 @@ options:
       - V(plain) is C(delete_module), as C(rmmod) calls it.
       - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module with leaked
         references or without an exit function on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
-      - V(reset) loads the helper O(helper_path), which sets state, reference count and pointers of this one module
-        under the kernel's C(module_mutex) and never stays loaded; then V(plain) follows at once.
+      - V(reset) loads a helper (see O(helper)), which sets state, reference count and pointers of this one module and
+        never stays loaded; then V(plain) follows at once.
       - V(park) unloads nothing. The helper renames the module to C(NAME_parkedN), and its code stays in the kernel, so
         that nothing that it registered dangles and a fixed build of the same name can be loaded beside it. That build
         cannot register the same again, such as a device of the same name. V(park) is taken only where it is named here,
@@ -72,8 +72,9 @@ options:
         the kernel's loader died with them.
       - V(dangling_references) is something that the module registered and that would point into freed code, such as a
         device, a timer or a kernel thread. It forbids the methods that free the code without running the module's exit.
-        The method V(park) is the safe way.
-      - Before it writes, the helper looks once more whether a task or a CPU is in the module's code. To accept
+        The method V(park) is the safe way. Where none of the kernel's lists of such things can be read, that is this
+        hazard too.
+      - Before it writes, the compiled helper looks once more whether a task or a CPU is in the module's code. To accept
         V(running_task) leaves that out as well.
     type: list
     elements: str
