@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Renames a module in place, so that another of its name can be loaded beside it. */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/kobject.h>
 #include <linux/printk.h>
 #include <linux/string.h>
