@@ -80,16 +80,17 @@ address of its struct module is
     next: End what holds it, then unload it again (accept_hazards=in_use overrides this, at the risk of the host)
 web1             init_hang  init_running    none    task insmod (pid 1876) in f_init
     why:  The init of init_hang still runs: insmod (pid 1876, in f_init).
-    next: Let it finish; when it never does, only a reboot helps (accept_hazards=running_task overrides this, at the \
-risk of the host)
-web1             no_exit    no_exit         reset   processes not known: Cannot read the kernel's types from \
+    next: Let it finish; when it never does, only a reboot helps (accept_hazards=running_task, dangling_references \
+overrides this, at the
+          risk of the host)
+web1             no_exit    no_exit         none    processes not known: Cannot read the kernel's types from \
 /sys/kernel/btf/vmlinux: No such
                                                       file or directory. The kernel needs CONFIG_DEBUG_INFO_BTF.
                                                     mounts not known: Cannot find the kernel's super_blocks: \
 /proc/kallsyms does not give its
                                                       address.
     why:  no_exit has no exit function, so the kernel calls it permanent.
-    next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=no_exit
+    next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=no_exit methods=park'
 web1             nowhere    absent          none    -
     why:  nowhere is not loaded.
     next: nothing
