@@ -75,4 +75,4 @@ def read(path, trusted, limit):
             why = 'it has %d bytes' % found.st_size
         if why:
             raise OSError(f'{path}: {why}')
-        return stream.read(limit)
+        return stream.read(found.st_size)  # for a limit, so much memory would be taken at once

@@ -254,3 +254,9 @@ def test_what_is_not_there_yet_is_judged_by_the_directories_above(tmp_path, owne
     assert _trust.fault_of_path(str(tmp_path / 'a/b/c'), {0}) is None
     owners.foreign = [tmp_path]
     assert _trust.fault_of_path(str(tmp_path / 'a/b/c'), {0}) == f'{tmp_path}: it belongs to user 1000'
+
+
+def test_a_limit_takes_no_memory(tmp_path):
+    path = tmp_path / 'small'
+    path.write_bytes(b'small')
+    assert _trust.read(str(path), None, 1 << 60) == b'small'
