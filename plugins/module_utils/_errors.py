@@ -68,3 +68,10 @@ def printable(value):
     if isinstance(value, (list, tuple)):
         return [printable(item) for item in value]
     return value
+
+
+def warn(module, result):
+    # type: (Any, Dict[str, Any]) -> None
+    """Takes the ``warnings`` out of a result and gives them to the AnsibleModule, which has its own way for them."""
+    for warning in result.pop('warnings', []):
+        module.warn(printable(warning))

@@ -250,8 +250,6 @@ def _stays_loaded(root='/'):
 class Helper:
     """The compiled helper of the running kernel: what :mod:`_unload` needs of either kind (:mod:`_synthesized`)."""
 
-    kind = 'compiled'
-
     def __init__(self, image):
         # type: (bytes) -> None
         self._image = image

@@ -34,8 +34,7 @@ LIMITS = 'no lock was taken and no stack looked at: it was written on the spot'
 LIST_AT, NAME_AT = 8, 24
 TRIES = 50
 # What _reset.parse_report has, as far as this kind can tell.
-REPORT = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0, 'look': {'result': 'not_asked', 'reason': LIMITS},
-          'hidden_symbols': 0}  # type: Dict[str, Any]
+REPORT = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0, 'look': {'result': 'not_asked', 'reason': LIMITS}}  # type: Dict[str, Any]
 
 
 class Donor(NamedTuple):
@@ -122,8 +121,6 @@ def _load(donor, head, entry, compares, stores, tried):
 
 class Helper:
     """A helper of this kind for the running kernel: what :mod:`_unload` needs of either kind."""
-
-    kind = 'synthesized'
 
     def __init__(self, donor, root='/'):
         # type: (Donor, str) -> None

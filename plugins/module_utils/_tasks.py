@@ -31,7 +31,7 @@ class Scan:
         self.tasks = 0
         self._refused = {}  # type: Dict[Tuple[str, str], int]
         ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
-        for pid, tid in self._ids():
+        for pid, tid in _ids(self.proc):
             self.tasks += 1
             if pid != ourselves:
                 self._look_at(pid, tid)
@@ -73,12 +73,6 @@ class Scan:
             return int(fields[6]), int(fields[11]), int(fields[12]), int(fields[19])
         except (OSError, ValueError, IndexError):
             return None
-
-    def _ids(self):
-        # type: () -> Iterator[Tuple[int, int]]
-        for pid in _numbers_in(self.proc):
-            for tid in _numbers_in('%s/%d/task' % (self.proc, pid)):
-                yield pid, tid
 
     def _look_at(self, pid, tid):
         # type: (int, int) -> None
@@ -162,14 +156,13 @@ def in_system_call(number, root='/'):
     """The id of a task that is inside the system call ``number`` and asleep there, or None. See proc(5), syscall."""
     proc = os.path.join(root, 'proc')
     wanted = b'%d ' % number
-    for pid in _numbers_in(proc):
-        for tid in _numbers_in('%s/%d/task' % (proc, pid)):
-            try:
-                with open('%s/%d/task/%d/syscall' % (proc, pid, tid), 'rb') as stream:
-                    if stream.read(16).startswith(wanted):
-                        return tid
-            except OSError:
-                continue
+    for pid, tid in _ids(proc):
+        try:
+            with open('%s/%d/task/%d/syscall' % (proc, pid, tid), 'rb') as stream:
+                if stream.read(16).startswith(wanted):
+                    return tid
+        except OSError:
+            continue
     return None
 
 
@@ -191,6 +184,14 @@ def _first_function(stack, name):
             if function and plus:
                 return function.decode('utf-8', 'backslashreplace')
     return None
+
+
+def _ids(proc):
+    # type: (str) -> Iterator[Tuple[int, int]]
+    """Process and task ids of all tasks."""
+    for pid in _numbers_in(proc):
+        for tid in _numbers_in('%s/%d/task' % (proc, pid)):
+            yield pid, tid
 
 
 def _numbers_in(directory):

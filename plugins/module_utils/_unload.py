@@ -203,18 +203,18 @@ class Unload:
         # type: (str) -> Any
         """The helper of either kind; None in check mode where the compiled one is asked for, and the role builds it."""
         self.helper['needed'] = True
+        if self.options.helper == 'synthesized':
+            return self._synthesized('it was asked for')
         try:
-            if self.options.helper != 'synthesized':
-                return self._compiled()
+            return self._compiled()
         except KmodError as error:
             # A rename takes functions of the kernel, which a synthesized helper cannot call.
-            if self.options.helper == 'compiled' or method == 'park':
-                self.helper.update(usable=False, reason=str(error))
-                if self.options.check_mode:
-                    return None
-                raise
-            return self._synthesized(str(error))
-        return self._synthesized('it was asked for')
+            if self.options.helper == 'auto' and method != 'park':
+                return self._synthesized(str(error))
+            self.helper.update(usable=False, reason=str(error))
+            if self.options.check_mode:
+                return None
+            raise
 
     def _compiled(self):
         # type: () -> _reset.Helper

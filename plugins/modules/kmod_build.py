@@ -184,7 +184,7 @@ output:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
 def argument_spec():
@@ -212,8 +212,7 @@ def main():
         result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
-    for warning in result.pop('warnings', []):
-        module.warn(printable(warning))
+    warn(module, result)
     module.exit_json(**printable(result))
 
 

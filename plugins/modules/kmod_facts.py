@@ -153,7 +153,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
 def argument_spec():
@@ -172,8 +172,7 @@ def main():
         found = _facts.answer(module.params['names'], module.params['gather_subset'], module.params['timeout'])
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
-    for warning in found['warnings']:
-        module.warn(printable(warning))
+    warn(module, found)
     module.exit_json(ansible_facts={'kmod': printable(found['facts'])})
 
 

@@ -160,7 +160,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _load
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
 def argument_spec():
@@ -183,12 +183,6 @@ def main():
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, result)
     module.exit_json(**printable(result))
-
-
-def warn(module, result):
-    """Warnings go their own way."""
-    for warning in result.pop('warnings', []):
-        module.warn(printable(warning))
 
 
 if __name__ == '__main__':

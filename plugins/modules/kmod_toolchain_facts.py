@@ -182,7 +182,7 @@ hangs_in:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
 def argument_spec():
@@ -204,8 +204,7 @@ def main():
                                         timeout=options['timeout'])
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
-    for warning in found['warnings']:
-        module.warn(printable(warning))
+    warn(module, found)
     module.exit_json(ansible_facts={'kmod_toolchain': printable(found['facts'])})
 
 
