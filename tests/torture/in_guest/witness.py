@@ -9,6 +9,7 @@ what became of it; ``hog KB`` takes memory until that much is left, and keeps it
 """
 
 import ctypes
+import functools
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 LAB = '/root/lab'
 # Where a run could leave something behind: its temporary files, the helper's directory, the helper itself.
@@ -38,10 +39,10 @@ def text(path: str) -> str:
         return ''
 
 
-def read_in_time(path: str, seconds: float) -> Optional[str]:
-    """A file's text, read in a child; None where the kernel does not answer in time.
+def in_time(function: Callable[[], str], seconds: float) -> Optional[str]:
+    """What a function says, called in a child; None where the kernel does not answer in time, '' where it dies of it.
 
-    Once the owner of module_mutex has died, that is so of /proc/modules; the child stays for ever then.
+    Once the owner of module_mutex has died, reading /proc/modules never ends; the child stays for ever then.
     """
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -51,22 +52,26 @@ def read_in_time(path: str, seconds: float) -> Optional[str]:
             os.dup2(nowhere, descriptor)
         os.close(read_end)
         with os.fdopen(write_end, 'w') as stream:
-            stream.write(text(path))
+            stream.write(function())
         os._exit(0)
     os.close(write_end)
     chunks = []  # type: List[bytes]
-    while select.select([read_end], [], [], seconds)[0]:
-        chunk = os.read(read_end, 65536)
-        if not chunk:
-            os.waitpid(pid, 0)
-            return b''.join(chunks).decode()
-        chunks.append(chunk)
+    try:
+        while select.select([read_end], [], [], seconds)[0]:
+            chunk = os.read(read_end, 65536)
+            if not chunk:
+                os.waitpid(pid, 0)
+                return b''.join(chunks).decode()
+            chunks.append(chunk)
+    finally:
+        os.close(read_end)
+    os.kill(pid, signal.SIGKILL)
     return None
 
 
 def table() -> List[List[str]]:
     """The words of /proc/modules; where that hangs, what /sys/module has of them."""
-    lines = None if os.path.exists(WEDGED) else read_in_time('/proc/modules', 10)
+    lines = None if os.path.exists(WEDGED) else in_time(lambda: text('/proc/modules'), 10)
     if lines is not None:
         return [line.split() for line in lines.splitlines()]
     with open(WEDGED, 'w'):
@@ -178,22 +183,8 @@ def probe(names: List[str]) -> Dict[str, str]:
     """What a fixed build of each name came to; ``hangs`` where the kernel does not answer within 20 s."""
     answers = {}
     for name in names:
-        read_end, write_end = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for descriptor in (0, 1, 2):
-                os.dup2(nowhere, descriptor)
-            os.write(write_end, load_and_unload(name).encode())
-            os._exit(0)
-        os.close(write_end)
-        ready = select.select([read_end], [], [], 20)[0]
-        answers[name] = (os.read(read_end, 200).decode() or 'died') if ready else 'hangs'
-        os.close(read_end)
-        if ready:
-            os.waitpid(pid, 0)
-        else:
-            os.kill(pid, signal.SIGKILL)
+        said = in_time(functools.partial(load_and_unload, name), 20)
+        answers[name] = 'hangs' if said is None else said or 'died'
     return answers
 
 
