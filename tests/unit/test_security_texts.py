@@ -8,34 +8,15 @@ import re
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _kernel, _load, _tasks
+from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _load, _tasks
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, printable
-from ansible_collections.kernelops.kmod.plugins.modules import (
-    kmod_facts,
-    kmod_toolchain_facts,
-)
-from fake_kernel import FakeModule, Host, LoadingHost
 from hypothesis import given
 from hypothesis import strategies as st
-from test_front_doors import called
 
 # Clears the screen; the same in one character; turns the direction; no character; a line of its own.
 HOSTILE = 'x\x1b[2J\x9b1m\u202e\ud800'
 ESCAPED = 'x\\x1b[2J\\x9b1m\\u202e\\ud800'
 CONTROL = re.compile('[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u202a-\\u202e\\ud800-\\udfff]')
-
-
-def texts(value):
-    """All texts in a result, keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from texts(key)
-            yield from texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
 
 
 def test_what_is_escaped():
@@ -76,58 +57,10 @@ def test_the_path_of_an_open_file(tmp_path):
     assert (found['path'], found['command']) == ('/tmp/a\\x0ab\\x1b]0;x\\x07', 'evil\\x1b')
 
 
-# --- what the front doors print -------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize('hostile', [
-    {'tasks': [builders.task('insmod' + HOSTILE)]},
-    {'oopses': [builders.oops('foo', cause='BUG' + HOSTILE, function='f' + HOSTILE)], 'registrations': {
-        'found': [], 'unseen': ['x' + HOSTILE], 'blind': ''}},
-], ids=['a task', 'an oops'])
-def test_unload(hostile, monkeypatch, capfd):
-    host = Host(monkeypatch)
-    monkeypatch.setattr(_kernel, 'read', lambda *_root: host.kernel.facts)
-    host.boot(FakeModule('foo', state='coming', refcount=2, **hostile))
-    dummy, result = called('kmod_force_unload', capfd, {'name': 'foo'}, check_mode=True)
-    found = list(texts(result))
-    assert any(ESCAPED in text for text in found)
-    assert [text for text in found if CONTROL.search(text)] == []
-
-
-def test_load(monkeypatch, capfd, tmp_path):
-    host = LoadingHost(monkeypatch)
-    kernel = host.start()
-    kernel.words, kernel.answer = ['[    2.000000] foo: ' + HOSTILE], 8
-    (tmp_path / 'foo.ko').write_bytes(builders.module_image(name='foo'))
-    code, result = called('kmod_load', capfd, {'path': str(tmp_path / 'foo.ko')})
-    assert code == 1
-    assert ESCAPED in result['msg']
-    assert [text for text in texts(result) if CONTROL.search(text)] == []
-
-
 def test_a_file_that_calls_itself_so(tmp_path):
     (tmp_path / 'foo.ko').write_bytes(builders.module_image(name='a\x1b[2Jb'))
     with pytest.raises(KmodError, match=r"it calls itself 'a\\x1b\[2Jb', which is no module's name"):
         _load.read_file(str(tmp_path / 'foo.ko'))
-
-
-@pytest.mark.parametrize(('door', 'what', 'answer'), [
-    (kmod_facts, 'answer', {'facts': {'modules': {}, 'x': HOSTILE}, 'warnings': [HOSTILE]}),
-    (kmod_toolchain_facts, 'gather', {'facts': {'modules': {HOSTILE: {}}}, 'warnings': [HOSTILE]})])
-def test_facts(door, what, answer, monkeypatch, capfd):
-    name = door.__name__.rpartition('.')[2]
-    utility = door._facts if door is kmod_facts else door._toolchain_facts
-    monkeypatch.setattr(utility, what, lambda *_given, **_named: answer)
-    dummy, result = called(name, capfd)
-    assert ESCAPED in json.dumps(result, ensure_ascii=False).replace('\\\\', '\\')
-    assert [text for text in texts(result) if CONTROL.search(text)] == []
-
-    def fail(*_given, **_named):
-        raise KmodError('look', HOSTILE, hangs_in=HOSTILE)
-
-    monkeypatch.setattr(utility, what, fail)
-    dummy, result = called(name, capfd)
-    assert result['hangs_in'] == ESCAPED
-    assert [text for text in texts(result) if CONTROL.search(text)] == []
 
 
 def test_every_front_door_escapes():
