@@ -76,12 +76,14 @@ def main() -> None:
         print(run([*LAB, 'up', GUEST, '--kernel', options.kernel], environment), end='')
         try:
             inventory.write_text(run([*LAB, 'inventory', GUEST], environment), encoding='utf-8')
-            run([*LAB, 'jam', GUEST, 'init_oops'], environment)
+            for fault in ('healthy', 'init_oops'):
+                run([*LAB, 'jam', GUEST, fault], environment)
             ansible = ['ansible', GUEST, '-i', str(inventory), '-b', '-m']
             ping = [*ansible, 'ansible.builtin.ping']
             facts = [*ansible, 'kernelops.kmod.kmod_facts']
             print(f'kernel {options.kernel}, {options.pairs} pairs each; A against B')
             for row in (
+                    Row('kmod_facts of one idle module against ping', [*facts, '-a', 'names=healthy'], ping, 1.15),
                     Row('kmod_facts of one stuck module against ping', [*facts, '-a', 'names=init_oops'], ping, 1.15),
                     Row('kmod_facts of all modules against ping', facts, ping, 1.3),
                     Row('kmod_toolchain_facts against ping', [*ansible, 'kernelops.kmod.kmod_toolchain_facts'], ping,

@@ -28,12 +28,6 @@ LARGEST_TABLE = 1 << 16
 CHAINS = ('_chain', '_chain_head', '_notifier', '_notifier_list', '_notify_list', '_handler_list')
 # include/linux/notifier.h: where each kind of head has its first notifier_block.
 HEADS = ('raw_notifier_head', 'atomic_notifier_head', 'blocking_notifier_head', 'srcu_notifier_head')
-# All structs that are looked at here: found in one pass.
-STRUCTS = (
-    'miscdevice', 'proto', 'tty_driver', 'crypto_alg', 'file_system_type', 'probe', 'cdev', 'kobj_map', 'net',
-    'net_device', 'timer_base', 'timer_list', 'irq_desc', 'irq_data', 'irqaction', 'maple_tree', 'maple_range_64',
-    'maple_arange_64', 'xarray', 'xa_node', 'kprobe', 'notifier_block', *HEADS,
-)
 # MAJOR and MINOR in include/linux/kdev_t.h
 MINOR_BITS = 20
 
@@ -95,7 +89,6 @@ class Callbacks:
 
     def _offsets(self, name, *members):
         # type: (str, *str) -> Dict[str, int]
-        self._memory.once('callbacks', _expected)
         return _btf.layout_of(self._memory.btf, {member: (name, member) for member in members})
 
     def _table(self, name):
@@ -301,12 +294,6 @@ class Callbacks:
             return []
         return [Entry(_constant('on ' + name), [('notifier_block.notifier_call', pointer(data, block['notifier_call'])),
                                                 ('struct notifier_block', address)]) for address, data in found]
-
-
-def _expected(btf):
-    # type: (_btf.Btf) -> Dict[str, int]
-    btf.expect(STRUCTS)
-    return {}
 
 
 def _constant(text):

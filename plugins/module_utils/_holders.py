@@ -12,47 +12,15 @@ import array
 import fcntl
 import os
 import re
-import socket
 import stat
 import struct
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 
-Lookup = Callable[[str], Optional[int]]
 Found = List[Dict[str, Any]]
-
-# More tasks, files of one task, or superblocks than any host has: a list that lost its end.
-MOST = 1 << 20
-WALKS = 3
-COMM_LENGTH = 16
-
-OPEN_FILE = 'file_operations.owner'
-OPEN_SOCKET = 'proto_ops.owner'
-
-TASK = {'tasks': ('task_struct', 'tasks'), 'thread': ('task_struct', 'thread_node'),
-        'signal': ('task_struct', 'signal'), 'files': ('task_struct', 'files'),
-        'pid': ('task_struct', 'tgid'), 'comm': ('task_struct', 'comm')}
-FILES = {'thread_head': ('signal_struct', 'thread_head'), 'fdt': ('files_struct', 'fdt'),
-         'max_fds': ('fdtable', 'max_fds'), 'fd': ('fdtable', 'fd'), 'f_op': ('file', 'f_op'),
-         'owner': ('file_operations', 'owner')}
-SOCKETS = {'private_data': ('file', 'private_data'), 'ops': ('socket', 'ops'), 'owner': ('proto_ops', 'owner')}
-MOUNTS = {'list': ('super_block', 's_list'), 'type': ('super_block', 's_type'), 'dev': ('super_block', 's_dev'),
-          'owner': ('file_system_type', 'owner'), 'name': ('file_system_type', 'name')}
-
-
-class Task(NamedTuple):
-    """A task_struct: its address, the process it belongs to, and the addresses that lead on from it."""
-
-    address: int
-    pid: int
-    command: str
-    files: int
-    signal: int
-    next_leader: int
-    next_thread: int
+Lookup = Callable[[str], Optional[int]]
 
 
 class Mount(NamedTuple):
@@ -64,24 +32,24 @@ class Mount(NamedTuple):
     number: str
 
 
-def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=()):
-    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Iterable[str]) -> Dict[str, Any]
+def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True):
+    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], bool) -> Dict[str, Any]
     """What uses module ``name``, whose struct module is at ``module_address`` (unavailable, None or 0: not known).
 
-    ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` are the module's own (``fs-ext2``).
+    ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` the module's own (``fs-ext2``). Where it is
+    not ``counted``, nothing holds a reference: open files and mounts, which always do, are not looked for.
     Each key is a list, or unavailable; every entry has its ``evidence``:
     processes (pid, command, path, fd), mounts (device, path, type), network (device), protocols (protocol, sockets),
     algorithms (algorithm, driver, references), and ``notes``: what was looked for in a lesser way, and why.
     """
     own = memory or KernelMemory(root)
     notes = []  # type: List[str]
-    address = module_address if isinstance(module_address, int) else 0
     try:
         return {
-            'processes': _or_lesser(lambda: _open_files(_needed(address), own, symbols),
-                                    lambda: _open_devices(name, root), notes),
-            'mounts': _or_lesser(lambda: _mounts_by_owner(_needed(address), own, symbols),
-                                 lambda: _mounts_by_type(name, aliases, root), notes),
+            'processes': _or_lesser(lambda: _open_files(_needed(module_address), own, symbols),
+                                    lambda: _open_devices(name, root), notes) if counted else [],
+            'mounts': _or_lesser(lambda: _mounts_by_owner(_needed(module_address), own, symbols),
+                                 lambda: _mounts_by_type(name, aliases(), root), notes) if counted else [],
             'network': _attempt(lambda: _network_devices(name, root)),
             'protocols': _attempt(lambda: _protocols(name, root)),
             'algorithms': _attempt(lambda: _algorithms(name, root)),
@@ -114,39 +82,21 @@ def _or_lesser(exact, lesser, notes):
 
 
 def _needed(address):
-    # type: (int) -> int
-    if not address:
-        raise KmodError('find what uses the module', 'the address of its struct module is not known')
-    return address
+    # type: (Any) -> int
+    if isinstance(address, int) and address:
+        return address
+    why = ': {}'.format(address['unavailable']) if isinstance(address, dict) else ''
+    raise KmodError('find what uses the module', f'the address of its struct module is not known{why}')
 
 
-def _symbol(symbols, name):
-    # type: (Optional[Lookup], str) -> int
-    address = symbols(name) if symbols else None
-    if not address:
-        raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
-    return address
-
-
-# Open files, from kernel memory
+# Open files
 
 
 def _open_files(owner, memory, symbols):
     # type: (int, KernelMemory, Optional[Lookup]) -> Found
-    """Every open file whose operations belong to the module: a character device of any kind, or a socket."""
-    offsets = _btf.layout_of(memory.btf, FILES)
-    owners = _Owners(memory, symbols, offsets)
-    seen = set()  # type: Set[int]
-    found = []
-    for task in _tasks(memory, symbols, offsets['thread_head']):
-        if not task.files or task.files in seen:
-            continue
-        seen.add(task.files)
-        for descriptor, address in _descriptors(memory, task.files, offsets):
-            evidence = owners.evidence(address, owner)
-            if evidence:
-                found.append(_open_file(task.pid, task.command, descriptor, evidence, memory.root))
-    return found
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _owned
+
+    return [_open_file(*opened, memory.root) for opened in _owned.open_files(owner, memory, symbols)]
 
 
 def _open_file(pid, command, descriptor, evidence, root):
@@ -156,107 +106,6 @@ def _open_file(pid, command, descriptor, evidence, root):
     except OSError as error:
         path = unavailable(error)
     return {'pid': pid, 'command': one_line(command), 'path': path, 'fd': descriptor, 'evidence': evidence}
-
-
-class _Owners:
-    """Which module an open file belongs to: the owner of its operations, for a socket that of its protocol."""
-
-    def __init__(self, memory, symbols, offsets):
-        # type: (KernelMemory, Optional[Lookup], Dict[str, int]) -> None
-        self._kcore = memory.kcore
-        self._offsets = offsets
-        self._owners = {0: 0}  # type: Dict[int, int]
-        try:
-            self._sockets = _btf.layout_of(memory.btf, SOCKETS)
-            self._socket_operations = _symbol(symbols, 'socket_file_ops')
-        except KmodError:
-            self._socket_operations = -1
-
-    def evidence(self, file_address, owner):
-        # type: (int, int) -> Optional[str]
-        """Why the struct file there is the owner's; None where it is not, or was freed while it was looked at."""
-        try:
-            operations = self._kcore.u64(file_address + self._offsets['f_op'])
-            if operations == self._socket_operations:
-                opened = self._kcore.u64(file_address + self._sockets['private_data'])
-                protocol = self._kcore.u64(opened + self._sockets['ops'])
-                return OPEN_SOCKET if self._owner(protocol, self._sockets['owner']) == owner else None
-            return OPEN_FILE if self._owner(operations, self._offsets['owner']) == owner else None
-        except KmodError:
-            return None
-
-    def _owner(self, operations, offset):
-        # type: (int, int) -> int
-        if operations not in self._owners:
-            self._owners[operations] = self._kcore.u64(operations + offset)
-        return self._owners[operations]
-
-
-def _descriptors(memory, files, offsets):
-    # type: (KernelMemory, int, Dict[str, int]) -> Iterator[Tuple[int, int]]
-    """File descriptor and address of struct file; nothing for a table that went away while it was read."""
-    kcore = memory.kcore
-    try:
-        table = kcore.u64(files + offsets['fdt'])
-        count = min(kcore.u32(table + offsets['max_fds']), MOST)
-        pointers = array.array('Q', kcore.read(kcore.u64(table + offsets['fd']), 8 * count))
-    except KmodError:
-        return
-    for descriptor, address in enumerate(pointers):
-        if address:
-            yield descriptor, address
-
-
-def _tasks(memory, symbols, thread_head, walks=WALKS):
-    # type: (KernelMemory, Optional[Lookup], int, int) -> List[Task]
-    """Every thread of every process. The list is read without the kernel's locks: a walk that got lost is repeated."""
-    offsets = _btf.layout_of(memory.btf, TASK)
-    try:
-        return list(_walk_tasks(memory, _symbol(symbols, 'init_task'), offsets, thread_head))
-    except KmodError:
-        if walks == 1:
-            raise
-        return _tasks(memory, symbols, thread_head, walks - 1)
-
-
-def _walk_tasks(memory, first, offsets, thread_head):
-    # type: (KernelMemory, int, Dict[str, int], int) -> Iterator[Task]
-    seen = {first}
-    address = _task(memory, first, offsets).next_leader
-    while address != first:
-        if address in seen or len(seen) > MOST:
-            raise KmodError('walk the kernel\'s task list', 'it does not lead back to its start')
-        seen.add(address)
-        leader = _task(memory, address, offsets)
-        yield leader
-        end, thread = leader.signal + thread_head - offsets['thread'], leader.next_thread
-        while thread not in (end, leader.address):
-            if thread in seen or len(seen) > MOST:
-                raise KmodError('walk the threads of process %d' % leader.pid, 'they do not lead back to its start')
-            seen.add(thread)
-            other = _task(memory, thread, offsets)
-            yield other
-            thread = other.next_thread
-        address = leader.next_leader
-
-
-def _task(memory, address, offsets):
-    # type: (KernelMemory, int, Dict[str, int]) -> Task
-    # One read for all members: they lie within two pages.
-    start = min(offsets.values())
-    data = memory.kcore.read(address + start, max(offsets.values()) + COMM_LENGTH - start)
-
-    def u64(key):
-        # type: (str) -> int
-        return struct.unpack_from('<Q', data, offsets[key] - start)[0]
-
-    command = data[offsets['comm'] - start:][:COMM_LENGTH].split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
-    pid = struct.unpack_from('<I', data, offsets['pid'] - start)[0]
-    return Task(address, pid, command, u64('files'), u64('signal'), u64('tasks') - offsets['tasks'],
-                u64('thread') - offsets['thread'])
-
-
-# Open devices, without kernel memory
 
 
 def _open_devices(name, root):
@@ -315,28 +164,15 @@ def _device_names(root):
 def _mounts_by_owner(owner, memory, symbols):
     # type: (int, KernelMemory, Optional[Lookup]) -> Found
     """Every superblock whose file system type belongs to the module, with the places where it is mounted."""
-    head = _symbol(symbols, 'super_blocks')
-    offsets = _btf.layout_of(memory.btf, MOUNTS)
-    kcore = memory.kcore
-    mounts = _mounts(memory.root)
-    found, seen = [], {head}  # type: Found, Set[int]
-    node = kcore.u64(head)
-    while node != head:
-        if node in seen or len(seen) > MOST:
-            raise KmodError('walk the kernel\'s superblocks', 'the list does not lead back to its start')
-        seen.add(node)
-        address = node - offsets['list']
-        kind = kcore.u64(address + offsets['type'])
-        if kcore.u64(kind + offsets['owner']) == owner:
-            device = kcore.u32(address + offsets['dev'])
-            number = '%d:%d' % (device >> 20, device & 0xFFFFF)
-            places = [_mount(mount, 'file_system_type.owner') for mount in mounts if mount.number == number]
-            found.extend(_once(places))
-            if not places:
-                found.append({'device': number, 'path': unavailable('it is mounted in no mount namespace'),
-                              'type': kcore.string(kcore.u64(kind + offsets['name']), 64),
-                              'evidence': 'file_system_type.owner'})
-        node = kcore.u64(node)
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _owned
+
+    found, mounts = [], _mounts(memory.root)  # type: Found, List[Mount]
+    for number, kind in _owned.superblocks(owner, memory, symbols):
+        places = [_mount(mount, _owned.OF_A_MOUNT) for mount in mounts if mount.number == number]
+        found.extend(_once(places))
+        if not places:
+            found.append({'device': number, 'path': unavailable('it is mounted in no mount namespace'), 'type': kind,
+                          'evidence': _owned.OF_A_MOUNT})
     return found
 
 
@@ -397,7 +233,7 @@ def _network_devices(name, root):
     for device in sorted(os.listdir(directory)):
         driver = _link_name(os.path.join(directory, device, 'device/driver/module'))
         evidence = f'/sys/class/net/{device}/device/driver/module'
-        if driver is None and os.path.realpath(root) == '/':
+        if driver is None and device != 'lo' and os.path.realpath(root) == '/':
             driver, evidence = _ethtool_driver(device), 'ethtool driver name'
         if driver is not None and _same_name(driver, name):
             found.append({'device': _text(device), 'evidence': _text(evidence)})
@@ -407,6 +243,8 @@ def _network_devices(name, root):
 def _ethtool_driver(device):
     # type: (str) -> Optional[str]
     """The driver that ETHTOOL_GDRVINFO names (include/uapi/linux/ethtool.h); None where there is none."""
+    import socket  # a tenth of a second on a slow host
+
     siocethtool, gdrvinfo = 0x8946, 3
     information = array.array('B', struct.pack('=I192x', gdrvinfo))
     request = struct.pack('=16sQ16x', os.fsencode(device)[:15], information.buffer_info()[0])

@@ -90,9 +90,10 @@ class Survey:
             # Compiled at each run of a module, like all else, and the longest: only where it is needed.
             from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
 
-            aliases = _module_table.aliases(name, self.kernel['release'], self.root)
-            found = _holders.find(name, entry['struct_address'], self.root, self.memory, symbols=self._address,
-                                  aliases=aliases)
+            counted = entry['refcount'] > 0 or entry['permanent'] or depth == FREED
+            found = _holders.find(
+                name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
+                aliases=lambda: _module_table.aliases(name, self.kernel['release'], self.root))
             facts['holders'] = dict(found, devices=_devices.find(name, self.root))
         return facts
 

@@ -69,13 +69,17 @@ HOST             MODULE     VERDICT         METHOD  HOLDERS
 web1             ccp        has_dependents  none    module kvm_amd
                                                     processes, mounts not known: Cannot find what uses the module: \
 the address of its struct
-                                                      module is not known.
+                                                      module is not known: \
+/sys/module/ccp/sections/.gnu.linkonce.this_module: No such file or
+                                                      directory.
     why:  ccp is used by the modules kvm_amd.
     next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=ccp cascade=true'
 web1             cdev_busy  in_use          none    mount /mnt/my disk
                                                     processes not known: Cannot find what uses the module: the \
 address of its struct module is
-                                                      not known.
+                                                      not known: \
+/sys/module/cdev_busy/sections/.gnu.linkonce.this_module: No such file or
+                                                      directory.
     why:  cdev_busy is held by mount /mnt/my disk.
     next: End what holds it, then unload it again (accept_hazards=in_use overrides this, at the risk of the host)
 web1             init_hang  init_running    none    task insmod (pid 1876) in f_init

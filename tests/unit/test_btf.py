@@ -91,19 +91,6 @@ def test_a_nested_path_is_the_sum_of_its_steps(kernel):
         types.offset('module', 'mkobj') + types.offset('module_kobject', 'kobj') + types.offset('kobject', 'kref'))
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
-def test_structs_found_in_one_pass_are_the_same(kernel):
-    names = ['module', 'miscdevice', 'irq_data', 'maple_tree', 'no_such_struct', 'kprobe', 'net_device', 'list_head']
-    together, alone = _btf.Btf(btf_data(kernel)), _btf.Btf(btf_data(kernel))
-    together.expect(['module'])
-    together.expect(names)
-    assert {name for name in names if name in together._records} >= {'module', 'miscdevice', 'kprobe', 'net_device'}
-    for name in set(names) & set(together._records):
-        assert together._records[name] == alone._structs(name)
-    for member in ('refcnt', 'list', 'mkobj.mod'):
-        assert together.offset('module', member) == alone.offset('module', member)
-
-
 def test_a_member_that_this_kernel_has_not_is_named():
     assert btf_of('linux-6.12').offset('file_system_type', 'next') == 56
     with pytest.raises(KmodError, match=r'offset of next in struct file_system_type .* no such member'):

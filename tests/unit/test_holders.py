@@ -6,7 +6,7 @@
 import functools
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
+from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _owned
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -152,6 +152,12 @@ def test_nothing_found_is_an_empty_list(tmp_path):
     assert found['processes'] == found['mounts'] == []
 
 
+def test_what_counts_no_reference_is_not_looked_for(tmp_path):
+    made = populated('linux-6.1')
+    found = made.find(root_of(tmp_path, 'linux-6.1', made), counted=False)
+    assert found['processes'] == found['mounts'] == []
+
+
 @pytest.mark.parametrize(('break_it', 'why'), [
     (lambda made: made.symbols.pop('init_task'), 'init_task: /proc/kallsyms does not give its address'),
     (lambda made: made.put(made.symbols['init_task'], 'task_struct', 'tasks', 0x1000), 'no segment'),
@@ -179,15 +185,15 @@ def test_a_broken_superblock_list_costs_the_mounts_only(tmp_path, break_it, why)
     root = root_of(tmp_path, 'linux-5.10', made)
     assert why in made.find(root)['mounts']['unavailable']
     assert len(made.find(root)['processes']) == 6
-    lesser = made.find(root, aliases=['fs-foofs', 'char-major-10-1'])
+    lesser = made.find(root, aliases=lambda: ['fs-foofs', 'char-major-10-1'])
     assert [entry['path'] for entry in lesser['mounts']] == ['/mnt/with space', '/inside']
     assert why in lesser['notes'][0]
 
 
 def test_a_kernel_that_moved_one_field_costs_one_fact(tmp_path, monkeypatch):
     made = populated('linux-6.1')
-    monkeypatch.setitem(_holders.FILES, 'f_op', ('file', 'f_operations'))
-    monkeypatch.setitem(_holders.SOCKETS, 'ops', ('socket', 'operations'))
+    monkeypatch.setitem(_owned.FILES, 'f_op', ('file', 'f_operations'))
+    monkeypatch.setitem(_owned.SOCKETS, 'ops', ('socket', 'operations'))
     found = made.find(root_of(tmp_path, 'linux-6.1', made))
     assert 'f_operations in struct file' in found['processes']['unavailable']
     assert len(found['mounts']) == 3
@@ -195,7 +201,7 @@ def test_a_kernel_that_moved_one_field_costs_one_fact(tmp_path, monkeypatch):
 
 def test_without_socket_types_files_are_still_found(tmp_path, monkeypatch):
     made = populated('linux-6.1')
-    monkeypatch.setitem(_holders.SOCKETS, 'ops', ('socket', 'operations'))
+    monkeypatch.setitem(_owned.SOCKETS, 'ops', ('socket', 'operations'))
     found = made.find(root_of(tmp_path, 'linux-6.1', made))
     assert [entry['pid'] for entry in found['processes']] == [300, 400, 400, 500, 700]
 
@@ -259,7 +265,7 @@ def test_mounts_by_type(tmp_path, module, aliases, paths):
         '1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 8:2 / /boot rw - ext2 /dev/vdb rw\n'
         '3 1 0:40 / /home/me/remote rw - fuse.sshfs me@host: rw\n4 1 0:41 / /shared\\040one rw,a - 9p tag rw\n'
         '5 1 0:42 / /b rw - binder-fs none rw\n6 1 0:43 / /x rw\n')})
-    found = _holders.find(module, None, str(tmp_path), aliases=aliases)['mounts']
+    found = _holders.find(module, None, str(tmp_path), aliases=lambda: aliases)['mounts']
     assert ([entry['path'] for entry in found] if isinstance(found, list) else []) == paths
 
 
@@ -304,7 +310,7 @@ def test_any_text_gives_lists(tmp_path_factory, devices, mounts, protocols, cryp
         (root / name).write_bytes(text.encode('utf-8', 'surrogatepass'))
     if not (root / 'proc/1/ns').exists():
         write_files(root, {'proc/1/ns/mnt': '-> mnt:[1]', 'proc/1/fd/0': '-> /dev/null', 'sys/class/net/lo': ''})
-    found = _holders.find('foo', None, str(root), aliases=['fs-', 'fs-x'])
+    found = _holders.find('foo', None, str(root), aliases=lambda: ['fs-', 'fs-x'])
     assert all(isinstance(found[kind], list) for kind in ('network', 'protocols', 'algorithms'))
 
 
