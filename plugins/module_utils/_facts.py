@@ -62,6 +62,8 @@ def gather(names, subset, root='/'):
         facts = {'modules': modules}  # type: Dict[str, Any]
         if 'kernel' in subset:
             facts['kernel'] = {key: value for key, value in survey.kernel.items() if key != 'config'}
+            facts['kernel']['oopses'] = survey.oopses if is_unavailable(survey.oopses) else \
+                sum(1 for entry in survey.oopses if entry['kind'] == 'oops')
             facts['kernel']['loader'] = _diagnosis.loader(survey.oopses, *survey.running_loads())
         return {'facts': facts, 'warnings': survey.table['warnings']}
 

@@ -77,6 +77,18 @@ def helper_path(release):
     return f'/var/lib/kmod_reset/{release}/kmod_reset.ko'
 
 
+def fitting(kernel, layout):
+    # type: (Dict[str, Any], Dict[str, Any]) -> str
+    """The same text for every host that one compiled helper fits: a SHA-256 of the kernel, its compiler and its layout.
+
+    The banner of /proc/version names the compiler and the build; of the configuration, where the host has it, what is
+    about modules and compilers counts.
+    """
+    about = {key: kernel[key] for key in ('release', 'arch', 'version_banner', 'config')}
+    about['layout'] = layout if is_unavailable(layout) else {key: layout[key] for key in ('size', 'init', 'exit')}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
 def read_helper(path):
     # type: (str) -> bytes
     """The helper's bytes, if nobody but root could have written them. Raises KmodError otherwise.

@@ -51,7 +51,7 @@ class Unload:
         self.kernel = kernel
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
-        self.helper = {'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
+        self.helper = {'kind': 'none', 'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
 
     def run(self):
         # type: () -> Dict[str, Any]
@@ -205,8 +205,10 @@ class Unload:
         self.helper['needed'] = True
         if self.options.helper == 'synthesized':
             return self._synthesized('it was asked for')
+        layout = self._in_child(_struct_module.layout)
+        self.helper['compiled'] = {'path': self.helper['path'], 'key': _reset.fitting(self.kernel or {}, layout)}
         try:
-            return self._compiled()
+            return self._compiled(layout)
         except KmodError as error:
             # A rename takes functions of the kernel, which a synthesized helper cannot call.
             if self.options.helper == 'auto' and method != 'park':
@@ -216,10 +218,10 @@ class Unload:
                 return None
             raise
 
-    def _compiled(self):
-        # type: () -> _reset.Helper
+    def _compiled(self, layout):
+        # type: (Dict[str, Any]) -> _reset.Helper
         path, kernel = self.helper['path'], self.kernel or {}
-        image = self._in_child(lambda: _reset.vet_helper(path, kernel, _struct_module.layout()))
+        image = self._in_child(lambda: _reset.vet_helper(path, kernel, layout))
         self.helper.update(kind='compiled', usable=True, reason='built for this kernel, owned by root')
         return _reset.Helper(image)
 

@@ -76,6 +76,7 @@ ansible_facts:
             - C(loader) is V(ok), V(stale_entry_suspected) (a load that died left an entry in the kernel's table of
               running loads, and the next C(finit_module) may crash) or V(wedged) (nothing can be loaded any more).
             - C(module_signatures) is V(off), V(permissive) or V(enforced).
+            - C(oopses) is how many the kernel log still has, warnings not counted.
           returned: when in gather_subset
           type: dict
           sample:
@@ -90,6 +91,7 @@ ansible_facts:
             panic_on_oops: 0
             force_unload: true
             headers: {dir: /lib/modules/6.1.0-56-amd64/build, present: true}
+            oopses: 1
             loader: ok
         modules:
           description:

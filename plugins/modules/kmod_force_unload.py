@@ -252,7 +252,9 @@ look:
 helper:
   description:
     - The helper that the V(reset) and V(park) need.
-    - Of a synthesized one, V(path) is the module file that it took the layout from.
+    - Of a synthesized one, C(path) is the module file that it took the layout from.
+    - C(compiled), where a compiled one will do, is where that is looked for, and a C(key) that is the same on all hosts
+      that one build serves (a SHA-256 of release, architecture, banner, configuration and layout of the kernel).
   returned: when the module could be read
   type: dict
   sample:
@@ -261,6 +263,9 @@ helper:
     needed: true
     usable: true
     reason: built for this kernel, owned by root
+    compiled:
+      path: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
+      key: 6f1ed002ab5595859014ebf0951522d9a0c1ee2ad8b3a0bd0a1d0e1e6fc0f2d5
 hangs_in:
   description: Where in the kernel the process hangs that was to read the module.
   returned: when reading took longer than O(timeout)

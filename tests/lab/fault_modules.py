@@ -70,6 +70,11 @@ FAULTS = {
         at_last=f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep \"RIP: .*mutex_dead_take\"; do sleep 1; done'",
     ),
     "healthy": Fault("0 - Live"),
+    "exit_panic": Fault("1 - Live"),
+    "bystander": Fault(
+        "0 - Live",
+        at_last=f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep \"RIP: .*bystander_die\"; do sleep 1; done'",
+    ),
     # The interrupt's descriptor holds a reference too.
     "init_irq": Fault("2 - Loading", load=INIT_MODULE),
     **dict.fromkeys(REGISTERED, Fault("1 - Loading", load=INIT_MODULE)),

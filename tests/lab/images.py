@@ -73,7 +73,10 @@ RECIPES = {
     "6.1": Recipe("bookworm"),
     "6.12": Recipe("trixie"),
     "7.3": Recipe("trixie", kernel_from="trixie-backports"),
+    "bare-5.10": Recipe("bullseye", toolchain=False),
     "bare-6.1": Recipe("bookworm", toolchain=False),
+    "bare-6.12": Recipe("trixie", toolchain=False),
+    "bare-7.3": Recipe("trixie", kernel_from="trixie-backports", toolchain=False),
 }
 
 

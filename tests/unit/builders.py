@@ -54,7 +54,8 @@ def kernel(**changes):
     """The running kernel's facts, where nothing stands in the way."""
     return dict({
         'release': RELEASE, 'arch': 'x86_64', 'modules_disabled': 0, 'force_unload': True, 'lockdown': 'none',
-        'module_signatures': 'permissive', 'kptr_restrict': 0,
+        'module_signatures': 'permissive', 'kptr_restrict': 0, 'config': {'CONFIG_SMP': 'y'},
+        'version_banner': 'Linux version %s (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP' % RELEASE,
     }, **changes)
 
 

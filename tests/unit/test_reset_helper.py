@@ -265,3 +265,16 @@ def test_a_helper_that_is_no_module_is_refused(helper):
 
 def test_where_the_role_puts_it():
     assert _reset.helper_path('6.1.0-56-amd64') == '/var/lib/kmod_reset/6.1.0-56-amd64/kmod_reset.ko'
+
+
+@pytest.mark.parametrize('other', [
+    {'release': '6.1.0-99-amd64'}, {'arch': 'aarch64'}, {'version_banner': 'Linux version 6.1 (gcc-13) #2 SMP'},
+    {'config': {'CONFIG_SMP': 'y', 'CONFIG_MODVERSIONS': 'y'}}, {'config': unavailable('no file')},
+], ids=lambda other: next(iter(other)))
+def test_one_build_serves_hosts_of_one_kernel_alone(other):
+    here = _reset.fitting(builders.kernel(), builders.LAYOUT)
+    assert here == _reset.fitting(builders.kernel(taint=1, lockdown='integrity'), dict(builders.LAYOUT, source='file'))
+    assert here != _reset.fitting(builders.kernel(**other), builders.LAYOUT)
+    for key in ('size', 'init', 'exit'):
+        assert here != _reset.fitting(builders.kernel(), dict(builders.LAYOUT, **{key: 8}))
+    assert here != _reset.fitting(builders.kernel(), unavailable('no BTF'))

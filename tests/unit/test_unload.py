@@ -9,6 +9,7 @@ import time
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _reset,
     _survey,
     _syscalls,
     _unload,
@@ -331,7 +332,9 @@ def test_a_missing_helper_is_an_error_in_a_run(host):
     error = host.refused('init_oops')
     path = '/var/lib/kmod_reset/%s/kmod_reset.ko' % builders.RELEASE
     assert str(error).startswith('Cannot use the helper %s: No such file' % path)
-    assert error.facts['helper'] == {'path': path, 'needed': True, 'usable': False, 'reason': str(error)}
+    key = _reset.fitting(kernel.facts, builders.LAYOUT)
+    assert error.facts['helper'] == {'kind': 'none', 'path': path, 'needed': True, 'usable': False,
+                                     'reason': str(error), 'compiled': {'path': path, 'key': key}}
     assert (error.facts['verdict'], error.facts['changed'], kernel.calls) == ('init_died', False, [])
 
 

@@ -14,7 +14,8 @@ DEFAULTS = {
 }  # type: Dict[str, Any]
 
 
-def unload(name: str, kernel: Any = None, timeout: float = 150) -> Dict[str, Any]:
+def unload(name: str, kernel: Any = None, timeout: float = 150, **options: Any) -> Dict[str, Any]:
     """The return values; KmodError where the module stays."""
     fields = {field: DEFAULTS.get(field) for field in _unload.Options._fields}  # type: Dict[str, Any]
-    return dict(_unload.Unload(_unload.Options(**dict(fields, name=name, timeout=timeout)), kernel).run())
+    fields.update(options, name=name, timeout=timeout)
+    return dict(_unload.Unload(_unload.Options(**fields), kernel).run())

@@ -4,6 +4,7 @@
 """In the guest: the collection's own unload of each module in turn, in a process of its own as Ansible has it.
 
 ``turns.py SECONDS NAME...`` prints one JSON line for each: what was returned, and the host once that process is gone.
+A name may carry the hazards that are accepted: ``init_misc=undecided,dangling_references``.
 """
 
 import json
@@ -14,25 +15,26 @@ from typing import Any, Dict, List
 import witness
 
 
-def unload(name: str, seconds: float) -> Dict[str, Any]:
+def unload(word: str, seconds: float) -> Dict[str, Any]:
     """The return values, or the words and facts of the refusal."""
     import collection  # noqa: PLC0415  (read anew by each process, as a module of Ansible's is)
     from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError  # noqa: PLC0415
 
+    name, _equals, accepted = word.partition('=')
     try:
-        return collection.unload(name, timeout=seconds)
+        return collection.unload(name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else [])
     except KmodError as error:
         return dict(error.facts, failed=True, msg=str(error))
 
 
-def in_a_process(name: str, seconds: float) -> Dict[str, Any]:
+def in_a_process(word: str, seconds: float) -> Dict[str, Any]:
     """The same in a child: what it leaves behind is seen by the look that follows."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read_end)
         try:
-            answer = json.dumps(unload(name, seconds))
+            answer = json.dumps(unload(word, seconds))
         except BaseException as error:  # pylint: disable=broad-except  # the parent must hear of it
             answer = json.dumps({'failed': True, 'msg': 'Traceback: %r' % error})
         with os.fdopen(write_end, 'w') as stream:
@@ -45,10 +47,11 @@ def in_a_process(name: str, seconds: float) -> Dict[str, Any]:
     return dict(json.loads(answer)) if answer else {'failed': True, 'msg': 'the process was killed'}
 
 
-def main(seconds: float, names: List[str]) -> None:
+def main(seconds: float, words: List[str]) -> None:
     """All of them, in this order."""
-    for name in names:
-        report = in_a_process(name, seconds)
+    names = [word.partition('=')[0] for word in words]
+    for word in words:
+        report = in_a_process(word, seconds)
         print(json.dumps([report, witness.settle(names)]), flush=True)
 
 

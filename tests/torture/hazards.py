@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every hazard code: found and refused, not accepted by another code, and what accepting it by name does."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from conditions import DENY
+from expectations import module_of
+from rig import HostLostError, Rig, progress
+from rules import state
+
+
+class Case(NamedTuple):
+    """A fault that has the hazard, and what shows afterwards that the documentation is right."""
+
+    code: str
+    faults: List[str]  # the last of them is unloaded
+    others: Tuple[str, ...] = ()  # codes that the same module has besides
+    setup: str = ''  # shell in the guest, after the faults are jammed
+    then: str = ''  # what the accepted hazard brings about, when this is done
+    must: str = ''  # what the kernel log must say of it, as a regular expression; empty: nothing new
+
+
+CASES = (
+    # Freeing the code under a task crashes the kernel when the task goes on: it sleeps for a second at a time.
+    Case('running_task', ['init_hang'], then='sleep 3; true', must='BUG: unable to handle page fault|Oops'),
+    # Nothing says whether its init died: the log is denied.
+    Case('undecided', ['init_bug'], setup=DENY % '/dev/kmsg /usr/bin/journalctl'),
+    Case('in_use', ['cdev_held']),
+    Case('foreign_oops', ['bystander', 'leaked_ref']),
+    # The device still points into the code that was freed.
+    Case('dangling_references', ['init_misc'], then='timeout 10 cat /dev/init_misc; true',
+         must='BUG: unable to handle page fault|Oops|general protection'),
+)
+WRONG = {'running_task': 'undecided'}
+
+
+def measure(kernel: str, name: str) -> List[Dict[str, Any]]:
+    """A row for each code."""
+    rows = []
+    with Rig(kernel, name and f'{name}-{kernel}') as rig:
+        for case in CASES:
+            try:
+                row = tried(rig, case)
+            except HostLostError as lost:
+                row = {'refused': '-', 'another code': '-', 'accepted': '-', 'after that': f'the host was lost: {lost}',
+                       'broken': ['the host was lost before the hazard was accepted']}
+            rows.append(dict({'kernel': kernel, 'hazard': case.code, 'fault': case.faults[-1]}, **row,
+                             holds=not row['broken']))
+            progress(f'{kernel} {case.code}: ' + ('; '.join(row['broken']) or 'holds'))
+    return rows
+
+
+def tried(rig: Rig, case: Case) -> Dict[str, Any]:
+    """One case, on a clean kernel."""
+    fault = case.faults[-1]
+    module = module_of(fault)
+    rig.jammed(case.faults)
+    if case.setup:
+        rig.sh(case.setup, timeout=60)
+    before = rig.look([module])
+    other = WRONG.get(case.code, 'running_task')
+    turns = list(rig.unload_each_in_guest([module, f'{module}={other}',
+                                           f'{module}={",".join([case.code, *case.others])}']))
+    (refused, first), (still, second), (accepted, third) = turns
+    codes = [hazard['code'] for hazard in refused.get('hazards', [])]
+    broken = []
+    for report, look, when in ((refused, first, 'without'), (still, second, f'with {other} alone')):
+        if not report.get('failed') or look is None or state(look, fault) != state(before, fault):
+            broken.append(f'{when} accept_hazards it was not left alone: {report.get("msg")}')
+    if codes != [case.code, *case.others]:
+        broken.append(f'the hazards found are {codes}')
+    if f'accept_hazards={", ".join(codes)}' not in str(refused.get('msg')):
+        broken.append('the refusal does not name the code: {}'.format(refused.get('msg')))
+    if accepted.get('failed') or third is None or state(third, fault) != 'absent':
+        broken.append(f'accepted by name, it is not gone: {accepted.get("msg")}')
+    after = aftermath(rig, case, module, third) if not broken else '-'
+    if after is None:
+        broken.append('the kernel log does not show what the documentation says')
+    return {'refused': ', '.join(codes), 'another code': f'{other}: refused', 'accepted': accepted.get('msg', '-'),
+            'after that': after, 'broken': broken}
+
+
+def aftermath(rig: Rig, case: Case, module: str, look: Optional[Dict[str, Any]]) -> Optional[str]:
+    """What came of it; None where that is not what the documentation says."""
+    assert look is not None
+    if not case.must:
+        return 'nothing new in the kernel log'
+    said = rig.sh(f'{case.then}; dmesg | grep -aE "{case.must}" | tail -n 1', timeout=60)
+    if said.out.strip():
+        return said.out.strip().splitlines()[-1]
+    if not rig.is_alive():
+        return f'the host is lost, as {module} warned'
+    return None
