@@ -120,6 +120,11 @@ torture-landmine: prepare venv ## 1,500 loads after a cure, and the crash withou
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture landmine --kernels '$(KERNELS)'
 
+.PHONY: torture-hazards
+torture-hazards: prepare venv ## every hazard refused, accepted by name, and what that brings about, on each of KERNELS (4 minutes each)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(BIN)/python tests/torture hazards --kernels '$(KERNELS)'
+
 .PHONY: torture-memory
 torture-memory: prepare venv ## 200 cures in one guest, and what grows by them, on each of KERNELS (10 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab

@@ -30,7 +30,9 @@ def read(pattern: str) -> Rows:
 
 
 def table(columns: List[str], lines: List[List[Any]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; empty where there are no lines."""
+    if not lines:
+        return ''
     head = ['| ' + ' | '.join(columns) + ' |', '|' + ' --- |' * len(columns)]
     return '\n'.join(head + ['| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines]) + '\n'
 
@@ -51,6 +53,12 @@ def memory() -> str:
             lines.append([*first, entry['what'], entry['per cycle'], entry['noise'], entry['bound'], entry['verdict']])
     columns = ['kernel', 'cycle', 'cycles', 'seconds', 'what', 'growth per cycle', 'noise', 'bound', 'verdict']
     return table(columns, lines)
+
+
+def hazards() -> str:
+    """What make torture-hazards found."""
+    columns = ['kernel', 'hazard', 'fault', 'refused', 'another code', 'accepted', 'after that', 'holds']
+    return table(columns, [[row[column] for column in columns] for row in read('hazards-*.json')])
 
 
 def cell(row: Dict[str, Any]) -> str:
@@ -78,9 +86,12 @@ def suite(rows: Rows) -> str:
 
 
 def write() -> None:
-    """Puts what there is into the page, each behind its marker."""
+    """Puts what was run into the page, each behind its marker."""
     page = PAGE.read_text(encoding='utf-8')
-    for name, text in (('landmine', landmine()), ('memory', memory()), ('table', suite(merged([])))):
+    for name, text in (('hazards', hazards()), ('landmine', landmine()), ('memory', memory()),
+                       ('table', suite(merged([])))):
+        if not text:
+            continue  # not run in this checkout: what stands there stays
         before, marker, after = page.partition(f'<!-- {name} -->\n')
         following = after.find('\n## ')
         page = f'{before}{marker}\n{text}' + (after[following:] if following >= 0 else '')
