@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import struct
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
