@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import struct
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
@@ -197,7 +197,8 @@ def _mount(mount, evidence):
 def _mounts(root):
     # type: (str) -> List[Mount]
     """The mounts of every mount namespace, each namespace by the first process in it."""
-    found, namespaces = [], set()  # type: List[Mount], Set[str]
+    found = []  # type: List[Mount]
+    namespaces = set()  # type: Set[str]
     for pid in _numbers(root, 'proc'):
         namespace = _link_name(os.path.join(root, 'proc/%d/ns/mnt' % pid))
         if namespace is not None and namespace not in namespaces:
