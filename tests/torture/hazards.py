@@ -5,9 +5,9 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from conditions import DENY
+from conditions import DENY, THE_LOG
 from expectations import module_of
-from rig import HostLostError, Rig, progress
+from rig import HostLostError, LabError, Rig, progress
 from rules import state
 
 
@@ -26,7 +26,7 @@ CASES = (
     # Freeing the code under a task crashes the kernel when the task goes on: it sleeps for a second at a time.
     Case('running_task', ['init_hang'], then='sleep 3; true', must='BUG: unable to handle page fault|Oops'),
     # Nothing says whether its init died: the log is denied.
-    Case('undecided', ['init_bug'], setup=DENY % '/dev/kmsg /usr/bin/journalctl'),
+    Case('undecided', ['init_bug'], setup=DENY % THE_LOG),
     Case('in_use', ['cdev_held']),
     # It forbids to load anything: what needs no helper still goes.
     Case('foreign_oops', ['bystander', 'init_bug']),
@@ -58,8 +58,9 @@ def tried(rig: Rig, case: Case) -> Dict[str, Any]:
     fault = case.faults[-1]
     module = module_of(fault)
     rig.jammed(case.faults)
-    if case.setup:
-        rig.sh(case.setup, timeout=60)
+    said = rig.sh(case.setup or 'true', timeout=60)
+    if said.status != 0:
+        raise LabError(f'{case.code} could not be brought about on {rig.kernel}:\n{said.out}{said.err}')
     before = rig.look([module])
     other = WRONG.get(case.code, 'running_task')
     turns = list(rig.unload_each_in_guest([module, f'{module}={other}',
