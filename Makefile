@@ -156,6 +156,10 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 	@.venv-eda/bin/pip install -qq --disable-pip-version-check -r requirements-eda.txt
 	@touch $@
 
+.PHONY: scale
+scale: prepare venv ## what a fleet costs the controller, by hosts and forks (10 minutes)
+	@$(BIN)/python tests/scale.py
+
 .PHONY: test
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start

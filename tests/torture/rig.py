@@ -251,8 +251,12 @@ class Rig:
                 status: Optional[int] = process.returncode
             except subprocess.TimeoutExpired:
                 process.kill()
-                out, err = process.communicate()
                 status = None
+                try:
+                    out, err = process.communicate(timeout=10)
+                except subprocess.TimeoutExpired as held:
+                    # ssh's shared connection holds the pipes for as long as the hung command lasts.
+                    out, err = ((part or b'').decode(errors='replace') for part in (held.stdout, held.stderr))
         return Said(status, out, err, time.monotonic() - start)
 
     def unload_words(self, name: str, *arguments: str) -> List[str]:
