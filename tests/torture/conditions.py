@@ -109,22 +109,24 @@ class Batch:
             yield Turn(self.faults[done], self.before, None, [], note=str(lost))
 
     def lift(self, turns: List[Turn]) -> List[Turn]:
-        """Ends the condition; runs a plain unload of each fault that is to be tried again."""
-        if not self.condition.again or any(turn.after is None for turn in turns):
+        """Ends the condition; runs a plain unload of each fault that must go, in case it did not yet."""
+        again = [turn for turn in turns if EXPECTED[turn.fault].goes]
+        if not self.condition.again or not again or any(turn.after is None for turn in turns):
             return turns
-        finished = []
+        finished = {}
         try:
             self.rig.sh(f'{self.condition.lift or "true"}; {self.rig.install_helper}', timeout=60)
             lifted = self.look()
-            done = self.rig.unload_each_in_guest([module_of(turn.fault) for turn in turns])
-            for turn, (report, look) in zip(turns, done):
-                finished.append(turn._replace(lifted=lifted, next_report=report, final=look))
+            done = self.rig.unload_each_in_guest([module_of(turn.fault) for turn in again])
+            for turn, (report, look) in zip(again, done):
+                finished[turn.fault] = turn._replace(lifted=lifted, next_report=report, final=look)
                 if look is None:
-                    return finished + turns[len(finished):]
+                    break
                 lifted = look
         except HostLostError as lost:
-            return finished + [turn._replace(after=None, note=str(lost)) for turn in turns[len(finished):]]
-        return finished
+            for turn in again:
+                finished.setdefault(turn.fault, turn._replace(after=None, note=str(lost)))
+        return [finished.get(turn.fault, turn) for turn in turns]
 
     def probe(self, turns: List[Turn]) -> List[Turn]:
         """Loads and unloads a fixed build of whatever is gone."""
