@@ -130,7 +130,8 @@ class Batch:
 
     def probe(self, turns: List[Turn]) -> List[Turn]:
         """Loads and unloads a fixed build of whatever is gone."""
-        last = turns[-1].final or turns[-1].after if turns else None
+        looks = [turn.after for turn in turns] + [turn.final for turn in turns if turn.final]
+        last = looks[-1] if looks else None
         if last is None:
             return turns
         absent = [turn.fault for turn in turns
