@@ -40,6 +40,8 @@ PROC_MODULES = {
     "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
     **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
     "healthy": "healthy 16384 0 - Live 0xffffffffc087d000 (OE)",
+    "bystander": "bystander 16384 0 - Live 0xffffffffc0936000 (OE)",
+    "exit_panic": "exit_panic 16384 1 - Live 0xffffffffc0931000 (OE)",
 }
 
 
@@ -92,7 +94,7 @@ def test_the_key_changes_with_the_ssh_key() -> None:
 def test_only_the_backports_kernel_is_pinned() -> None:
     pin = "/etc/apt/preferences.d/lab"
     pinned = {name for name, recipe in images.RECIPES.items() if pin in images.early_files(recipe)}
-    assert pinned == {"7.3"}
+    assert pinned == {"7.3", "bare-7.3"}
     assert "trixie-backports main" in images.apt_sources(images.RECIPES["7.3"])
 
 
@@ -120,7 +122,7 @@ def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None
     healthy = f"{module} 16384 0 - Live 0xffffffffc087d000 (OE)\n"
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
-    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by", "mutex_dead"))
+    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by", "mutex_dead", "bystander"))
 
 
 def grep(pattern: str, text: str) -> str:
