@@ -36,21 +36,22 @@ def ask(tmp_path):
     collection.mkdir(parents=True)
     shutil.copytree(str(ROLE), str(collection / 'force_unload'))
     (tmp_path / 'cache').mkdir(mode=0o700)
+    (tmp_path / 'host').mkdir()
     (tmp_path / 'play.json').write_text(json.dumps(PLAY))
 
-    def run():
+    def run(*options):
         given = {'force_unload_cache': str(tmp_path / 'cache'), '__force_unload_key': KEY,
                  'ansible_python_interpreter': sys.executable,
-                 '__force_unload_helper_path': str(tmp_path / 'kmod_reset.ko')}
+                 '__force_unload_helper_path': str(tmp_path / 'host/kmod_reset.ko')}
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
                            ANSIBLE_NOCOLOR='1')
         environment.pop('ANSIBLE_CONFIG', None)
         done = subprocess.run(
-            [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given)],
+            [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given), *options],
             check=False, timeout=200, cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode()
-        helper = tmp_path / 'kmod_reset.ko'
+        helper = tmp_path / 'host/kmod_reset.ko'
         return (helper.read_bytes() if helper.exists() else None,
                 sorted(path.name for path in (tmp_path / 'cache').iterdir()), done.stdout.decode())
 
@@ -69,6 +70,14 @@ def test_a_sound_entry_is_handed_out(ask, tmp_path):
     name = entry(tmp_path).name
     helper, kept, printed = ask()
     assert (helper, kept) == (HELPER, [name])
+    assert 'at hand: True' in printed
+
+
+def test_check_mode_foresees_it(ask, tmp_path):
+    name = entry(tmp_path).name
+    (tmp_path / 'host').rmdir()
+    helper, kept, printed = ask('--check')
+    assert (helper, kept) == (None, [name])
     assert 'at hand: True' in printed
 
 
