@@ -47,7 +47,8 @@ def ask(tmp_path):
                            ANSIBLE_NOCOLOR='1')
         environment.pop('ANSIBLE_CONFIG', None)
         done = subprocess.run(
-            [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given), *options],
+            [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given),
+             *options],
             check=False, timeout=200, cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode()
