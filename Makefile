@@ -61,7 +61,7 @@ ruff: venv
 mypy: venv
 	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
 	@$(STEP) 'mypy, event source' -- mypy extensions/eda/plugins/event_source/module_stuck.py
-	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench.py tests/bench_tree.py tests/read_tree.py
+	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench.py tests/scale.py tests/bench_tree.py tests/read_tree.py
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
 
 .PHONY: yamllint
