@@ -56,12 +56,12 @@ def test_the_table_of_diagnose_is_in_the_events(artefacts):
     assert ['gone', '-', 'no', 'answer', '-', '-'] in rows
 
 
-def test_a_host_that_is_not_reached_is_in_the_statistics(artefacts):
-    found = artefacts('kernelops.kmod.force_unload', force_unload_names=[NO_NAME], force_unload_hosts='gone')
-    assert (found['status'], found['rc']) == ('failed', '4'), found['stdout']
-    assert found['end']['dark'] == {'gone': 1}
-    assert found['end']['changed'] == {}
+def test_a_host_that_is_not_reached_is_in_the_report(artefacts, tmp_path):
+    found = artefacts('kernelops.kmod.force_unload', force_unload_names=[NO_NAME], force_unload_hosts='gone',
+                      force_unload_dest=str(tmp_path / 'fleet'))
+    assert (found['status'], found['rc']) == ('successful', '0'), found['stdout']
     (event,) = [event for event in found['events'] if event['event'] == 'runner_on_unreachable']
-    (tried,) = event['event_data']['res']['results']
-    assert (tried['item'], tried['unreachable']) == (NO_NAME, True)
-    assert 'Connection refused' in tried['msg']
+    assert 'Connection refused' in event['event_data']['res']['msg']
+    (host,) = json.loads((tmp_path / 'fleet.json').read_text())['hosts']
+    assert (host['host'], host['outcome']) == ('gone', 'no answer')
+    assert 'Connection refused' in host['reason']
