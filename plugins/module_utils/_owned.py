@@ -33,7 +33,7 @@ FILES = {'thread_head': ('signal_struct', 'thread_head'), 'fdt': ('files_struct'
          'owner': ('file_operations', 'owner')}
 SOCKETS = {'private_data': ('file', 'private_data'), 'ops': ('socket', 'ops'), 'owner': ('proto_ops', 'owner')}
 SUPERBLOCKS = {'list': ('super_block', 's_list'), 'type': ('super_block', 's_type'), 'dev': ('super_block', 's_dev'),
-          'owner': ('file_system_type', 'owner'), 'name': ('file_system_type', 'name')}
+               'owner': ('file_system_type', 'owner'), 'name': ('file_system_type', 'name')}
 
 
 class Task(NamedTuple):

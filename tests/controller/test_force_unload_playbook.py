@@ -57,8 +57,8 @@ def facts(state='coming', flags=('died',), oopses=1, loader='ok'):
     """What kmod_facts answers of a host with the module foo."""
     kernel = {'release': '6.1.0-56-amd64', 'taint': {'value': 1, 'flags': list(flags)}, 'oopses': oopses,
               'loader': loader}
-    foo = {'state': state, 'diagnosis': {'verdict': 'absent' if state == 'absent' else 'init_died'}}
-    return {'changed': False, 'ansible_facts': {'kmod': {'kernel': kernel, 'modules': {'foo': foo}}}}
+    module = {'state': state, 'diagnosis': {'verdict': 'absent' if state == 'absent' else 'init_died'}}
+    return {'changed': False, 'ansible_facts': {'kmod': {'kernel': kernel, 'modules': {'foo': module}}}}
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A kernel thread of it dies: an oops that is neither in its init nor in its exit. */
+#include <linux/compiler.h>
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
@@ -8,7 +9,9 @@
 static int bystander_die(void *nothing)
 {
 #ifndef FIXED
-	*(volatile int *)nothing = 1;
+	int *nowhere = nothing;
+
+	WRITE_ONCE(*nowhere, 1);
 #endif
 	return 0;
 }
