@@ -61,7 +61,7 @@ ruff: venv
 mypy: venv
 	@$(STEP) 'mypy, collection' -- mypy -p ansible_collections.kernelops.kmod.plugins
 	@$(STEP) 'mypy, event source' -- mypy extensions/eda/plugins/event_source/module_stuck.py
-	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench.py tests/scale.py tests/bench_tree.py tests/read_tree.py
+	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
 
 .PHONY: yamllint
@@ -134,7 +134,7 @@ torture-memory: prepare venv ## 200 cures in one guest, and what grows by them, 
 trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a minute)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@for kernel in $(KERNELS); do \
-	  $(STEP) "module files of $$kernel" -- $(BIN)/python tests/bench_tree.py --pairs 0 "$$($(LAB) rootfs $$kernel)" || exit 1; \
+	  $(STEP) "module files of $$kernel" -- $(BIN)/python tests/bench/module_tree.py --pairs 0 "$$($(LAB) rootfs $$kernel)" || exit 1; \
 	done
 
 .PHONY: demo
@@ -142,8 +142,10 @@ demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes;
 	@$(BIN)/python tests/demo.py
 
 .PHONY: bench
-bench: prepare venv ## what the collection costs on a host, as ratios in one run
-	@$(BIN)/python tests/bench.py
+bench: prepare venv ## what the collection costs, on a host, a fleet and its controller, as ratios in one run (45 minutes)
+	@$(BIN)/python tests/bench/on_host.py
+	@$(BIN)/python tests/bench/on_fleet.py
+	@$(BIN)/python tests/bench/on_controller.py --real 1 --forks 25
 
 .PHONY: eda
 eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
@@ -158,7 +160,7 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 
 .PHONY: scale
 scale: prepare venv ## what a fleet costs the controller, by hosts and forks (10 minutes)
-	@$(BIN)/python tests/scale.py
+	@$(BIN)/python tests/bench/on_controller.py
 
 .PHONY: test
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS

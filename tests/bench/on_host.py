@@ -12,17 +12,15 @@ import json
 import os
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import List, Mapping, NamedTuple, Tuple
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-LAB = [sys.executable, 'tests/lab']
+from commands import CHECKOUT, LAB, run
+
 GUEST = 'bench'
-SECONDS = 900
 
 
 class Row(NamedTuple):
@@ -32,15 +30,6 @@ class Row(NamedTuple):
     command: List[str]
     against: List[str]
     reach: float
-
-
-def run(command: List[str], environment: Mapping[str, str]) -> str:
-    """Runs a command and returns what it printed; its failure ends the benchmark with its output."""
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False)
-    if done.returncode:
-        raise SystemExit(f'{shlex.join(command)}\nended with {done.returncode}:\n{done.stdout}')
-    return done.stdout
 
 
 def seconds(command: List[str], environment: Mapping[str, str]) -> float:
@@ -135,7 +124,7 @@ def main() -> None:
             print(run([*LAB, 'down', GUEST], environment), end='')
     print('every module of this kernel, judged from its file, on this machine; below 1 is to be reached by the clock')
     rootfs = run([*LAB, 'rootfs', options.kernel], environment).strip()
-    print(run([sys.executable, 'tests/bench_tree.py', rootfs], environment), end='')
+    print(run([sys.executable, 'tests/bench/module_tree.py', rootfs], environment), end='')
 
 
 if __name__ == '__main__':

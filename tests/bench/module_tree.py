@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What it costs to judge every module of an installed kernel, against two commands that lack the layout.
 
-python3 tests/bench_tree.py ROOT prints the verdicts on the modules in ROOT/lib/modules, then the median ratio of
+python3 tests/bench/module_tree.py ROOT prints the verdicts on the modules in ROOT/lib/modules, then the median ratio of
 A, this reading as a process of its own, to B, `xargs readelf -p .comment` and `xargs modinfo` over the same files, in
 pairs A B A B ... on the same processors. With PYTHONDONTWRITEBYTECODE set, A compiles the collection, as Ansible does
 at each run. readelf cannot read compressed modules: for those, B is modinfo alone.

@@ -13,26 +13,15 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-LAB = [sys.executable, 'tests/lab']
+from commands import CHECKOUT, LAB, run
+
 GUEST = 'scale'
-SECONDS = 1800
 ASK = ['kernelops.kmod.kmod_facts', '-a', 'names=init_oops timeout=120']
-
-
-def run(command: List[str]) -> str:
-    """What a command prints; its failure ends the measurement with its output."""
-    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False)
-    if done.returncode:
-        raise SystemExit(f'{shlex.join(command)}\nended with {done.returncode}:\n{done.stdout}')
-    return done.stdout
 
 
 def measured(inventory: Path, forks: int, scratch: Path) -> Dict[str, Any]:
