@@ -162,6 +162,10 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 scale: prepare venv ## what a fleet costs the controller, by hosts and forks (10 minutes)
 	@$(BIN)/python tests/bench/on_controller.py
 
+.PHONY: support
+support: venv ## the README's table of what was tested, from the results of the last make test or make molecule
+	@$(BIN)/python tests/tools/support.py
+
 .PHONY: test
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start

@@ -26,7 +26,8 @@ BOOK = Path(__file__).resolve().parents[1] / 'output/steps.jsonl'
 def record(name: str, seconds: float, passed: int, failed: int) -> None:
     """Writes a step down, and prints it."""
     BOOK.parent.mkdir(exist_ok=True)
-    entry = {'name': name, 'seconds': round(seconds, 1), 'passed': passed, 'failed': failed}
+    entry = {'name': name, 'date': time.strftime('%Y-%m-%d'), 'seconds': round(seconds, 1), 'passed': passed,
+             'failed': failed}
     with BOOK.open('a') as book:
         book.write(json.dumps(entry) + '\n')
     print('== %s: %d passed, %d failed in %.1f s' % (name, passed, failed, seconds), flush=True)
