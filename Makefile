@@ -141,6 +141,10 @@ trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a 
 demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes; 3 more for the image, once)
 	@$(BIN)/python tests/demo.py
 
+.PHONY: pictures
+pictures: prepare venv ## the documentation's pictures, from a run of the demo (7 minutes)
+	@$(BIN)/python tests/tools/pictures.py
+
 .PHONY: bench
 bench: prepare venv ## what the collection costs, on a host, a fleet and its controller, as ratios in one run (45 minutes)
 	@$(BIN)/python tests/bench/on_host.py
