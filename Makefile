@@ -174,7 +174,8 @@ support: venv ## the README's table of what was tested, from the results of the 
 test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start
 	@start=$$(date +%s); status=0; \
-	$(MAKE) --no-print-directory --keep-going lint sanity unit units-oldest-newest trees molecule || status=$$?; \
+	$(MAKE) --no-print-directory --keep-going -j2 --output-sync=line lint sanity unit units-oldest-newest || status=$$?; \
+	$(MAKE) --no-print-directory --keep-going trees molecule || status=$$?; \
 	echo "make test took $$(( $$(date +%s) - start )) s:"; \
 	python3 tests/tools/steps.py summary $$status
 
