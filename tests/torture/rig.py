@@ -269,7 +269,7 @@ class Rig:
         """What kmod_force_unload returns; ``more``: further words for ansible."""
         return answer(self._run([*self.unload_words(name), *more], timeout))
 
-    def look(self, names: Sequence[str] = (), timeout: float = 60) -> Dict[str, Any]:
+    def look(self, names: Sequence[str] = (), timeout: float = 180) -> Dict[str, Any]:
         """What the host shows of itself (in_guest/witness.py); HostLostError where it does not answer in time."""
         said = self.python('witness.py settle ' + ' '.join(names), timeout)
         if said.status != 0:
