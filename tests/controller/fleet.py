@@ -1,14 +1,12 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fleet answers to the playbook audit, and its report and page, made by Ansible's own template engine.
-
-Ansible is handed in by the tests, so that each of them shows that it needs it.
-"""
+"""What a fleet answers to the playbook audit, and its report and page, made by Ansible's own template engine."""
 
 import json
 
 import builders
+from engine import rendered
 
 TEMPLATES = builders.CAPTURES.parents[2] / 'playbooks/templates'
 GCC_12 = {'family': 'gcc', 'version': '12.2.0', 'vendor': 'Debian 12.2.0-14+deb12u1',
@@ -90,23 +88,18 @@ def fleet():
             for host, (about, files) in answers.items()}
 
 
-class Audit:
-    """The templates of the playbook, under an engine: Ansible's Templar, DataLoader and trust_as_template."""
+def template(name, hosts, **variables):
+    """What comes of a template of the playbook."""
+    return rendered(TEMPLATES / name, dict(variables, ansible_play_hosts_all=list(hosts), hostvars=hosts))
 
-    def __init__(self, templar, loader, trust):
-        self._templar, self._loader, self._trust = templar, loader, trust
 
-    def template(self, name, hosts, **variables):
-        """What comes of a template."""
-        templar = self._templar(loader=self._loader(), variables=dict(
-            variables, ansible_play_hosts_all=list(hosts), hostvars=hosts))
-        return templar.template(self._trust("{{ lookup('template', '%s') }}" % (TEMPLATES / name)))
+def report_of(hosts):
+    """The report as it is written."""
+    text = template('audit.json.j2', hosts)
+    # Before 2.19 a template that prints JSON gives what it says.
+    return json.loads(text) if isinstance(text, str) else text
 
-    def report_of(self, hosts):
-        """The report as it is written."""
-        text = self.template('audit.json.j2', hosts)
-        return json.loads(text) if isinstance(text, str) else text
 
-    def page_of(self, hosts):
-        """The page as it is written."""
-        return self.template('audit.html.j2', hosts, audit_report=self.report_of(hosts))
+def page_of(hosts):
+    """The page as it is written."""
+    return template('audit.html.j2', hosts, audit_report=report_of(hosts))

@@ -10,8 +10,6 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from fleet import (
     BUSY,
     DIED,
@@ -21,16 +19,15 @@ from fleet import (
     LOST,
     NO_POINTER,
     PADDED,
-    Audit,
     compared,
     cure,
     file,
     fleet,
+    page_of,
+    report_of,
+    template,
     told,
 )
-
-AUDIT = Audit(Templar, DataLoader, trust_as_template)
-report_of, page_of, template = AUDIT.report_of, AUDIT.page_of, AUDIT.template
 
 
 @pytest.fixture(scope='module')

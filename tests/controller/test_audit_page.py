@@ -7,15 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
-from fleet import GCC_12, Audit, compared, file, fleet, told
+from fleet import GCC_12, compared, file, fleet, page_of, told
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tools'))
 
 import chromium
 
-page_of = Audit(Templar, DataLoader, trust_as_template).page_of
 pytestmark = pytest.mark.skipif(not chromium.installed(), reason='Debian\'s chromium is not installed: make prepare')
 
 # The contrast of each element that has text of its own with what lies behind it (WCAG 2.2, 1.4.3), the least first.

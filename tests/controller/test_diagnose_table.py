@@ -7,9 +7,8 @@ import json
 
 import builders
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
+from engine import rendered
 from kernel_memory import write_files
 
 TEMPLATE = builders.CAPTURES.parents[2] / 'playbooks/templates/diagnose.txt.j2'
@@ -18,13 +17,11 @@ STACK = '[<0>] f_init+0x21/0x1000 [init_hang]\n[<0>] do_one_initcall+0x56/0x220\
 MOUNT = '22 27 0:21 / /mnt/my\\040disk rw - cdev_busy none rw\n'
 
 
-def rendered(answers, names):
+def table(answers, names):
     """The lines, by Ansible's own template engine."""
     variables = {'ansible_play_hosts_all': list(answers), 'diagnose_names': names,
                  'hostvars': {host: {'diagnose_answer': answer} for host, answer in answers.items()}}
-    templar = Templar(loader=DataLoader(), variables=variables)
-    expression = "{{ lookup('template', '%s') }}" % TEMPLATE
-    return templar.template(trust_as_template(expression)).splitlines()
+    return rendered(TEMPLATE, variables).splitlines()
 
 
 def answered(facts):
@@ -106,18 +103,18 @@ db1.example.org  -          no answer       -       -
 def test_the_table_of_a_captured_host_is_this(captured):
     answer = captured(['ccp', 'cdev_busy', 'init_hang', 'no_exit', 'nowhere'])
     silent = {'unreachable': True, 'msg': 'Failed to connect to the host via ssh:\n Connection refused\n'}
-    assert rendered({'web1': answer, 'db1.example.org': silent}, ['any']) == CAPTURED.splitlines()
+    assert table({'web1': answer, 'db1.example.org': silent}, ['any']) == CAPTURED.splitlines()
 
 
 def test_of_all_modules_only_the_stuck_are_shown(captured):
-    shown = [row.split()[1] for row in rendered({'web1': captured([])}, []) if row.startswith('web1')]
+    shown = [row.split()[1] for row in table({'web1': captured([])}, []) if row.startswith('web1')]
     assert shown == ['exit_oops', 'init_hang', 'init_oops', 'no_exit']
 
 
 def test_a_host_where_nothing_is_stuck_has_a_line():
     answer = answered({'modules': {'foo': module('unloadable', 'plain'), 'bar': module('in_use')}})
     failed = {'failed': True, 'msg': 'No table.', 'ansible_facts': {'discovered_interpreter_python': '/x'}}
-    assert rendered({'web1': answer, 'web2': {}, 'web3': failed}, []) == [
+    assert table({'web1': answer, 'web2': {}, 'web3': failed}, []) == [
         'HOST  MODULE  VERDICT     METHOD  HOLDERS',
         'web1  -       none stuck  -       -',
         'web2  -       no answer   -       -',
@@ -162,7 +159,7 @@ HOLDERS = {
 
 @pytest.mark.parametrize(('found', 'column'), HOLDERS.values(), ids=list(HOLDERS))
 def test_holders_are_named(found, column):
-    rows = rendered({'web1': answered({'modules': {'foo': module(holders=found)}})}, ['foo'])
+    rows = table({'web1': answered({'modules': {'foo': module(holders=found)}})}, ['foo'])
     at = rows[0].index('HOLDERS')
     assert [row[at:] for row in rows[1:-2]] == column
     assert rows[-2:] == ['    why:  The reason.', '    next: Close them']
