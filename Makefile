@@ -76,6 +76,10 @@ ansible-lint: venv
 checkpatch: venv
 	@$(STEP) $@ -- python3 tests/tools/checkpatch.py
 
+.PHONY: hooks
+hooks: venv ## has git run ruff, mypy, yamllint, checkpatch before each commit in this checkout
+	@pre-commit install
+
 .PHONY: sanity
 sanity: venv ## ansible-test sanity with no ignore file (1 minute, 3 the first time)
 	@$(STEP) 'ansible-test sanity' -- $(BIN)/python tests/tools/sanity.py
@@ -95,6 +99,20 @@ units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (
 .PHONY: units-oldest-newest
 units-oldest-newest: venv ## the same under the oldest and the newest of them alone (3 minutes)
 	@python3 tests/tools/unit_all_pythons.py --ends
+
+.PHONY: ansible-versions
+ansible-versions: venv ## the playbooks and modules under each ansible-core from 2.16 on, as one table (8 minutes each, two side by side, beside busy guests)
+	@$(BIN)/python tests/tools/ansible_versions.py $(VERSIONS)
+
+.PHONY: release-check
+release-check: venv .venv-release/installed ## is HEAD fit to publish: built, Galaxy's importer, installed, tried (4 minutes beside busy guests)
+	@$(BIN)/python tests/tools/release_check.py
+
+.venv-release/installed: requirements-release.txt
+	@rm -rf .venv-release
+	@echo 'Installing galaxy-importer into .venv-release, about 30 s ...' && $(BIN)/python -m venv .venv-release
+	@.venv-release/bin/pip install -qq --disable-pip-version-check -r requirements-release.txt
+	@touch $@
 
 .PHONY: lab
 lab: prepare ## the disk images of KERNELS and the fault modules for them (3 minutes each, once)
@@ -182,4 +200,4 @@ test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on 
 .PHONY: clean
 clean: ## ends the lab's guests and removes what make has made in this checkout (the lab's images stay)
 	@$(LAB) down --all
-	rm -rf .venv .venv-eda .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
+	rm -rf .venv .venv-eda .venv-release .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
