@@ -12,6 +12,7 @@ from pathlib import Path
 import ansible
 import builders
 import pytest
+from engine import environment
 
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
@@ -30,13 +31,10 @@ def ask(tmp_path):
     (place / 'kmod').symlink_to(CHECKOUT)
 
     def run(name, *arguments):
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
-                           ANSIBLE_NOCOLOR='1')
-        environment.pop('ANSIBLE_CONFIG', None)
         done = subprocess.run(
             [*PROGRAM, 'localhost', '-i', 'localhost,', '-c', 'local', '--check', '-m', 'kernelops.kmod.' + name,
              '-e', json.dumps({'ansible_python_interpreter': sys.executable}), '-a', ' '.join(arguments)],
-            check=False, timeout=100, cwd=str(tmp_path), env=environment, capture_output=True)
+            check=False, timeout=100, cwd=str(tmp_path), env=environment(tmp_path), capture_output=True)
         printed = done.stdout.decode()
         assert ' => {' in printed, printed + done.stderr.decode()
         return done.returncode, json.loads(printed[printed.index(' => {') + len(' => '):])

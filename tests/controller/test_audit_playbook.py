@@ -4,7 +4,6 @@
 """The playbook audit as ansible-playbook runs it, on hosts whose modules answer from a file."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import sys
 import ansible
 import builders
 import pytest
+from engine import environment
 from fleet import HOSTILE, fleet
 
 # Programs, on a machine that may be busy with guests
@@ -65,12 +65,10 @@ def run(tmp_path):
     (tmp_path / 'work').mkdir()
 
     def play(*options):
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
-                           ANSIBLE_NOCOLOR='1', ANSIBLE_PIPELINING='1', PWD=str(tmp_path / 'work'))
-        environment.pop('ANSIBLE_CONFIG', None)
+        settings = environment(tmp_path, ANSIBLE_PIPELINING='1', PWD=str(tmp_path / 'work'))
         done = subprocess.run(
             [*PROGRAM, 'kernelops.kmod.audit', '-i', str(tmp_path / 'hosts'), *options], check=False, timeout=100,
-            cwd=str(tmp_path / 'work'), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            cwd=str(tmp_path / 'work'), env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout.decode()
 
     return play

@@ -9,7 +9,6 @@ The role is a stub of one task here; with guests it is in the Molecule scenarios
 import base64
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import sys
 import ansible
 import builders
 import pytest
+from engine import environment
 from fleet import HOSTILE
 
 # Programs, on a machine that may be busy with guests
@@ -87,13 +87,11 @@ def play(tmp_path):
             interpreter.chmod(0o755)
             inventory += '%s ansible_connection=local ansible_python_interpreter=%s\n' % (name, interpreter)
         (tmp_path / 'hosts').write_text(inventory)
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
-                           ANSIBLE_NOCOLOR='1', ANSIBLE_PIPELINING='1', PWD=str(tmp_path / 'work'))
-        environment.pop('ANSIBLE_CONFIG', None)
+        settings = environment(tmp_path, ANSIBLE_PIPELINING='1', PWD=str(tmp_path / 'work'))
         done = subprocess.run(
             [*PROGRAM, 'kernelops.kmod.force_unload', '-i', str(tmp_path / 'hosts'),
              '-e', json.dumps({'force_unload_names': ['foo'], 'force_unload_serial': 1}), *options],
-            check=False, timeout=200, cwd=str(tmp_path / 'work'), env=environment, stdout=subprocess.PIPE,
+            check=False, timeout=200, cwd=str(tmp_path / 'work'), env=settings, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         printed = done.stdout.decode()
         path = tmp_path / 'work/kmod-force-unload.json'

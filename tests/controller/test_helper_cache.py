@@ -13,6 +13,7 @@ import sys
 import ansible
 import builders
 import pytest
+from engine import environment
 
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
@@ -43,13 +44,10 @@ def ask(tmp_path):
         given = {'force_unload_cache': str(tmp_path / 'cache'), '__force_unload_key': KEY,
                  'ansible_python_interpreter': sys.executable,
                  '__force_unload_helper_path': str(tmp_path / 'host/kmod_reset.ko')}
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), ANSIBLE_HOME=str(tmp_path / 'home'),
-                           ANSIBLE_NOCOLOR='1')
-        environment.pop('ANSIBLE_CONFIG', None)
         done = subprocess.run(
             [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given),
              *options],
-            check=False, timeout=200, cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE,
+            check=False, timeout=200, cwd=str(tmp_path), env=environment(tmp_path), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode()
         helper = tmp_path / 'host/kmod_reset.ko'
