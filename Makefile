@@ -63,6 +63,7 @@ mypy: venv
 	@$(STEP) 'mypy, event source' -- mypy extensions/eda/plugins/event_source/module_stuck.py
 	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
+	@$(STEP) 'mypy, guides' -- mypy tests/guides
 
 .PHONY: yamllint
 yamllint: venv
@@ -180,6 +181,24 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 	@.venv-eda/bin/pip install -qq --disable-pip-version-check -r requirements-eda.txt
 	@touch $@
 
+# Which of them: make guides GUIDE="init_died in_use"; empty: all.
+GUIDE ?=
+
+.PHONY: guides
+guides: prepare venv ## follows the guides word for word in a guest: make guides GUIDE=init_died (GTIME)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab KERNELS='6.1 bare-6.1'
+	@$(BIN)/python tests/guides $(GUIDE)
+
+.PHONY: docs
+docs: venv .venv-docs/installed ## checks the documentation and builds its site in tests/output/docs (DTIME)
+	@$(STEP) 'documentation and its site' -- $(BIN)/python tests/tools/docs.py .venv-docs/bin
+
+.venv-docs/installed: requirements-docs.txt
+	@rm -rf .venv-docs
+	@echo 'Installing antsibull-docs and Sphinx into .venv-docs, about 30 s ...' && $(BIN)/python -m venv .venv-docs
+	@.venv-docs/bin/pip install -qq --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 .PHONY: scale
 scale: prepare venv ## what a fleet costs the controller, by hosts and forks (10 minutes)
 	@$(BIN)/python tests/bench/on_controller.py
@@ -200,4 +219,4 @@ test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on 
 .PHONY: clean
 clean: ## ends the lab's guests and removes what make has made in this checkout (the lab's images stay)
 	@$(LAB) down --all
-	rm -rf .venv .venv-eda .venv-release .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
+	rm -rf .venv .venv-docs .venv-eda .venv-release .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
