@@ -185,12 +185,12 @@ eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cu
 GUIDE ?=
 
 .PHONY: guides
-guides: prepare venv ## follows the guides word for word in a guest: make guides GUIDE=init_died (GTIME)
+guides: prepare venv ## follows the guides word for word in a guest: make guides GUIDE=init_died (2 to 8 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab KERNELS='6.1 bare-6.1'
 	@$(BIN)/python tests/guides $(GUIDE)
 
 .PHONY: docs
-docs: venv .venv-docs/installed ## checks the documentation and builds its site in tests/output/docs (DTIME)
+docs: venv .venv-docs/installed ## checks the documentation and builds its site in tests/output/docs (1 minute, 4 the first time)
 	@$(STEP) 'documentation and its site' -- $(BIN)/python tests/tools/docs.py .venv-docs/bin
 
 .venv-docs/installed: requirements-docs.txt
