@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, Set
 
-import yaml  # type: ignore[import-untyped]  # comes with ansible-core, without types
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMPORTER = CHECKOUT / '.venv-release/bin'
