@@ -4,7 +4,7 @@
 """The README's table of what was tested: `make support`, after a run of `make test` or `make molecule`.
 
 Takes each scenario's result from the book of that run (tests/output/steps.jsonl) or, with --summary FILE --date DATE,
-from what such a run printed at its end; keeps it in docs/tested.json; and writes the table from that. A result stands
+from what such a run printed; keeps it in docs/tested.json; and writes the table from that. A result stands
 until the same scenario runs again on the same kernel.
 """
 
@@ -23,7 +23,8 @@ TESTED = CHECKOUT / 'docs/tested.json'
 README = CHECKOUT / 'README.md'
 BEGIN, END = '<!-- what `make support` writes -->', '<!-- end of what it writes -->'
 STEP = re.compile(r'molecule (?P<scenario>\w+)(?: on (?P<kernels>[\w. -]+)|, its own guest)')
-PRINTED = re.compile(r'[\d.]+ s +(?P<passed>\d+) passed +(?P<failed>\d+) failed +(?P<name>molecule .+)')
+PRINTED = (re.compile(r'[\d.]+ s +(?P<passed>\d+) passed +(?P<failed>\d+) failed +(?P<name>molecule .+)'),
+           re.compile(r'== (?P<name>molecule .+): (?P<passed>\d+) passed, (?P<failed>\d+) failed in [\d.]+ s'))
 OWN_KERNELS = re.compile(r'KMOD_KERNELS: "?([^"\n]+)"?')
 PRETTY_NAME = re.compile(r'^PRETTY_NAME="?([^"\n]+)', re.MULTILINE)
 NOT_SCENARIOS = ('create',)
@@ -65,9 +66,10 @@ def of_book(text: str) -> Iterator[Result]:
 
 
 def of_summary(text: str, date: str) -> Iterator[Result]:
-    """The results in what a run printed at its end."""
-    for step in PRINTED.finditer(text):
-        yield from of_step(step['name'], step['passed'] != '0' and step['failed'] == '0', date)
+    """The results in what a run printed, as each step ended or all of them at its end."""
+    for line in text.splitlines():
+        for step in filter(None, (pattern.search(line) for pattern in PRINTED)):
+            yield from of_step(step['name'], step['passed'] != '0' and step['failed'] == '0', date)
 
 
 def host(kernel: str) -> Dict[str, str]:

@@ -56,9 +56,10 @@ def test_a_book_is_read() -> None:
     assert [tuple(result) for result in support.of_book(BOOK)] == FROM_BOOK
 
 
-def test_what_a_run_printed_is_read_as_its_book() -> None:
-    entries = [json.loads(line) for line in BOOK.splitlines()]
-    line = '> %(seconds)8.1f s %(passed)6d passed %(failed)4d failed  %(name)s'
+@pytest.mark.parametrize('line', ['> %(seconds)8.1f s %(passed)6d passed %(failed)4d failed  %(name)s',
+                                  '== %(name)s: %(passed)d passed, %(failed)d failed in %(seconds).1f s'])
+def test_what_a_run_printed_is_read_as_its_book(line: str) -> None:
+    entries = [json.loads(entry) for entry in BOOK.splitlines()]
     printed = '\n'.join(line % entry for entry in entries)
     assert [result[:3] for result in support.of_summary(printed, '2026-01-04')] == [row[:3] for row in FROM_BOOK]
 
