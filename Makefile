@@ -109,7 +109,7 @@ ansible-versions: venv ## the playbooks and modules under each ansible-core from
 release-check: venv .venv-release/installed ## is HEAD fit to publish: built, Galaxy's importer, installed, tried (4 minutes beside busy guests)
 	@$(BIN)/python tests/tools/release_check.py
 
-.venv-release/installed: requirements-release.txt
+.venv-release/installed: requirements-release.txt | .venv/installed
 	@rm -rf .venv-release
 	@echo 'Installing galaxy-importer into .venv-release, about 30 s ...' && $(BIN)/python -m venv .venv-release
 	@.venv-release/bin/pip install -qq --disable-pip-version-check -r requirements-release.txt
@@ -174,7 +174,7 @@ bench: prepare venv ## what the collection costs, on a host, a fleet and its con
 eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
 	@$(STEP) 'ansible-rulebook and a guest' -- $(BIN)/python tests/eda/live.py
 
-.venv-eda/installed: requirements-eda.txt
+.venv-eda/installed: requirements-eda.txt | .venv/installed
 	@rm -rf .venv-eda
 	@command -v java > /dev/null || { echo 'ansible-rulebook needs Java 17: as root, apt-get install default-jre-headless'; exit 1; }
 	@echo 'Installing ansible-rulebook into .venv-eda, about 30 s ...' && $(BIN)/python -m venv .venv-eda
@@ -193,7 +193,7 @@ guides: prepare venv ## follows the guides word for word in a guest: make guides
 docs: venv .venv-docs/installed ## checks the documentation and builds its site in tests/output/docs (1 minute, 4 the first time)
 	@$(STEP) 'documentation and its site' -- $(BIN)/python tests/tools/docs.py .venv-docs/bin
 
-.venv-docs/installed: requirements-docs.txt
+.venv-docs/installed: requirements-docs.txt | .venv/installed
 	@rm -rf .venv-docs
 	@echo 'Installing antsibull-docs and Sphinx into .venv-docs, about 30 s ...' && $(BIN)/python -m venv .venv-docs
 	@.venv-docs/bin/pip install -qq --disable-pip-version-check -r requirements-docs.txt
@@ -208,10 +208,10 @@ support: venv ## the README's table of what was tested, from the results of the 
 	@$(BIN)/python tests/tools/support.py
 
 .PHONY: test
-test: prepare ## all of it: lint, sanity, unit tests, module files, molecule on KERNELS
+test: prepare ## all of it: lint, sanity, unit tests, documentation, module files, molecule on KERNELS
 	@python3 tests/tools/steps.py start
 	@start=$$(date +%s); status=0; \
-	$(MAKE) --no-print-directory --keep-going -j2 --output-sync=line lint sanity unit units-oldest-newest || status=$$?; \
+	$(MAKE) --no-print-directory --keep-going -j2 --output-sync=line lint sanity unit units-oldest-newest docs || status=$$?; \
 	$(MAKE) --no-print-directory --keep-going trees molecule || status=$$?; \
 	echo "make test took $$(( $$(date +%s) - start )) s:"; \
 	python3 tests/tools/steps.py summary $$status
