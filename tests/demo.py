@@ -119,8 +119,9 @@ def main() -> int:
     subprocess.run([*LAB, 'modules', KERNEL], cwd=CHECKOUT, check=True, timeout=3600)
     with tempfile.TemporaryDirectory(prefix='kmod-demo-') as directory:
         inventory = Path(directory) / 'inventory.yml'
+        # A cache of its own: the demo shows how the helper is built.
         demo = Demo({**os.environ, 'ANSIBLE_INVENTORY': str(inventory), 'ANSIBLE_DISPLAY_SKIPPED_HOSTS': 'false',
-                     'ANSIBLE_CONFIG': str(CHECKOUT / 'ansible.cfg')})
+                     'ANSIBLE_CONFIG': str(CHECKOUT / 'ansible.cfg'), 'XDG_CACHE_HOME': directory})
         try:
             story(demo, inventory)
             demo.tell('End the guest')

@@ -20,6 +20,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / 'docs/docsite/rst/images'
 COLUMNS = 118
 LINES_OF_A_COMMAND = 7
+# Browsers make one space of several.
+NO_BREAK = '&#160;'
 LINE_HEIGHT, CHARACTER = 19, 7.83
 PAPER, PLAIN, HEADING, COMMAND, BAD = '#1b1f24', '#c9d1d9', '#ffffff', '#7ee787', '#ffa198'
 UNTOLD = re.compile(r'    (Booting|TASK|ok:|included:|changed: |\[WARNING\])|    $')
@@ -66,9 +68,9 @@ def terminal(lines: List[Line]) -> str:
     for number, line in enumerate(lines):
         weight = ' font-weight="bold"' if line.bold else ''
         rows.append(f'<text x="20" y="{LINE_HEIGHT * number + 34}" fill="{line.colour}"{weight}>'
-                    f'{html.escape(shortened(line.text))}</text>')
+                    f'{html.escape(shortened(line.text)).replace(" ", NO_BREAK)}</text>')
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13" style="white-space: pre">')
+            'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13">')
     return '\n'.join([
         head, '<title>A stuck module and its cure, as make demo shows it</title>',
         f'<rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>', *rows, '</svg>', ''])
