@@ -21,6 +21,7 @@ from typing import List, Mapping, NamedTuple, Tuple
 from commands import CHECKOUT, LAB, run
 
 GUEST = 'bench'
+SECONDS = 300
 
 
 class Row(NamedTuple):
@@ -59,6 +60,12 @@ def told(what: str, times: List[Tuple[float, float]], reach: float, command: Lis
         print(f'    {name} {median:6.2f} s  {shlex.join(words)}', flush=True)
 
 
+def is_running(environment: Mapping[str, str]) -> bool:
+    """Whether the guest has not ended yet."""
+    listed = json.loads(run([*LAB, 'list', '--json'], environment))
+    return any(guest['name'] == GUEST and guest['state'] == 'running' for guest in listed)
+
+
 def from_stuck_to_gone(ansible: List[str], kernel: str, pairs: int, environment: Mapping[str, str]) -> None:
     """The cure, with the compiled helper on the host, against shutting the guest down and booting it up to ssh."""
     helper = run([sys.executable, 'tests/torture', 'helper', kernel], environment).strip().splitlines()[-1]
@@ -73,8 +80,12 @@ def from_stuck_to_gone(ansible: List[str], kernel: str, pairs: int, environment:
         run([*LAB, 'push', GUEST, helper, f'{place}/kmod_reset.ko'], environment)
         mine = seconds(cure, environment)
         start = time.monotonic()
-        # The lab's guests end where others boot again.
-        run([*LAB, 'ssh', GUEST, 'systemctl reboot; sleep 600; true'], environment)
+        # The lab's guests end where others boot again, and ssh with them.
+        run([*LAB, 'ssh', GUEST, 'systemctl reboot; sleep 600'], environment, expected=255)
+        while is_running(environment):
+            if time.monotonic() > start + SECONDS:
+                raise SystemExit(f'{GUEST} did not go down within {SECONDS} s of `systemctl reboot`')
+            time.sleep(0.2)
         run([*LAB, 'up', GUEST, '--kernel', kernel, '--cold'], environment)
         times.append((mine, time.monotonic() - start))
     told('from stuck to gone against a reboot', times, 1 / 20, cure, ['systemctl', 'reboot'])
