@@ -45,6 +45,13 @@ venv: .venv/installed $(LINK) ## the tools, pinned, in .venv (40 seconds once)
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# Tools that want other versions than those in .venv, or that few need.
+.venv-%/installed: requirements-%.txt | .venv/installed
+	@rm -rf .venv-$*
+	@echo 'Installing requirements-$*.txt into .venv-$*, about 30 s ...' && $(BIN)/python -m venv .venv-$*
+	@.venv-$*/bin/pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 # The collection's place in a collections_path, for ansible, ansible-lint, mypy and molecule.
 $(LINK):
 	@mkdir -p $(@D)
@@ -109,12 +116,6 @@ ansible-versions: venv ## the playbooks and modules under each ansible-core from
 release-check: venv .venv-release/installed ## is HEAD fit to publish: built, Galaxy's importer, installed, tried (4 minutes beside busy guests)
 	@$(BIN)/python tests/tools/release_check.py
 
-.venv-release/installed: requirements-release.txt | .venv/installed
-	@rm -rf .venv-release
-	@echo 'Installing galaxy-importer into .venv-release, about 30 s ...' && $(BIN)/python -m venv .venv-release
-	@.venv-release/bin/pip install -qq --disable-pip-version-check -r requirements-release.txt
-	@touch $@
-
 .PHONY: lab
 lab: prepare ## the disk images of KERNELS and the fault modules for them (3 minutes each, once)
 	@$(LAB) build $(KERNELS)
@@ -170,16 +171,13 @@ bench: prepare venv ## what the collection costs, on a host, a fleet and its con
 	@$(BIN)/python tests/bench/on_fleet.py
 	@$(BIN)/python tests/bench/on_controller.py --real 1 --forks 25
 
-.PHONY: eda
-eda: prepare venv .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
-	@$(STEP) 'ansible-rulebook and a guest' -- $(BIN)/python tests/eda/live.py
-
-.venv-eda/installed: requirements-eda.txt | .venv/installed
-	@rm -rf .venv-eda
+.PHONY: java
+java:
 	@command -v java > /dev/null || { echo 'ansible-rulebook needs Java 17: as root, apt-get install default-jre-headless'; exit 1; }
-	@echo 'Installing ansible-rulebook into .venv-eda, about 30 s ...' && $(BIN)/python -m venv .venv-eda
-	@.venv-eda/bin/pip install -qq --disable-pip-version-check -r requirements-eda.txt
-	@touch $@
+
+.PHONY: eda
+eda: prepare venv java .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
+	@$(STEP) 'ansible-rulebook and a guest' -- $(BIN)/python tests/eda/live.py
 
 # Which of them: make guides GUIDE="init_died in_use"; empty: all.
 GUIDE ?=
@@ -192,12 +190,6 @@ guides: prepare venv ## follows the guides word for word in a guest: make guides
 .PHONY: docs
 docs: venv .venv-docs/installed ## checks the documentation and builds its site in tests/output/docs (1 minute, 4 the first time)
 	@$(STEP) 'documentation and its site' -- $(BIN)/python tests/tools/docs.py .venv-docs/bin
-
-.venv-docs/installed: requirements-docs.txt | .venv/installed
-	@rm -rf .venv-docs
-	@echo 'Installing antsibull-docs and Sphinx into .venv-docs, about 30 s ...' && $(BIN)/python -m venv .venv-docs
-	@.venv-docs/bin/pip install -qq --disable-pip-version-check -r requirements-docs.txt
-	@touch $@
 
 .PHONY: scale
 scale: prepare venv ## what a fleet costs the controller, by hosts and forks (10 minutes)

@@ -138,8 +138,7 @@ def main() -> None:
     tested = merged(json.loads(TESTED.read_text(encoding='utf-8')) if TESTED.exists() else {}, iter(results))
     for kernel in {result.kernel for result in results}:
         tested[kernel].update(host(kernel))
-    ordered = {kernel: tested[kernel] for kernel in sorted(tested, key=by_version)}
-    TESTED.write_text(json.dumps(ordered, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    TESTED.write_text(json.dumps(tested, indent=1, sort_keys=True) + '\n', encoding='utf-8')
     README.write_text(with_table(README.read_text(encoding='utf-8'), tested), encoding='utf-8')
     print(table(tested))
     print(f'{len(results)} results taken, {sum(not result.passed for result in results)} of them failures.')
