@@ -29,22 +29,21 @@ def unload(word: str, seconds: float) -> Dict[str, Any]:
 
 def in_a_process(word: str, seconds: float) -> Dict[str, Any]:
     """The same in a child: what it leaves behind is seen by the look that follows."""
-    read_end, write_end = os.pipe()
+    # No pipe: what it leaves behind in the kernel would keep that open.
+    answer = os.memfd_create('answer')
     pid = os.fork()
     if pid == 0:
-        os.close(read_end)
         try:
-            answer = json.dumps(unload(word, seconds))
+            text = json.dumps(unload(word, seconds))
         except BaseException as error:  # pylint: disable=broad-except  # the parent must hear of it
-            answer = json.dumps({'failed': True, 'msg': 'Traceback: %r' % error})
-        with os.fdopen(write_end, 'w') as stream:
-            stream.write(answer)
+            text = json.dumps({'failed': True, 'msg': 'Traceback: %r' % error})
+        os.write(answer, text.encode())
         os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as stream:
-        answer = stream.read()
     os.waitpid(pid, 0)
-    return dict(json.loads(answer)) if answer else {'failed': True, 'msg': 'the process was killed'}
+    with os.fdopen(answer, 'rb') as stream:
+        stream.seek(0)
+        said = stream.read()
+    return dict(json.loads(said)) if said else {'failed': True, 'msg': 'the process was killed'}
 
 
 def main(seconds: float, words: List[str]) -> None:
