@@ -41,12 +41,17 @@ class Store(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Of one architecture: e_machine, the bytes, where in them the table's address goes, and the relocation for it."""
+    """Of one architecture: e_machine, the bytes, where in them the table's address goes, and the relocation for it.
+
+    ``modinfo`` and the sections ``trampolines`` are what its loader asks for besides.
+    """
 
     machine: int
     text: bytes
     table_at: int
     absolute: int
+    modinfo: Tuple[str, ...] = ()
+    trampolines: Tuple[str, ...] = ()
 
 
 CODE = {
@@ -55,7 +60,19 @@ CODE = {
         'fcffffc38b4e10448b46184883c62031d239ca7420488b3e488b0748234608483b461075084883c618ffc2ebe4b8b4fb'
         'ffff29d0c331d24439c2745c488b3e488b46104c8b4e18837e08047409f04c0fb10f7511eb07f0440fb10f75084883c6'
         '20ffc2ebd289d185c974254883ee20ffc9488b3e488b46184c8b4e10837e08047407f04c0fb10febdef0440fb10febd7'
-        'b850fbffff29d0c3b883ffffffc3'), 6, 1),  # R_X86_64_64
+        'b850fbffff29d0c3b883ffffffc3'), 6, 1,  # R_X86_64_64
+        modinfo=('retpoline=Y',)),  # it has no indirect branch
+    'aarch64': Code(183, bytes.fromhex(
+        '5f2403d5210a0058220c40a9400040f92400a0521f0003eb000100541f0002eb80000054000040f98404007141ffff54'
+        'e07c8012c0035fd6241441a92180009106008052df00046ba0010054272040a9290840f9e70040f9e700088aff0009eb'
+        '8100005421600091c6040011f6ffff17608980120000064bc0035fd606008052df00056be0050054272040a9292841a9'
+        '1f110071e0000054ebfc5fc87f0109eba1010054eafc0cc88cffff3506000014ebfc5f887f01096be1000054eafc0c88'
+        '8cffff35bf3b03d521800091c6040011ecffff175f3f03d5ed03062acd020034218000d1ad050051272040a9292841a9'
+        '1f110071e0000054ebfc5fc87f010aeb61010054e9fc0cc88cffff3506000014ebfc5f887f010a6ba1000054e9fc0c88'
+        '8cffff35bf3b03d5edffff175f3f03d5ebffff17e09580120000064bc0035fd6800f8012c0035fd60000000000000000'),
+        328, 257,  # R_AARCH64_ABS64
+        # arch/arm64/kernel/module-plts.c refuses a module without a place for the calls that it makes.
+        trampolines=('.plt', '.init.plt', '.text.ftrace_trampoline')),
 }  # type: Dict[str, Code]
 
 

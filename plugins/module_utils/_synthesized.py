@@ -85,9 +85,7 @@ def write(donor, table):
     if code is None:
         raise KmodError('write a helper', f'its machine code for {donor.machine} is not known here',
                         'Build the helper by the role kernelops.kmod.force_unload')
-    info = ['license=GPL', f'name={NAME}', 'depends=', f'vermagic={donor.vermagic}']
-    if donor.machine == 'x86_64':
-        info.append('retpoline=Y')  # it has no indirect branch
+    info = ['license=GPL', f'name={NAME}', 'depends=', f'vermagic={donor.vermagic}', *code.modinfo]
     this_module = bytearray(donor.size)
     struct.pack_into('56s', this_module, NAME_AT, NAME.encode())
     sections = [
@@ -96,6 +94,8 @@ def write(donor, table):
         _elf_writer.Section(MODINFO, '\0'.join(info).encode() + b'\0', _elf_writer.ALLOC, 1),
         _elf_writer.Section(THIS_MODULE, bytes(this_module), _elf_writer.ALLOC | _elf_writer.WRITE, 64),
     ]
+    sections += [_elf_writer.Section(name, b'\0', _elf_writer.ALLOC | _elf_writer.EXECUTE, 1)
+                 for name in code.trampolines]
     if donor.crc is not None:
         sections.append(_elf_writer.Section(VERSIONS, VERSION.pack(donor.crc, b'module_layout'), _elf_writer.ALLOC))
     symbols = [_elf_writer.Symbol('init_module', CODE, _elf_writer.FUNCTION),

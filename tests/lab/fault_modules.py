@@ -37,8 +37,9 @@ class Fault(NamedTuple):
 # From 6.5 on finit_module(2), which insmod calls, leaves an entry behind when its task dies in init, and the next load
 # may be the kernel's last. init_module(2), as busybox's insmod calls it, leaves none: only init_oops leaves one.
 INIT_MODULE = (
-    "python3 -c 'import ctypes, sys; image = open(sys.argv[1], \"rb\").read(); "
-    "sys.exit(ctypes.CDLL(None).syscall(175, image, ctypes.c_ulong(len(image)), b\"\") != 0)'"
+    "python3 -c 'import ctypes, os, sys; image = open(sys.argv[1], \"rb\").read(); "
+    "number = {\"x86_64\": 175, \"aarch64\": 105}[os.uname().machine]; "
+    "sys.exit(ctypes.CDLL(None).syscall(number, image, ctypes.c_ulong(len(image)), b\"\") != 0)'"
 )
 
 # What each of them leaves registered when it dies in init.
@@ -96,6 +97,7 @@ class OtherCompiler(NamedTuple):
 OTHER_COMPILERS = {
     "5.10": OtherCompiler("gcc-9"),
     "6.1": OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",)),
+    "arm64-6.1": OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",)),
     "6.12": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
     "7.3": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
 }

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
+import architectures
 import images
 from host import LabError, cache_dir, digest, fail, locked, run, say, ssh_key, timed
 
@@ -26,7 +27,7 @@ MEMORY_MB = 1024
 CPUS = 2
 SNAPSHOT = "clean"
 BOOT_DEADLINE_S = 420
-KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 panic=-1"
+KERNEL_ARGUMENTS = "root=/dev/vda rw console={console} panic=-1"
 # Read once before the snapshot is taken, so that each restored guest has the files in memory that Ansible asks for.
 WARM_UP = "python3 -c 'import ast, ctypes, json, lzma, shlex, subprocess, tempfile, zipfile' && rmmod --version"
 
@@ -211,14 +212,16 @@ def kernel_of(name: str) -> str:
 
 def qemu_argv(directory: Path, facts: dict[str, Any]) -> list[str]:
     """The command that runs a guest from ``directory``/disk.qcow2, with the facts that :func:`facts_of` makes."""
+    machine = architectures.of(facts["kernel"])
     kvm = facts["accel"] == "kvm"
-    cpu = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    cpu = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", machine.emulated_cpu]
+    arguments = f"{KERNEL_ARGUMENTS.format(console=machine.console)} {facts['append']}".strip()
     network = f"user,id=net,hostfwd=tcp:127.0.0.1:{facts['port']}-:22"
     return [
-        "qemu-system-x86_64", "-name", directory.name, "-machine", "q35", *cpu, "-smp", str(CPUS), "-m", str(MEMORY_MB),
+        machine.qemu, "-name", directory.name, "-machine", machine.board, *cpu, "-smp", str(CPUS), "-m", str(MEMORY_MB),
         "-display", "none", "-vga", "none", "-no-reboot", "-no-user-config", "-nodefaults",
         "-kernel", f"{facts['image']}/vmlinuz", "-initrd", f"{facts['image']}/initrd.img",
-        "-append", f"{KERNEL_ARGUMENTS} {facts['append']}".strip(),
+        "-append", arguments,
         "-drive", f"file={directory}/disk.qcow2,format=qcow2,if=none,id=root,cache=unsafe",
         "-device", "virtio-blk-pci,drive=root", "-device", "virtio-rng-pci",
         "-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=",
@@ -241,7 +244,7 @@ def accelerator(image: images.Image) -> str:
         return asked
     if asked != "auto":
         raise LabError(f"KMOD_LAB_ACCEL is {asked!r}; it may be kvm, tcg or auto.")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not architectures.of(image.kernel).is_native() or not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     memory = cache_dir() / "accelerator"
@@ -329,7 +332,7 @@ def _start(guest: Guest, image: images.Image, accel: str, snapshot: Optional[Pat
 
 def _snapshot(image: images.Image, accel: str) -> Path:
     """The overlay that holds the clean guest of this image; made by a cold boot if the cache lacks it."""
-    version = run(["qemu-system-x86_64", "--version"], timeout=60)
+    version = run([architectures.of(image.kernel).qemu, "--version"], timeout=60)
     argv = " ".join(qemu_argv(Path("guest"), facts_of(image, accel, "", 0)))
     path = image.directory / f"snapshot-{digest(version, _host_cpu(), argv, WARM_UP)}.qcow2"
     with locked(f"snapshot-{image.kernel}"):

@@ -121,30 +121,36 @@ def must_be_root() -> None:
         raise LabError("Installing packages and building images needs root (chroot, device nodes); run this as root.")
 
 
-def missing_packages() -> list[str]:
-    """Which of the lab's Debian packages are not installed here."""
+def missing_packages(wanted: Sequence[str] = PACKAGES) -> list[str]:
+    """Which of these Debian packages are not installed here."""
     try:
         done = subprocess.run(
-            ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *PACKAGES],
+            ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *wanted],
             capture_output=True, text=True, timeout=60, check=False,
         )
     except FileNotFoundError as exc:
         raise LabError("The lab prepares Debian and its derivatives only: there is no `dpkg-query` here.") from exc
     installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
-    return [name for name in PACKAGES if name not in installed]
+    return [name for name in wanted if name not in installed]
 
 
 def prepare() -> None:
     """Install the Debian packages that the lab needs and this machine lacks."""
-    missing = missing_packages()
-    if not missing:
+    if not install(PACKAGES):
         say("All Debian packages that the lab needs are installed.")
-        return
+
+
+def install(packages: Sequence[str]) -> bool:
+    """Install those of these Debian packages that this machine lacks; whether there were any."""
+    missing = missing_packages(packages)
+    if not missing:
+        return False
     must_be_root()
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     with timed(f"Installing {' '.join(missing)} (about a minute)"):
         run(["apt-get", "-q", "update"], timeout=600, env=quiet)
         run(["apt-get", "-qy", "install", "--no-install-recommends", *missing], timeout=1800, env=quiet)
+    return True
 
 
 def ssh_key() -> Path:

@@ -14,6 +14,8 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+import architectures
+from architectures import Architecture
 from host import LabError, cache_dir, digest, locked, must_be_root, run, ssh_key, timed
 
 MIRROR = "http://deb.debian.org"
@@ -77,6 +79,7 @@ RECIPES = {
     "bare-6.1": Recipe("bookworm", toolchain=False),
     "bare-6.12": Recipe("trixie", toolchain=False),
     "bare-7.3": Recipe("trixie", kernel_from="trixie-backports", toolchain=False),
+    "arm64-6.1": Recipe("bookworm"),
 }
 
 
@@ -137,12 +140,16 @@ def customize_hooks(recipe: Recipe) -> list[str]:
 def recipe_key(kernel: str, public_key: str) -> str:
     """The digest of all that the image is made from, but for the mirror's present packages."""
     recipe = RECIPES[kernel]
-    parts = [recipe, apt_sources(recipe), early_files(recipe), LATE_FILES, customize_hooks(recipe), packages(recipe)]
+    machine = architectures.of(kernel)
+    parts = [
+        recipe, apt_sources(recipe), early_files(recipe), LATE_FILES, customize_hooks(recipe),
+        packages(recipe, machine),
+    ]
     return digest(json.dumps([*parts, DISK_SIZE, public_key], sort_keys=True))
 
 
-def packages(recipe: Recipe) -> list[str]:
-    return [*RUNTIME, *(TOOLCHAIN if recipe.toolchain else ()), "linux-image-amd64"]
+def packages(recipe: Recipe, machine: Architecture) -> list[str]:
+    return [*RUNTIME, *(TOOLCHAIN if recipe.toolchain else ()), f"linux-image-{machine.debian}"]
 
 
 def image(kernel: str) -> Image:
@@ -152,14 +159,16 @@ def image(kernel: str) -> Image:
 
 def build(kernel: str, *, again: bool) -> Image:
     """The image of a kernel, built if the cache does not hold it, or in any case if ``again``."""
-    known(kernel)
+    machine = architectures.of(known(kernel))
     public_key = Path(f"{ssh_key()}.pub").read_text(encoding="ascii")
     key = recipe_key(kernel, public_key)
     directory = cache_dir() / "images" / f"{kernel}-{key}"
     with locked(f"image-{kernel}"):
         if again or not directory.exists():
             must_be_root()
-            with timed(f"Building the image of {kernel} (about two minutes, most of it downloads)"):
+            architectures.let_run_here(machine)
+            takes = "about two minutes, most of it downloads" if machine.is_native() else "about 20 minutes"
+            with timed(f"Building the image of {kernel} ({takes})"):
                 _build_into(kernel, directory, public_key)
     return Image(kernel, key, directory, (directory / "release").read_text(encoding="ascii").strip())
 
@@ -170,7 +179,7 @@ def _build_into(kernel: str, directory: Path, public_key: str) -> None:
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     partial.parent.chmod(0o755)
-    _bootstrap(RECIPES[kernel], partial)
+    _bootstrap(RECIPES[kernel], architectures.of(kernel), partial)
     rootfs = partial / "rootfs"
     _write_files(rootfs, LATE_FILES)
     _write_files(rootfs, {"/etc/machine-id": uuid.uuid4().hex + "\n", "/root/.ssh/authorized_keys": public_key})
@@ -191,7 +200,7 @@ def _build_into(kernel: str, directory: Path, public_key: str) -> None:
     partial.rename(directory)
 
 
-def _bootstrap(recipe: Recipe, directory: Path) -> None:
+def _bootstrap(recipe: Recipe, machine: Architecture, directory: Path) -> None:
     """Unpack and configure the packages of the recipe into ``directory/rootfs``."""
     early = directory / "early"
     _write_files(early, early_files(recipe))
@@ -202,7 +211,8 @@ def _bootstrap(recipe: Recipe, directory: Path) -> None:
         [
             # What mmdebstrap mounts below the tree is seen by nobody else, and is gone when it ends, however it ends.
             "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-            "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages(recipe))}",
+            "mmdebstrap", "--mode=root", "--variant=minbase", f"--architectures={machine.debian}",
+            f"--include={','.join(packages(recipe, machine))}",
             f"--setup-hook=sync-in {early} /", *hooks, recipe.suite, str(directory / "rootfs"), str(sources),
         ],
         timeout=3000, log=directory / "mmdebstrap.log",

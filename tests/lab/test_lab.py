@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
+import architectures
 import fault_modules
 import guests
 import host
@@ -99,8 +100,8 @@ def test_only_the_backports_kernel_is_pinned() -> None:
 
 
 def test_the_bare_image_gets_no_compiler() -> None:
-    assert {"gcc", "make"} <= set(images.packages(images.RECIPES["6.1"]))
-    assert not set(images.TOOLCHAIN) & set(images.packages(images.RECIPES["bare-6.1"]))
+    assert {"gcc", "make"} <= set(images.packages(images.RECIPES["6.1"], architectures.AMD64))
+    assert not set(images.TOOLCHAIN) & set(images.packages(images.RECIPES["bare-6.1"], architectures.AMD64))
     assert not any("headers" in hook for hook in images.customize_hooks(images.RECIPES["bare-6.1"]))
 
 
@@ -141,6 +142,7 @@ def test_each_fault_has_its_source() -> None:
 
 @pytest.mark.parametrize(("name", "kernel"), [
     ("linux-6.12", "6.12"), ("bare-6.1", "bare-6.1"), ("linux-bare-6.1", "bare-6.1"), ("web1", "6.1"), ("", "6.1"),
+    ("linux-arm64-6.1", "arm64-6.1"),
 ])
 def test_a_name_may_ask_for_a_kernel(name: str, kernel: str) -> None:
     assert guests.kernel_of(name) == kernel
@@ -159,6 +161,25 @@ def test_a_guest_is_reached_from_this_machine_only(accel: str, cache: Path) -> N
     assert "user,id=net,hostfwd=tcp:127.0.0.1:40022-:22" in argv
     assert argv[argv.index("-append") + 1].endswith(" panic=-1 lockdown=integrity")
     assert argv[argv.index("-accel") + 1].startswith(accel)
+
+
+@pytest.mark.parametrize(("kernel", "machine"), [
+    ("6.1", architectures.AMD64), ("bare-6.1", architectures.AMD64), ("arm64-6.1", architectures.ARM64),
+])
+def test_a_guest_is_a_machine_of_its_kernel_s_architecture(
+    kernel: str, machine: architectures.Architecture, cache: Path
+) -> None:
+    argv = guests.qemu_argv(cache, guests.facts_of(images.Image(kernel, "0", cache, "6.1.0"), "tcg", "quiet", 40022))
+    assert (argv[0], argv[argv.index("-machine") + 1]) == (machine.qemu, machine.board)
+    assert argv[argv.index("-append") + 1] == f"root=/dev/vda rw console={machine.console} panic=-1 quiet"
+    assert images.packages(images.RECIPES[kernel], machine)[-1] == f"linux-image-{machine.debian}"
+
+
+def test_kvm_runs_no_other_architecture(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_arguments: True)
+    monkeypatch.setattr(guests, "_kvm_boots", lambda _image: True)
+    foreign = "6.1" if os.uname().machine == "aarch64" else "arm64-6.1"
+    assert guests.accelerator(images.Image(foreign, "0", cache, "6.1.0")) == "tcg"
 
 
 def test_another_process_with_the_pid_is_not_the_guest(cache: Path) -> None:
