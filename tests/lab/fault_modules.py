@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds the faults against an image's own headers, and brings a guest's module into the state of a fault."""
 
+import contextlib
 import inspect
 import io
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple, Optional, Sequence
 
+import architectures
 import images
 from guests import Guest
 from host import LabError, cache_dir, digest, locked, must_be_root, run, say, timed
@@ -94,21 +96,22 @@ class OtherCompiler(NamedTuple):
 
 
 # What the kernel's own compiler was found to support when the kernel was configured, and an older one does not.
+GCC_11 = OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",))
+GCC_13 = OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT"))
 OTHER_COMPILERS = {
-    "5.10": OtherCompiler("gcc-9"),
-    "6.1": OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",)),
-    "arm64-6.1": OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",)),
-    "6.12": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
-    "7.3": OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT")),
+    "5.10": OtherCompiler("gcc-9"), "6.1": GCC_11, "6.12": GCC_13, "7.3": GCC_13, "arm64-6.1": GCC_11,
 }
-# In a layer above the image's tree that is thrown away afterwards; the mount ends with its namespace.
+BUILD_DEADLINE_S = 600
+# The mounts end with their namespace. objtool reads /proc.
 IN_A_LAYER = """\
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/tree"
-cp /etc/resolv.conf "$2/tree/etc/resolv.conf"
 mount -t proc proc "$2/tree/proc"
-export DEBIAN_FRONTEND=noninteractive
-chroot "$2/tree" apt-get -qq update
-chroot "$2/tree" apt-get -qqy install --no-install-recommends "$3"
+if [ -n "$3" ] && ! chroot "$2/tree" dpkg -s "$3" > /dev/null 2>&1; then
+  export DEBIAN_FRONTEND=noninteractive
+  cp /etc/resolv.conf "$2/tree/etc/resolv.conf"
+  chroot "$2/tree" apt-get -qq update
+  chroot "$2/tree" apt-get -qqy install --no-install-recommends "$3"
+fi
 tree=$2/tree
 shift 3
 chroot "$tree" "$@"
@@ -128,8 +131,7 @@ def build(kernel: str) -> Path:
     if not images.RECIPES[kernel].toolchain:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
-    functions = (_build_into, _make, _kbuild, _make_with_other_compiler, padded)
-    code = [inspect.getsource(function) for function in functions]
+    code = [inspect.getsource(part) for part in (_build_into, Workplace, padded)]
     other = str(OTHER_COMPILERS[kernel])
     key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, other, IN_A_LAYER, *code, *sources)
     directory = cache_dir() / "modules" / f"{kernel}-{key}"
@@ -143,77 +145,95 @@ def build(kernel: str) -> Path:
 
 def _build_of_same_release(image: images.Image) -> Path:
     """The modules of the image that has the same kernel and a compiler."""
-    release = image.kernel.removeprefix("bare-")
-    directory = build(release)
-    if images.image(release).release != image.release:
+    return build(_of_same_release(image, image.kernel.removeprefix("bare-")).kernel)
+
+
+def _of_same_release(image: images.Image, kernel: str) -> images.Image:
+    """Another image, which must be of the same version of the kernel."""
+    other = images.image(kernel)
+    if version(other.release) != version(image.release):
         raise LabError(
-            f"The images of {release} and {image.kernel} hold different kernels, since the mirror changed between their"
-            f" builds; build both: `python3 tests/lab build --again {release} {image.kernel}`."
+            f"The images of {kernel} and {image.kernel} hold different kernels, since the mirror changed between their"
+            f" builds; build both: `python3 tests/lab build --again {kernel} {image.kernel}`."
         )
-    return directory
+    return other
+
+
+def version(release: str) -> str:
+    """`6.1.0-56` of `6.1.0-56-arm64`."""
+    return release.rpartition("-")[0]
 
 
 def _build_into(image: images.Image, directory: Path) -> None:
     partial = directory.with_name(f".{directory.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    (partial / "fixed").mkdir(parents=True)
-    plain = [name for name in FAULTS if name not in PADDED]
-    with tempfile.TemporaryDirectory(dir=image.rootfs / "tmp", prefix="lab-") as scratch:
-        _make(image, Path(scratch, "plain"), plain, "", partial)
-        _make(image, Path(scratch, "fixed"), list(FAULTS), "-DFIXED", partial / "fixed")
-        header = Path(scratch, "padded", "module.h")
-        header.parent.mkdir()
-        header.write_text(padded(_module_header(image).read_text(encoding="utf-8")), encoding="utf-8")
-        inside = "/" + str(header.relative_to(image.rootfs))
-        _make(image, Path(scratch, "pad"), list(PADDED), f"-include {inside}", partial)
-    _make_with_other_compiler(image, partial / "other_compiler")
+    with workplace(image) as place:
+        place.make([name for name in FAULTS if name not in PADDED], partial)
+        place.make(list(FAULTS), partial / "fixed", "-DFIXED")
+        header = padded(_module_header(image).read_text(encoding="utf-8"))
+        place.make(list(PADDED), partial, f"-include {place.put('padded.h', header)}")
+    with workplace(image, OTHER_COMPILERS[image.kernel]) as place:
+        place.make(["healthy"], partial / "other_compiler")
     for old in directory.parent.glob(f"{image.kernel}-*"):
         shutil.rmtree(old)
     partial.rename(directory)
 
 
-def _make(image: images.Image, build_dir: Path, names: list[str], flags: str, destination: Path) -> None:
-    """Run kbuild in the image's tree: in a mount and a pid namespace, with /proc, which objtool reads."""
-    shutil.copytree(SOURCES, build_dir)
-    inside = "/" + str(build_dir.relative_to(image.rootfs))
-    run(
-        [
-            "unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={image.rootfs}", "--wd=/", "--mount-proc",
-            *_kbuild(image, inside, names), f"KCFLAGS={flags}",
-        ],
-        timeout=600, env=SYSTEM_PATH,
-    )
-    for name in names:
-        shutil.copyfile(build_dir / f"{name}.ko", destination / f"{name}.ko")
+class Workplace:
+    """Where kbuild runs on an image's headers: a layer above the image's tree, which is thrown away afterwards.
 
+    Modules for another architecture are built in the tree of the same kernel of this one, with a cross compiler; what
+    that lacks, the headers, shines through from below.
+    """
 
-def _kbuild(image: images.Image, build_dir: str, names: list[str]) -> list[str]:
-    return [
-        "make", "-j2", "-C", f"/lib/modules/{image.release}/build", f"M={build_dir}", f"MODULES={' '.join(names)}",
-        "CONFIG_DEBUG_INFO=", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
-    ]
+    def __init__(self, image: images.Image, layer: Path, compiler: Optional[OtherCompiler]) -> None:
+        self.image = image
+        self.layer = layer
+        for part in ("upper/build", "work", "tree"):
+            (layer / part).mkdir(parents=True)
+        machine = architectures.of(image.kernel)
+        trees = [image]
+        self.variables = [f"{option}=" for option in compiler.unset] if compiler else []
+        self.package = compiler.command if compiler else ""
+        if not machine.is_native():
+            trees.insert(0, _of_same_release(image, image.kernel.removeprefix(f"{machine.debian}-")))
+            prefix = f"{machine.machine}-linux-gnu-"
+            self.package = f"{self.package or 'gcc'}-{prefix[:-1]}"
+            self.variables += [f"ARCH={machine.debian}", f"CROSS_COMPILE={prefix}"]
+        if compiler:
+            self.variables.append(f"CC={compiler.command}" if machine.is_native() else f"CC={prefix}{compiler.command}")
+        self.trees = ":".join(str(tree.rootfs) for tree in trees)
 
+    def put(self, name: str, text: str) -> str:
+        """Write a file, and return its path for what is built."""
+        (self.layer / "upper/build" / name).write_text(text, encoding="utf-8")
+        return f"/build/{name}"
 
-def _make_with_other_compiler(image: images.Image, destination: Path) -> None:
-    """Build the healthy module with a compiler that the image does not have: another compiler, the same layout."""
-    compiler = OTHER_COMPILERS[image.kernel]
-    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="layer-") as layer:
-        for part in ("upper", "work", "tree"):
-            Path(layer, part).mkdir()
-        build_dir = Path(layer, "upper", "build")
-        shutil.copytree(SOURCES, build_dir)
-        unset = [f"{option}=" for option in compiler.unset]
+    def make(self, names: Sequence[str], destination: Path, flags: str = "", sources: Path = SOURCES) -> None:
+        """Build these modules of the sources into a directory, with these options of the compiler."""
+        build_dir = Path(tempfile.mkdtemp(dir=self.layer / "upper/build"))
+        shutil.copytree(sources, build_dir, dirs_exist_ok=True)
         run(
             [
                 "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", IN_A_LAYER, "sh",
-                str(image.rootfs), layer, compiler.command,
-                *_kbuild(image, "/build", ["healthy"]), f"CC={compiler.command}", *unset,
+                self.trees, str(self.layer), self.package,
+                "make", "-j2", "-C", f"/lib/modules/{self.image.release}/build", f"M=/build/{build_dir.name}",
+                f"MODULES={' '.join(names)}", "CONFIG_DEBUG_INFO=", "CONFIG_DEBUG_INFO_BTF_MODULES=",
+                *self.variables, f"KCFLAGS={flags}", "modules",
             ],
-            timeout=600, env=SYSTEM_PATH, what=f"Building with {compiler.command}",
+            timeout=BUILD_DEADLINE_S, env=SYSTEM_PATH, what=f"Building {', '.join(names)} for {self.image.kernel}",
         )
-        destination.mkdir()
-        shutil.copyfile(build_dir / "healthy.ko", destination / "healthy.ko")
+        destination.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copyfile(build_dir / f"{name}.ko", destination / f"{name}.ko")
+
+
+@contextlib.contextmanager
+def workplace(image: images.Image, compiler: Optional[OtherCompiler] = None) -> Iterator[Workplace]:
+    """A place to build modules for an image, by its own compiler or another; all of it is removed at the end."""
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="layer-") as layer:
+        yield Workplace(image, Path(layer), compiler)
 
 
 def _module_header(image: images.Image) -> Path:

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,7 +23,7 @@ sys.path.insert(0, str(CHECKOUT / 'tests/lab'))
 import fault_modules  # noqa: E402  (the lab is no package: it is reached by its directory)
 import guests  # noqa: E402
 import images  # noqa: E402
-from host import LabError, cache_dir, digest, locked, run  # noqa: E402
+from host import LabError, cache_dir, digest, locked  # noqa: E402
 
 __all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'helper', 'progress')
 
@@ -70,31 +69,19 @@ def progress(text: str) -> None:
 
 
 def helper(kernel: str) -> Path:
-    """The compiled helper of this checkout for a kernel of the lab, built natively in the image's tree; kept."""
+    """The compiled helper of this checkout for a kernel of the lab, built on its image's headers; kept."""
     image = images.image(images.known(kernel))
     sources = [path.name + '\n' + path.read_text(encoding='ascii') for path in sorted(HELPER_SOURCES.iterdir())]
-    key = digest(image.key, image.release, inspect.getsource(_make), *sources)
+    key = digest(image.key, image.release, inspect.getsource(fault_modules.Workplace), *sources)
     kept = cache_dir() / 'helpers' / f'{kernel}-{key}.ko'
     with locked(f'helper-{kernel}'):
         if not kept.exists():
             progress(f'building the helper for {kernel}')
-            kept.parent.mkdir(exist_ok=True)
-            _make(image, kept)
+            with fault_modules.workplace(image) as place, tempfile.TemporaryDirectory(dir=cache_dir()) as made:
+                place.make(['kmod_reset'], Path(made), sources=HELPER_SOURCES)
+                kept.parent.mkdir(exist_ok=True)
+                Path(made, 'kmod_reset.ko').rename(kept)
     return kept
-
-
-def _make(image: images.Image, destination: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=image.rootfs / 'tmp', prefix='torture-') as scratch:
-        shutil.copytree(HELPER_SOURCES, Path(scratch, 'helper'))
-        inside = '/' + str(Path(scratch, 'helper').relative_to(image.rootfs))
-        run(
-            ['unshare', '--mount', '--pid', '--fork', '--kill-child', f'--root={image.rootfs}', '--wd=/',
-             '--mount-proc', 'make', '-C', f'/lib/modules/{image.release}/build', f'M={inside}', 'CONFIG_DEBUG_INFO=',
-             'CONFIG_DEBUG_INFO_BTF_MODULES=', 'modules'],
-            timeout=600, env=fault_modules.SYSTEM_PATH, what=f'Building the helper for {image.kernel}')
-        partial = destination.with_suffix('.partial')
-        shutil.copyfile(Path(scratch, 'helper/kmod_reset.ko'), partial)
-        partial.rename(destination)
 
 
 def answer(said: Said) -> Dict[str, Any]:

@@ -22,12 +22,14 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_RELOC_TYPE_AARCH64, ENUM_RELOC_TYPE_x64
 
 RELEASE = '6.1.0-50-amd64'
 VERMAGIC = RELEASE + ' SMP preempt mod_unload modversions '
 DONOR = _synthesized.Donor('power.ko', VERMAGIC, 'x86_64', 896, 312, 848, 0x90634e5f)
 DIED = {'state': 'coming', 'refcount': 2, 'init': builders.INIT, 'exit': builders.EXIT}
 MENDED = {'state': 'live', 'refcount': 1, 'init': 0, 'exit': 0}
+ADDRESS = {'x86_64': ENUM_RELOC_TYPE_x64['R_X86_64_64'], 'aarch64': ENUM_RELOC_TYPE_AARCH64['R_AARCH64_ABS64']}
 needs_code = pytest.mark.skipif(os.uname().machine != 'x86_64', reason='the code is for x86-64')
 
 
@@ -64,13 +66,14 @@ def test_without_a_donor_it_says_why(tmp_path):
 
 
 @pytest.mark.parametrize('crc', [DONOR.crc, None])
-def test_the_file_is_what_the_loader_asks_for(crc):
-    image = _synthesized.write(DONOR._replace(crc=crc), b'table')
+@pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
+def test_the_file_is_what_the_loader_asks_for(machine, crc):
+    image = _synthesized.write(DONOR._replace(machine=machine, crc=crc), b'table')
     found = _module_file.describe(image, 'written')
     assert (found['name'], found['vermagic'], found['crc']) == ('kmod_reset', VERMAGIC, crc)
     assert (found['layout']['size'], found['layout']['init'], found['layout']['exit']) == (896, 312, None)
     elf = ELFFile(io.BytesIO(image))
-    assert (elf['e_type'], elf['e_machine'], elf['e_shentsize']) == ('ET_REL', 'EM_X86_64', 64)
+    assert (elf['e_type'], elf['e_machine'], elf['e_shentsize']) == ('ET_REL', 'EM_' + machine.upper(), 64)
     this_module = elf.get_section_by_name('.gnu.linkonce.this_module')
     assert this_module.data()[24:35] == b'kmod_reset\0'
     assert set(this_module.data()[:24] + this_module.data()[35:]) == {0}
@@ -79,6 +82,10 @@ def test_the_file_is_what_the_loader_asks_for(crc):
     assert names == {'init_module': '.init.text', 'kmod_reset_table': '.data',
                      '__this_module': '.gnu.linkonce.this_module'}
     assert b'license=GPL\0' in elf.get_section_by_name('.modinfo').data()
+    places = [elf.get_section_by_name(name) for name in ('.plt', '.init.plt', '.text.ftrace_trampoline')]
+    assert [place is not None for place in places] == [machine == 'aarch64'] * 3
+    relocation, = elf.get_section_by_name('.rela.init.text').iter_relocations()
+    assert relocation['r_info_type'] == ADDRESS[machine]
     for section in elf.iter_sections():
         assert not section['sh_addralign'] or section['sh_offset'] % section['sh_addralign'] == 0
         assert section['sh_offset'] + section['sh_size'] <= len(image)
