@@ -104,6 +104,10 @@ def describe(source, origin, form, signed, facts_of):
 
 def _read(data, origin, signed, facts_of):
     # type: (bytes, str, bool, Callable[[Any, str, bool], Dict[str, Any]]) -> Dict[str, Any]
+    import resource
+
+    # Whoever waits for it may be ended first.
+    resource.setrlimit(resource.RLIMIT_CPU, (DEADLINE, DEADLINE))
     try:
         return facts_of(Foreign(data, origin), origin, signed)
     except KmodError:

@@ -65,6 +65,7 @@ class Build:
     def __init__(self, options):
         # type: (Options) -> None
         self.options = options
+        self.src = os.path.realpath(options.src)
         headers, os_release = _syscalls.with_deadline(
             lambda: (headers_release(options.kdir), read_os_release()), options.timeout, 'look for the headers')
         self.release = options.kernel_release or headers or os.uname().release
@@ -155,30 +156,39 @@ class Build:
         paths = [entry['path'] for entry in stamp.get('modules', [])] + [os.path.join(self.dest, STAMP)]
         there = [path for path in paths if os.path.lexists(path)]
         if not self.options.check_mode:
-            for path in there:
-                os.unlink(path)
+            try:
+                for path in there:
+                    os.unlink(path)
+            except OSError as error:
+                raise KmodError(f'remove {error.filename}', error.strerror or str(error)) from error
         return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {}, 'warnings': [],
                 'diff': {'before': ''.join(path + '\n' for path in there), 'after': ''},
                 'msg': 'Removed {}.'.format(', '.join(there)) if there else 'Nothing to remove.'}
 
     def _source_digests(self):
         # type: () -> Dict[str, str]
-        if not os.path.isdir(self.options.src):
+        if not os.path.isdir(self.src):
             raise KmodError(self.tried, 'there is no such directory on this host', 'Copy the sources there first')
         digests = {}
-        self._vet_place(_trust.fault_of_path, self.options.src)
+        self._vet_place(_trust.fault_of_path, self.src)
         self._vet_place(_trust.fault_of_path, self.dest, 'Choose a dest that only root can write')
-        for directory, subdirectories, files in os.walk(self.options.src):
-            self._vet_place(_trust.fault_of_entry, directory)
-            subdirectories[:] = sorted(name for name in subdirectories if not name.startswith('.'))
-            for name in sorted(files):
+        for directory, subdirectories, files in os.walk(self.src, followlinks=True):
+            self._vet_source(directory)
+            left_out = no_source(directory, subdirectories + files)
+            subdirectories[:] = sorted(set(subdirectories).difference(left_out))
+            for name in sorted(set(files).difference(left_out)):
                 path = os.path.join(directory, name)
-                if not name.startswith('.') and not name.endswith(PRODUCTS) and os.path.isfile(path):
-                    self._vet_place(_trust.fault_of_entry, path)
-                    digests[os.path.relpath(path, self.options.src)] = digest(path)
+                if os.path.isfile(path):
+                    self._vet_source(path)
+                    digests[os.path.relpath(path, self.src)] = digest(path)
         if 'Kbuild' not in digests and 'Makefile' not in digests:
             raise KmodError(self.tried, 'it has neither Kbuild nor Makefile', 'kbuild needs one with obj-m in it')
         return digests
+
+    def _vet_source(self, path):
+        # type: (str) -> None
+        # What a link leads to lies in a directory that was not looked at yet.
+        self._vet_place(_trust.fault_of_path if os.path.islink(path) else _trust.fault_of_entry, path)
 
     def _vet_place(self, fault, path, advice='Copy the sources to a directory of root first'):
         # type: (Callable[..., Optional[str]], str, str) -> None
@@ -271,18 +281,21 @@ class Build:
             os.makedirs(self.dest, mode=0o755, exist_ok=True)
             private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
             tree = os.path.join(private, 'src')
-            shutil.copytree(self.options.src, tree, ignore_dangling_symlinks=True, ignore=shutil.ignore_patterns(
-                '.*', *('*' + product for product in PRODUCTS)))
+            shutil.copytree(self.src, tree, ignore=no_source)
             self._make(tree)
             built = [self._vet(path) for path in sorted(built_modules(tree))]
             if not built:
                 raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
             if len({entry['path'] for entry in built}) < len(built):
                 raise KmodError(self.tried, 'two of its directories build modules of one name', 'Build them one by one')
-            for entry in built:
-                os.chmod(entry['built'], 0o644)
-                os.replace(entry.pop('built'), entry['path'])
-            write_atomically(os.path.join(self.dest, STAMP), json.dumps({'wanted': wanted, 'modules': built}))
+            places = [(entry.pop('built'), entry['path']) for entry in built]
+            places.append((os.path.join(private, STAMP), os.path.join(self.dest, STAMP)))
+            # All is written by now, so that a full disk leaves dest as it was.
+            with open(places[-1][0], 'w') as stream:
+                json.dump({'wanted': wanted, 'modules': built}, stream)
+            for made_here, place in places:
+                os.chmod(made_here, 0o644)
+                os.replace(made_here, place)
             kept = True
         except OSError as error:
             raise KmodError(self.tried, f'{error.filename or self.dest}: {error.strerror or error}') from error
@@ -306,9 +319,12 @@ class Build:
         if self.options.sign_key:
             config = _kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
             run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
-                 self.options.sign_key, str(self.options.sign_cert), path], 60, f'sign {os.path.basename(path)}')
+                 self.options.sign_key, str(self.options.sign_cert), path], self.options.timeout,
+                f'sign {os.path.basename(path)}')
         found = _module_file.read(path, os.path.basename(path))
         name = os.path.basename(path)
+        if is_unavailable(found['layout']):
+            raise KmodError(self.tried, '{}: {}'.format(name, found['layout']['unavailable']))
         if found['release'] != self.release:
             raise KmodError(self.tried, '{} came out for kernel {}'.format(name, found['release']),
                             f'Give the headers of {self.release} as kdir')
@@ -380,6 +396,13 @@ def remove_directories(paths):
             os.rmdir(path)
 
 
+def no_source(directory, names):
+    # type: (str, List[str]) -> List[str]
+    """Which of them are no source: hidden, what kbuild leaves behind, or links that lead nowhere."""
+    return [name for name in names if name.startswith('.') or name.endswith(PRODUCTS)
+            or not os.path.exists(os.path.join(directory, name))]
+
+
 def built_modules(tree):
     # type: (str) -> List[str]
     """Paths of all .ko files below ``tree``."""
@@ -441,15 +464,6 @@ def read_text(path):
             return stream.read()
     except OSError:
         return ''
-
-
-def write_atomically(path, text):
-    # type: (str, str) -> None
-    """Replaces ``path`` as a whole."""
-    descriptor, temporary = tempfile.mkstemp(prefix='.kmod_build-', dir=os.path.dirname(path))
-    with os.fdopen(descriptor, 'w') as stream:
-        stream.write(text)
-    os.replace(temporary, path)
 
 
 def read_os_release():

@@ -93,11 +93,6 @@ class Kcore:
         """The unsigned 32-bit number at address."""
         return struct.unpack('<I', self.read(address, 4))[0]
 
-    def s32(self, address):
-        # type: (int) -> int
-        """The signed 32-bit number at address: an atomic_t or an int."""
-        return struct.unpack('<i', self.read(address, 4))[0]
-
     def string(self, address, limit):
         # type: (int, int) -> str
         """The text up to NUL at address, in an array of ``limit`` bytes."""

@@ -34,7 +34,7 @@ def read(root='/', path='/dev/kmsg', deadline=2.0, from_alarm=False):
         lines = _journal(deadline) if os.path.realpath(root) == '/' else []
         return lines or unavailable(error)
     try:
-        records = _records(descriptor, time.time() + deadline)
+        records = _records(descriptor, time.monotonic() + deadline)
     finally:
         os.close(descriptor)
     if from_alarm:
@@ -47,6 +47,7 @@ class Since:
 
     def __init__(self, path='/dev/kmsg'):
         # type: (str) -> None
+        self._path = path
         self._before = None  # type: Any
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -60,9 +61,9 @@ class Since:
         # type: (float) -> Any
         """What came since, as :func:`read` has it. Asked once: what was told is not told again."""
         if self._descriptor < 0:
-            return _news(self._before, read())
+            return _news(self._before, read(path=self._path))
         try:
-            records = _records(self._descriptor, time.time() + deadline, whole=True)
+            records = _records(self._descriptor, time.monotonic() + deadline, whole=True)
         except OSError:
             return unavailable(OVERWRITTEN)
         finally:
@@ -100,13 +101,13 @@ def _records(descriptor, end, whole=False):
     # type: (int, float, bool) -> List[bytes]
     """``whole``: records that were overwritten are an OSError and not passed over."""
     records = []  # type: List[bytes]
-    while time.time() < end:
+    while time.monotonic() < end:
         try:
             record = os.read(descriptor, LARGEST_RECORD)
         except OSError as error:
             if error.errno == errno.EPIPE and whole:
                 raise
-            if error.errno in (errno.EPIPE, errno.EINTR):
+            if error.errno == errno.EPIPE:
                 continue
             break  # EAGAIN: that was the last record
         if not record:

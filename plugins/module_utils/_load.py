@@ -48,6 +48,7 @@ class Load:
         if os.geteuid() != 0:
             raise KmodError(self.tried, 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
+        _syscalls.numbers()  # raises where those of this machine are not known
         self.image, self.file, self.kernel = _syscalls.with_deadline(
             lambda: (*read_file(options.path), _kernel.read()), options.timeout, self.tried)
         self.name = self.file['name']  # type: str
@@ -120,7 +121,7 @@ class Load:
         # type: (str, str, Optional[str]) -> KmodError
         if 'unload' in self.result and not self.options.check_mode and self.result['unload'].get('after') == 'absent':
             why += '. The build that was loaded before is unloaded by now'
-            path = _module_details.files(self.kernel['release'], names=[self.name]).get(self.name)
+            path = _module_details.files(self.kernel['release'], '/', [self.name]).get(self.name)
             if path:
                 following = '{}{} is loaded again by modprobe {}'.format(
                     following.rstrip('.') + '. ' if following else '', path, self.name)

@@ -13,6 +13,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 LARGEST_ATTRIBUTE = 65536
 NO_BUILD_ID = 'the note holds no build id'
 ABSENT = 'the module declares none'
+NO_FILE = 'modules.dep does not name it: it was loaded from elsewhere'
 
 
 def _contents(path):
@@ -45,12 +46,9 @@ def _parameters(directory):
     return {name: _attribute(path, name) for name in names}
 
 
-def files(release, root='/', names=None):
-    # type: (str, str, Optional[List[str]]) -> Dict[str, str]
-    """Path of each module file of the kernel ``release``, by module name, from ``modules.dep`` (modules.dep(5)).
-
-    ``names`` are those asked for; the other four thousand are then passed over.
-    """
+def files(release, root, names):
+    # type: (str, str, List[str]) -> Dict[str, str]
+    """Path of the file of each module of ``names`` of the kernel ``release``, from ``modules.dep`` (modules.dep(5))."""
     base = os.path.join('/lib/modules', release)
     try:
         with open(os.path.join(root, 'lib/modules', release, 'modules.dep'), 'rb') as stream:
@@ -59,12 +57,7 @@ def files(release, root='/', names=None):
         return {}
     # A file is called as its author likes it; the module in the kernel has _ for each -.
     in_kernel = text.replace(b'-', b'_').replace(b'\n', b'/')
-    if names is None:
-        paths = [line.partition(b':')[0] for line in text[1:].splitlines()]
-        found = [(path.rpartition(b'/')[2].partition(b'.ko')[0].replace(b'-', b'_').decode('utf-8', 'replace'), path)
-                 for path in paths]
-    else:
-        found = [(name, _path_of(name.encode(), text, in_kernel)) for name in names]
+    found = [(name, _path_of(name.encode(), text, in_kernel)) for name in names]
     return {name: f'{base}/' + path.decode('utf-8', 'surrogateescape') for name, path in found if path}
 
 
@@ -96,7 +89,7 @@ def read(name, known_files, root='/'):
         'version': _attribute(directory, 'version'),
         'srcversion': _attribute(directory, 'srcversion'),
         'build_id': identity,
-        'file': known_files.get(name) or unavailable('modules.dep does not name it: it was loaded from elsewhere'),
+        'file': known_files.get(name) or unavailable(NO_FILE),
     }
 
 

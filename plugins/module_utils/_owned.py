@@ -10,7 +10,7 @@ import array
 import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
 
@@ -191,17 +191,12 @@ def superblocks(owner, memory, symbols):
     head = symbol(symbols, 'super_blocks')
     offsets = _btf.layout_of(memory.btf, SUPERBLOCKS)
     kcore = memory.kcore
-    found, seen = [], {head}  # type: List[Tuple[str, str]], Set[int]
-    node = kcore.u64(head)
-    while node != head:
-        if node in seen or len(seen) > MOST:
-            raise KmodError('walk the kernel\'s superblocks', 'the list does not lead back to its start')
-        seen.add(node)
-        address = node - offsets['list']
-        kind = kcore.u64(address + offsets['type'])
+    found = []
+    size = max(offsets['type'] + 8, offsets['dev'] + 4)
+    for _address, data in _kernel_lists.ring(kcore, head, offsets['list'], size, 'the kernel\'s superblocks'):
+        kind = _kernel_lists.pointer(data, offsets['type'])
         if kcore.u64(kind + offsets['owner']) == owner:
-            device = kcore.u32(address + offsets['dev'])
+            device, = struct.unpack_from('<I', data, offsets['dev'])
             number = '%d:%d' % (device >> 20, device & 0xFFFFF)
             found.append((number, kcore.string(kcore.u64(kind + offsets['name']), 64)))
-        node = kcore.u64(node)
     return found

@@ -24,8 +24,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 
-NAME = 'kmod_reset'
-THIS_MODULE = '.gnu.linkonce.this_module'
 CODE, TABLE = '.init.text', '.data'
 MODINFO, VERSIONS = '.modinfo', '__versions'
 VERSION = struct.Struct('<Q56s')
@@ -85,14 +83,14 @@ def write(donor, table):
     if code is None:
         raise KmodError('write a helper', f'its machine code for {donor.machine} is not known here',
                         'Build the helper by the role kernelops.kmod.force_unload')
-    info = ['license=GPL', f'name={NAME}', 'depends=', f'vermagic={donor.vermagic}', *code.modinfo]
+    info = ['license=GPL', f'name={_reset.NAME}', 'depends=', f'vermagic={donor.vermagic}', *code.modinfo]
     this_module = bytearray(donor.size)
-    struct.pack_into('56s', this_module, NAME_AT, NAME.encode())
+    struct.pack_into('56s', this_module, NAME_AT, _reset.NAME.encode())
     sections = [
         _elf_writer.Section(CODE, code.text, _elf_writer.ALLOC | _elf_writer.EXECUTE, 16),
         _elf_writer.Section(TABLE, table, _elf_writer.ALLOC | _elf_writer.WRITE),
         _elf_writer.Section(MODINFO, '\0'.join(info).encode() + b'\0', _elf_writer.ALLOC, 1),
-        _elf_writer.Section(THIS_MODULE, bytes(this_module), _elf_writer.ALLOC | _elf_writer.WRITE, 64),
+        _elf_writer.Section(_module_file.THIS_MODULE, bytes(this_module), _elf_writer.ALLOC | _elf_writer.WRITE, 64),
     ]
     sections += [_elf_writer.Section(name, b'\0', _elf_writer.ALLOC | _elf_writer.EXECUTE, 1)
                  for name in code.trampolines]
@@ -100,9 +98,9 @@ def write(donor, table):
         sections.append(_elf_writer.Section(VERSIONS, VERSION.pack(donor.crc, b'module_layout'), _elf_writer.ALLOC))
     symbols = [_elf_writer.Symbol('init_module', CODE, _elf_writer.FUNCTION),
                _elf_writer.Symbol('kmod_reset_table', TABLE, _elf_writer.OBJECT),
-               _elf_writer.Symbol('__this_module', THIS_MODULE, _elf_writer.OBJECT)]
+               _elf_writer.Symbol('__this_module', _module_file.THIS_MODULE, _elf_writer.OBJECT)]
     relocations = [_elf_writer.Relocation(CODE, code.table_at, 'kmod_reset_table', code.absolute),
-                   _elf_writer.Relocation(THIS_MODULE, donor.init, 'init_module', code.absolute)]
+                   _elf_writer.Relocation(_module_file.THIS_MODULE, donor.init, 'init_module', code.absolute)]
     return _elf_writer.relocatable(code.machine, sections, symbols, relocations)
 
 

@@ -116,7 +116,13 @@ def with_deadline(function, seconds, tried, outlives=False):
     Raises what ``function`` raised where that is a :class:`KmodError`.
     """
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(read_end)
+        os.close(write_end)
+        raise KmodError(tried, f'there is no process to do it in: {error.strerror}',
+                        'Free memory, or end processes') from error
     if pid == 0:
         os.close(read_end)
         try:
@@ -138,7 +144,7 @@ def with_deadline(function, seconds, tried, outlives=False):
                            hangs_in=hangs_in)
     finally:
         os.close(read_end)
-        _reap(pid)
+        reap(pid)
     try:
         answer = marshal.loads(data)  # noqa: S302 - from our own child
     except (ValueError, EOFError, TypeError):
@@ -171,8 +177,9 @@ def _read_until(descriptor, deadline):
         chunks.append(chunk)
 
 
-def _reap(pid, patience=1.0):
+def reap(pid, patience=1.0):
     # type: (int, float) -> None
+    """Waits for a child that has been ended; one that hangs in the kernel is left after ``patience`` seconds."""
     pause, until = 0.0002, time.monotonic() + patience
     while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
         time.sleep(pause)

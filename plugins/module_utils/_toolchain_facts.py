@@ -31,7 +31,6 @@ MOST_FILES = 20000
 REFERENCE_TRIES = 20
 # Seconds for one file, and for all that is read of the kernel
 DEADLINE = 30.0
-NO_FILE = 'modules.dep does not name it: it was loaded from elsewhere'
 
 
 class Target(NamedTuple):
@@ -127,7 +126,7 @@ def gather(names, paths, scope, root='/', timeout=DEADLINE):
         read, timeout + (patience or 0), 'read the kernel and its modules')
     in_short = not names and (directory if paths else scope == 'all')
     modules = _judged([Target(*target) for target in found], running, table, in_short, root, facts, timeout)
-    host = _compilers.found(root)
+    host = _syscalls.with_deadline(lambda: _compilers.found(root), timeout, 'look for compilers')
     built_by = running['compiler']
     chosen = None if is_unavailable(built_by) else _toolchain.choose_compiler(built_by, host)
     return {'warnings': warnings, 'facts': {
@@ -310,7 +309,7 @@ def _judged(targets, running, table, in_short, root, facts, timeout):
 
 def _without_file(name, running, table, root):
     # type: (str, Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
-    absent = unavailable(NO_FILE)
+    absent = unavailable(_module_details.NO_FILE)
     entry = {'name': name, 'file': absent, 'compilers': absent, 'vermagic': absent, 'layout': absent,
              'permanent': False}  # type: Dict[str, Any]
     verdict, severity = 'unknown', 'warning'

@@ -51,6 +51,8 @@ class Unload:
         self.kernel = kernel
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
+        self.told = []  # type: List[str]
+        self.late = False
         self.helper = {'kind': 'none', 'needed': False, 'usable': None, 'reason': 'not needed'}  # type: Dict[str, Any]
 
     def run(self):
@@ -87,6 +89,8 @@ class Unload:
             after = self._look_again()
             changed = after != before or any(step['changed'] for step in self.steps)
             result.update(after=after, diff={'before': before, 'after': after})
+            if after.get('state') == 'absent' and self.late:
+                return dict(result, changed=True, msg=f'{self.name} is unloaded, but it took longer than the timeout.')
             if after.get('state') == 'absent' and not self.steps:
                 return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
             said = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}  # type: Dict[str, Any]
@@ -99,6 +103,7 @@ class Unload:
         if self.helper.get('kind') == 'synthesized':
             limits = 'The helper was written on the spot: it takes no lock, and looks for no task in the code of {}.'
             result['warnings'] = [*result['warnings'], limits.format(self.name)]
+        result['warnings'] = self.told + [text for text in result['warnings'] if text not in self.told]
         result.update(done, after=after, look=self.look, changed=any(step['changed'] for step in self.steps),
                       diff={'before': before, 'after': dict(after, **done)})
         if after['state'] != 'absent':
@@ -182,9 +187,10 @@ class Unload:
         options = self.options._replace(methods=[method for method in self.options.methods if method != 'park'])
         for name in names:
             trial = Unload(options._replace(name=name, check_mode=True), self.kernel)
-            trial.run()
+            foreseen = trial.run()
             if self.options.check_mode:
                 self.steps.extend(trial.steps)
+                self.told.extend(foreseen['warnings'])
             elif trial.helper['usable'] is False:
                 raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper', trial.helper['reason'])
         if not self.options.check_mode:
@@ -195,9 +201,11 @@ class Unload:
         # type: (Options) -> Dict[str, Any]
         other = Unload(options, self.kernel)
         try:
-            return other.run()
+            done = other.run()
         finally:
             self.steps.extend(other.steps)
+        self.told.extend(done['warnings'])
+        return done
 
     def _helper(self, method):
         # type: (str) -> Any
@@ -253,9 +261,9 @@ class Unload:
         method, name = plan['method'], self.name
         if helper is None:
             if method == 'kernel_force':
-                self._deleted(method, self._in_child(lambda: _steps.force_delete(name, facts['module'])))
+                self._deleted(method, self._to_its_end(lambda: _steps.force_delete(name, facts['module'])))
             else:
-                self._deleted(method, self._in_child(lambda: _syscalls.delete_module(name)))
+                self._deleted(method, self._to_its_end(lambda: _syscalls.delete_module(name)))
             return
         target = helper.target(name, facts['module']['struct_address'], self._anchors(facts))
         loader = self._loader(verdict, facts)
@@ -271,6 +279,15 @@ class Unload:
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any
         return _syscalls.with_deadline(function, self.options.timeout, f'unload {self.name}')
+
+    def _to_its_end(self, function):
+        # type: (Callable[[], Any]) -> Any
+        """A step that is cut short leaves the module half done: one that takes longer than the timeout goes on."""
+        try:
+            return _syscalls.with_deadline(function, self.options.timeout, f'unload {self.name}', outlives=True)
+        except _syscalls.Deadline:
+            self.late = True
+            raise
 
     def _deleted(self, method, error):
         # type: (str, int) -> None
@@ -302,7 +319,7 @@ class Unload:
 
     def _park(self, target, facts, parked_as, look_for):
         # type: (Any, Dict[str, Any], str, str) -> None
-        report = self._in_child(lambda: _steps.park(target, _ladder.expected(facts), parked_as, look_for))
+        report = self._to_its_end(lambda: _steps.park(target, _ladder.expected(facts), parked_as, look_for))
         self.look = report['look']
         count = report['hidden_symbols']
         hidden = '; %d symbols that it offered are hidden' % count if count else ''
@@ -310,7 +327,7 @@ class Unload:
 
     def _reset_and_delete(self, target, verdict, plan, facts, loader, look_for):
         # type: (Any, str, Dict[str, Any], Dict[str, Any], Dict[str, Any], str) -> Dict[str, Any]
-        done = self._in_child(lambda: _steps.reset_and_delete(
+        done = self._to_its_end(lambda: _steps.reset_and_delete(
             target, _ladder.expected(facts),
             lambda entry: _ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
         report = done['report']  # type: Dict[str, Any]
@@ -325,7 +342,7 @@ class Unload:
         # type: (str, Dict[str, Any], Dict[str, Any], Any, Dict[str, Any]) -> None
         if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
             # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
-            report = self._in_child(lambda: helper.clear_loader(loader, anchors))
+            report = self._to_its_end(lambda: helper.clear_loader(loader, anchors))
         words = {
             'clean': 'no stale entry',
             'cleared': 'stale entries cleared: %d' % report['buckets'],

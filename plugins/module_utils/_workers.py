@@ -13,7 +13,7 @@ import struct
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._syscalls import let_go_of_output
+from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 
 LENGTH = struct.Struct('<I')
 MOST_WORKERS = 8
@@ -46,7 +46,7 @@ class _Worker:
         if self.pid == 0:
             os.close(self.descriptor)
             try:
-                let_go_of_output()
+                _syscalls.let_go_of_output()
                 gc.disable()  # it lives for moments, and its parent's objects are many
                 _work(places, answer, write_end, self._now)
             finally:
@@ -83,9 +83,7 @@ class _Worker:
         """Ends it. One that waits in the kernel for ever cannot be killed, and is left behind."""
         os.close(self.descriptor)
         os.kill(self.pid, signal.SIGKILL)
-        until = time.monotonic() + 1
-        while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
-            time.sleep(0.001)
+        _syscalls.reap(self.pid)
 
 
 def _work(places, answer, write_end, now):

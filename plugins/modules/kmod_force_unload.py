@@ -243,8 +243,9 @@ hazards:
 look:
   description:
     - What the kernel itself saw in the helper's last look, before anything was written; empty where there was none.
-    - C(result) is V(clear) where neither a task nor a CPU is in the module's code, V(not_asked) where O(accept_hazards)
-      has V(running_task). On V(task), V(cpu), V(silent), V(stalled) and V(unfinished) nothing was written.
+    - C(result) is V(clear) where neither a task nor a CPU is in the module's code, V(not_asked) where nobody was looked
+      for, since O(accept_hazards) has V(running_task), a live module was parked, or the helper was synthesized (then
+      with a C(reason)). On V(task), V(cpu), V(silent), V(stalled) and V(unfinished) nothing was written.
     - C(tasks) were looked at in C(nanoseconds). C(pid), C(command), C(cpu) and the address C(at) are of what was found.
   returned: when the module could be read
   type: dict
@@ -267,8 +268,8 @@ helper:
       path: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
       key: 6f1ed002ab5595859014ebf0951522d9a0c1ee2ad8b3a0bd0a1d0e1e6fc0f2d5
 hangs_in:
-  description: Where in the kernel the process hangs that was to read the module.
-  returned: when reading took longer than O(timeout)
+  description: Where in the kernel the process hangs that was to read the module, or to act on it.
+  returned: when reading or acting took longer than O(timeout)
   type: str
   sample: __mutex_lock+0x2d1/0x4a0
 '''

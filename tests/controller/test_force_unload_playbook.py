@@ -130,6 +130,13 @@ def test_what_was_done_is_told(play):
     assert host['health']['before']['oopses'] == 1
 
 
+def test_a_name_with_a_dash_and_an_underscore_is_the_module_s(play):
+    answers = json.loads(json.dumps([facts(), facts('absent')]).replace('"foo"', '"a_b_c"'))
+    code, printed, report, dummy = play({'web1': (answers, [CURED])}, '-e', '{"force_unload_names": ["a-b_c"]}')
+    assert code == 0, printed
+    assert [(module['name'], module['method']) for module in report['hosts'][0]['modules']] == [('a_b_c', 'reset')]
+
+
 @pytest.mark.parametrize(('after', 'why'), [
     (facts('absent', oopses=2), 'the kernel log has 1 more oopses'),
     (facts('absent', ('died', 'soft_lockup')), 'the kernel is tainted: soft_lockup'),

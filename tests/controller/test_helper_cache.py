@@ -106,6 +106,13 @@ def test_what_belongs_to_another_user_is_neither_believed_nor_touched(ask, tmp_p
     assert ask()[:2] == (None, [path.name])
 
 
+def test_what_one_hosts_key_has_signed_is_not_handed_to_another(ask, tmp_path):
+    name = entry(tmp_path).name
+    helper, kept, printed = ask('-e', 'force_unload_sign_key=/var/lib/dkms/mok.key')
+    assert (helper, kept) == (None, [name])
+    assert 'at hand: False' in printed
+
+
 def test_an_entry_of_another_kernel_is_left_alone(ask, tmp_path):
     name = entry(tmp_path, key='b' * 64).name
     assert ask()[:2] == (None, [name])

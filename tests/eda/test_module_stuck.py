@@ -272,6 +272,26 @@ def test_what_a_host_prints_into_its_error_is_no_answer_of_another(stage, caplog
         "'all' seems to have answered, and is not in the inventory: left out"]
 
 
+# What is not as kmod_facts has it, in the answer of web1: {place in its facts: what stands there}
+ODD = [{'modules': {'x': 1}}, {'modules': {'x': {}}}, {'modules': {'x': {'diagnosis': []}}},
+       {'modules': {'x': {'diagnosis': {'verdict': 'init_died'}}}},
+       {'modules': {'x': {'diagnosis': {'verdict': ['init_died']}}}}]
+
+
+@pytest.mark.parametrize('odd', [*ODD, {'kernel': []}])
+def test_an_odd_answer_of_one_host_is_told_and_costs_the_others_nothing(odd, stage):
+    two = STUCK.replace('web2 | ', 'web9 | ') + edited(
+        lambda result: result['ansible_facts']['kmod'].update(odd)).splitlines()[-1].replace('web1', 'web2') + '\n'
+    (events,) = looks(stage, scene(two))
+    assert told(events)[:2] == [DIED, NO_EXIT]
+    assert not [event for event in told(events) if event[:2] == ('web2', 'x')]
+
+
+def test_json_too_deep_to_read_is_no_answer(stage):
+    (events,) = looks(stage, scene('web1 | SUCCESS => {"a": ' + '[' * 100000 + ']' * 100000 + '}\n'))
+    assert told(events)[0] == ('web1', 'silent', '')
+
+
 def test_texts_of_a_host_are_no_templates_and_no_names(stage):
     def change(result):
         modules = result['ansible_facts']['kmod']['modules']

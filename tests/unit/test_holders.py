@@ -176,7 +176,7 @@ def test_a_broken_task_list_costs_the_processes_only(tmp_path, break_it, why):
 
 @pytest.mark.parametrize(('break_it', 'why'), [
     (lambda made: made.symbols.pop('super_blocks'), 'super_blocks: /proc/kallsyms does not give'),
-    (lambda made: made.memory.u64(made.supers[2], made.supers[0]), 'superblocks: the list does not lead back'),
+    (lambda made: made.memory.u64(made.supers[2], made.supers[0]), 'superblocks: it goes in circles'),
     (lambda made: made.memory.u64(made.supers[0], 0), 'no segment'),
 ])
 def test_a_broken_superblock_list_costs_the_mounts_only(tmp_path, break_it, why):

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds by kbuild: a make that stands in for it, real directories, and what is left behind."""
 
+import errno
 import json
 import stat
 import sys
@@ -70,6 +71,48 @@ def test_products_of_an_earlier_build_are_no_sources(workshop):
     builders.write(workshop.src, 'sub/deep.h', '')
     workshop.build()
     assert workshop.runs()[0]['seen'] == ['Kbuild', 'foo.c', 'sub/deep.h']
+
+
+@pytest.mark.parametrize('target', ['../shared/inc', '{tmp}/shared/inc'], ids=['relative', 'absolute'])
+def test_what_links_lead_to_is_built_and_a_change_of_it_is_seen(target, workshop, tmp_path):
+    builders.write(tmp_path, 'shared/inc/deep.h', 'old')
+    (workshop.src / 'inc').symlink_to(target.format(tmp=tmp_path))
+    (workshop.src / 'linked.h').symlink_to(target.format(tmp=tmp_path) + '/deep.h')
+    (workshop.src / 'nowhere.h').symlink_to('no/such/file')
+    workshop.build()
+    assert workshop.runs()[0]['seen'] == ['Kbuild', 'foo.c', 'inc/deep.h', 'linked.h']
+    assert not workshop.build()['changed']
+    builders.write(tmp_path, 'shared/inc/deep.h', 'new')
+    assert workshop.build()['changed']
+
+
+def test_links_in_a_circle_come_to_an_end(workshop):
+    (workshop.src / 'again').symlink_to('.')
+    assert workshop.build()['changed']
+
+
+def test_a_full_disk_leaves_the_destination_as_it_was(workshop, monkeypatch):
+    workshop.build()
+    builders.write(workshop.src, 'foo.c', '/* more */')
+    before = workshop.left()
+
+    def full(*_arguments, **_more):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(_kbuild.json, 'dump', full)
+    assert 'No space left on device' in str(workshop.refused())
+    assert workshop.left() == before
+
+
+def test_what_cannot_be_removed_is_told(workshop, monkeypatch):
+    workshop.build()
+
+    def refuse(path):
+        raise OSError(errno.EPERM, 'Operation not permitted', path)
+
+    monkeypatch.setattr(_kbuild.os, 'unlink', refuse)
+    error = workshop.refused(state='clean')
+    assert str(error).startswith('Cannot remove %s: Operation not permitted' % (workshop.dest / 'foo.ko'))
 
 
 # id: what happens between two builds

@@ -348,7 +348,13 @@ def test_an_init_that_takes_its_time_is_left_to_finish(host, path):
     assert 'It is left to finish' in str(error)
 
 
-def test_only_the_load_itself_outlives_its_deadline(host, path, monkeypatch):
+def test_where_the_system_calls_are_not_known_nothing_is_tried(host, path, monkeypatch):
+    host.start()
+    monkeypatch.setattr(_syscalls, 'NUMBERS', {})
+    assert 'the system call numbers of' in str(host.load_refused(path))
+
+
+def test_only_what_changes_the_host_outlives_its_deadline(host, path, monkeypatch):
     seen = []
 
     def deadline(function, seconds, tried, outlives=False):
@@ -359,7 +365,7 @@ def test_only_the_load_itself_outlives_its_deadline(host, path, monkeypatch):
     monkeypatch.setattr(_syscalls, 'with_deadline', deadline)
     host.load(path, replace=True, timeout=7)
     assert all(seconds == 7 for seconds, _tried, _outlives in seen)
-    assert [tried for _seconds, tried, outlives in seen if outlives] == ['load %s' % path]
+    assert [tried for _seconds, tried, outlives in seen if outlives] == ['unload foo', 'load %s' % path]
     assert len(seen) > 4
 
 

@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kbuild,
@@ -98,7 +99,21 @@ def test_a_source_that_is_a_link_is_judged_by_where_it_leads(workshop, owners, t
     (tmp_path / 'elsewhere.h').write_text('')
     owners.foreign = [tmp_path / 'elsewhere.h']
     (workshop.src / 'linked.h').symlink_to(tmp_path / 'elsewhere.h')
-    refused(workshop, 'linked.h: it belongs to user 1000')
+    refused(workshop, 'elsewhere.h: it belongs to user 1000')
+
+
+def test_what_lies_behind_a_link_is_judged_too(workshop, owners, tmp_path):
+    builders.write(tmp_path, 'shared/inc/deep.h', '')
+    (workshop.src / 'inc').symlink_to(tmp_path / 'shared/inc')
+    owners.foreign = [tmp_path / 'shared/inc/deep.h']
+    refused(workshop, 'inc/deep.h: it belongs to user 1000')
+
+
+def test_a_link_into_a_directory_of_another_user_is_not_followed(workshop, owners, tmp_path):
+    builders.write(tmp_path, 'shared/deep.h', '')
+    (workshop.src / 'linked.h').symlink_to(tmp_path / 'shared/deep.h')
+    owners.foreign = [tmp_path / 'shared']
+    refused(workshop, 'shared: it belongs to user 1000')
 
 
 def test_another_users_sources_are_that_users_own_matter(workshop, owners, monkeypatch):

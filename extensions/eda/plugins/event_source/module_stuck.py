@@ -257,7 +257,7 @@ class Answers:
                 whole, self._lines = '\n'.join(self._lines), []
                 try:
                     result, _end = json.JSONDecoder().raw_decode(whole)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     yield Answer(self._host, None, f'its answer is not JSON: {error}')
                 else:
                     yield self._answer(result)
@@ -265,7 +265,7 @@ class Answers:
     def _answer(self, result: Dict[str, Any]) -> Answer:
         facts = result.get('ansible_facts')
         kmod = facts.get('kmod') if isinstance(facts, dict) else None
-        if self._status in ('SUCCESS', 'CHANGED') and isinstance(kmod, dict) and isinstance(kmod.get('modules'), dict):
+        if self._status in ('SUCCESS', 'CHANGED') and isinstance(kmod, dict):
             return Answer(self._host, kmod, '')
         reason = str(result.get('msg') or result.get('module_stderr') or 'it returned no facts')
         return Answer(self._host, None, ' '.join(reason.split()))
@@ -291,10 +291,15 @@ class Watch:
         self._silent: Dict[str, str] = {}
 
     def reduced(self, answer: Answer) -> Answer:
-        """The answer without the modules that are not stuck: a fleet's answers are much to hold."""
+        """The answer without the modules that are not stuck: a fleet's are much to hold. A host may say anything."""
         if answer.kmod is None:
             return answer
-        stuck = {name: module for name, module in answer.kmod['modules'].items() if self._is_stuck(module)}
+        try:
+            stuck = {name: module for name, module in answer.kmod['modules'].items() if self._is_stuck(module)}
+            for name, module in stuck.items():
+                _described(name, module, answer)
+        except (AttributeError, KeyError, TypeError):
+            return answer._replace(kmod=None, reason='its answer is not what kmod_facts returns')
         return answer._replace(kmod=dict(answer.kmod, modules=stuck))
 
     def events(self, answer: Answer) -> List[Dict[str, Any]]:
