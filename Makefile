@@ -19,7 +19,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .PHONY: help
 help: ## this list
-	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all of them and JOBS=$(JOBS) guests side by side unless told:'
+	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all but fleet and synthesized, and JOBS=$(JOBS) guests side by side unless told:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Times are of two cores without KVM; the first build of an image takes 2 minutes each.'
 
@@ -200,7 +200,7 @@ support: venv ## the README's table of what was tested, from the results of the 
 	@$(BIN)/python tests/tools/support.py
 
 .PHONY: test
-test: prepare ## all of it: lint, sanity, unit tests, documentation, module files, molecule on KERNELS
+test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, module files, molecule on KERNELS (90 minutes)
 	@python3 tests/tools/steps.py start
 	@start=$$(date +%s); status=0; \
 	$(MAKE) --no-print-directory --keep-going -j2 --output-sync=line lint sanity unit units-oldest-newest docs || status=$$?; \

@@ -49,7 +49,6 @@ def builds(helper: str, scratch: Path, environment: Mapping[str, str]) -> int:
 def environment_of(scratch: Path) -> Dict[str, str]:
     """That of the run, with a cache of its own and each task of the hosts written down."""
     return {**os.environ, 'XDG_CACHE_HOME': str(scratch / 'cache'), 'MOLECULE_EPHEMERAL_DIRECTORY': str(scratch),
-            'KMOD_LAB_CACHE': os.environ.get('KMOD_LAB_CACHE', str(Path.home() / '.cache/kernelops-kmod-lab')),
             'ANSIBLE_CALLBACK_PLUGINS': str(CHECKOUT / 'extensions/molecule/callback'),
             'ANSIBLE_CALLBACKS_ENABLED': 'host_tasks'}
 

@@ -23,9 +23,8 @@ from transcript import commands
 CHECKOUT = Path(__file__).resolve().parents[2]
 SITE = CHECKOUT / 'docs/docsite'
 GUIDES = sorted((SITE / 'rst').glob('guide_*.rst'))
-# What the kernel, the lab's code and Ansible call so.
-ELSEWHERE = {'delete_module', 'finit_module', 'init_module', 'cleanup_module', 'module_mutex', 'module_init',
-             'module_exit', 'web1', 'early_files', 'late_files', 'kernel_from', 'module_utils'}
+# What the kernel calls so.
+ELSEWHERE = {'module_mutex'}
 IDENTIFIER = re.compile(r'[a-z]+(_[a-z0-9]+)+')
 
 

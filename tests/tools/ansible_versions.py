@@ -10,7 +10,6 @@ browser are left out: what they look at is the same page. Arguments choose versi
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -68,7 +67,8 @@ def run(release: str) -> Row:
     junit.parent.mkdir(parents=True, exist_ok=True)
     junit.unlink(missing_ok=True)
     try:
-        program = venv(release, name, executable)
+        program = unit_all_pythons.venv_with_pytest(CACHE / f'{release}-py{name}', name, executable,
+                                                    'ansible-core==' + release)
     except subprocess.CalledProcessError as error:
         return Row(release, name, 0, 1, 0, 'pip could not install it: ' + error.output.strip().splitlines()[-1])
     command = [program, '-m', 'pytest', '-q', '-o', 'cache_dir=%s' % (CACHE / ('pytest-' + release)),
@@ -86,21 +86,6 @@ def run(release: str) -> Row:
         print(done.stdout, flush=True)
     note = 'pytest ended with %d' % done.returncode if done.returncode and not failed else ''
     return Row(release, name, passed, max(failed, int(bool(note))), time.monotonic() - start, note)
-
-
-def venv(release: str, name: str, executable: Path) -> str:
-    """The Python of a virtual environment with this ansible-core and what the tests need; made once."""
-    place = CACHE / ('%s-py%s' % (release, name))
-    marker = place / 'installed'
-    wanted = unit_all_pythons.REQUIREMENTS.read_text()
-    program = str(place / 'bin/python')
-    if not marker.exists() or marker.read_text() != wanted:
-        shutil.rmtree(place, ignore_errors=True)
-        unit_all_pythons.output(str(executable), '-m', 'venv', str(place))
-        unit_all_pythons.output(program, '-m', 'pip', 'install', '-qq', '--disable-pip-version-check',
-                                'ansible-core==' + release, '-r', str(unit_all_pythons.REQUIREMENTS))
-        marker.write_text(wanted)
-    return program
 
 
 def untried() -> List[str]:

@@ -4,7 +4,6 @@
 """Finds the Pythons of this machine.
 
 ``python3 pythons.py tools`` prints the one for the tool venv: the newest on PATH, from 3.11 to 3.14.
-``python3 pythons.py all`` prints one line for each minor version from 3.6 on: the version and the executable.
 """
 
 import os
@@ -81,10 +80,6 @@ def distinct(candidates: Iterable[Path], oldest: Version) -> Dict[Version, Path]
 
 def main() -> int:
     """Prints what was asked for; 1 and a sentence if there is none."""
-    if sys.argv[1:] == ['all']:
-        for version, path in every().items():
-            print('%d.%d' % version, path)
-        return 0
     if sys.argv[1:] == ['tools']:
         tools = for_tools()
         if tools is None:

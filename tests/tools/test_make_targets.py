@@ -13,7 +13,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 TARGETS = set(re.findall(r'^([a-z][a-z-]*):', (CHECKOUT / 'Makefile').read_text(), re.MULTILINE))
 # A line of code, or a span of it, that calls make: options, targets, variables.
 CALL = re.compile(r'(?:^|`|run: |entry: |&& )make((?: +[^\s`]+)+)', re.MULTILINE)
-DOCUMENTS = ('CONTRIBUTING.md', 'README.md', '.pre-commit-config.yaml', '.github/pull_request_template.md')
+DOCUMENTS = ('CONTRIBUTING.md', 'README.md', 'docs/ARCHITECTURE.md', 'docs/EVENTS.md', 'docs/FLEETS.md',
+             'docs/TORTURE.md', '.pre-commit-config.yaml', '.github/pull_request_template.md')
 WORKFLOW = '.github/workflows/ci.yml'
 
 

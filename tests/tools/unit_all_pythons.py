@@ -48,10 +48,12 @@ def output(*command: str) -> str:
                           text=True, timeout=SECONDS, check=True).stdout
 
 
-def venv_with_pytest(name: str, executable: Path) -> str:
-    """The Python of a venv with the unit tests' requirements; made anew when they or the interpreter change."""
-    recipe = hashlib.sha256(REQUIREMENTS.read_bytes() + str(executable).encode()).hexdigest()
-    venv = CACHE / name
+def venv_with_pytest(venv: Path, name: str, executable: Path, *packages: str) -> str:
+    """The Python of a venv with the unit tests' requirements and ``packages``; made anew when any of that changes.
+
+    ``name`` is the minor version of the interpreter, ``executable``.
+    """
+    recipe = hashlib.sha256(REQUIREMENTS.read_bytes() + ' '.join([str(executable), *packages]).encode()).hexdigest()
     python = str(venv / 'bin/python')
     marker = venv / 'recipe'
     if not marker.exists() or marker.read_text() != recipe:
@@ -60,7 +62,7 @@ def venv_with_pytest(name: str, executable: Path) -> str:
         install = [python, '-m', 'pip', 'install', '-qq', '--disable-pip-version-check']
         if name in PIP:
             output(*install, PIP[name])
-        output(*install, '-r', str(REQUIREMENTS))
+        output(*install, *packages, '-r', str(REQUIREMENTS))
         marker.write_text(recipe)
     return python
 
@@ -71,7 +73,7 @@ def run_under(name: str, executable: Path, files: List[str]) -> Run:
     plugins = [str(path) for path in sorted((CHECKOUT / 'plugins').rglob('*.py'))]
     start = time.monotonic()
     try:
-        python = venv_with_pytest(name, executable)
+        python = venv_with_pytest(CACHE / name, name, executable)
         output(python, '-c', program, *plugins)
         printed = output(python, '-m', 'pytest', '-q', '-o', 'cache_dir=%s' % (CACHE / name / 'cache'), *files)
         passed = True

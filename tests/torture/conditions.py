@@ -259,8 +259,3 @@ def names_of(text: str) -> List[str]:
     if unknown:
         raise LabError(f'There are no conditions {unknown}; there are {list(CONDITIONS)}.')
     return names
-
-
-def rule_of(name: str) -> Any:
-    """The rule of a condition."""
-    return CONDITIONS[name].rule

@@ -109,7 +109,7 @@ def judged(rig: Rig, mode: Mode) -> Dict[str, Any]:
     return row
 
 
-def measure(kernel: str, name: str = '', only: str = '') -> List[Dict[str, Any]]:
+def measure(kernel: str, name: str = '') -> List[Dict[str, Any]]:
     """All rows of one kernel."""
     with Rig(kernel, name and f'{name}-{kernel}') as rig:
-        return [judged(rig, mode) for mode in MODES if mode.name in (only or mode.name)]
+        return [judged(rig, mode) for mode in MODES]

@@ -212,12 +212,9 @@ def _afterwards(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:
     if turn.next_report is not None and turn.final is not None and turn.lifted is not None:
         again = turn._replace(before=turn.lifted, after=turn.final)
         broken += sound(again, turn.final, expected, rule) + truthful(turn.next_report, again, check=False)
-        if expected.goes:
-            broken += _gone(again, turn.final)
-            if turn.next_report.get('failed'):
-                broken.append('the next plain run failed: {}'.format(turn.next_report.get('msg')))
-        else:
-            broken += unchanged(again, turn.final) + _refused(turn.next_report, expected)
+        broken += _gone(again, turn.final)
+        if turn.next_report.get('failed'):
+            broken.append('the next plain run failed: {}'.format(turn.next_report.get('msg')))
     elif turn.next_report is not None:
         broken.append('the host was lost in the next plain run')
     if turn.probe not in ('', 'ok'):

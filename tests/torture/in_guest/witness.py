@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """In the guest: what the host shows of itself, read without the collection.
 
-``witness.py look NAME...`` prints one JSON object, ``settle`` does so once no process of a run is left, or after 40 s;
+``witness.py look NAME...`` prints one JSON object, ``settle`` does so once no process of a run is left, or after 100 s;
 ``probe NAME...`` loads and unloads the fixed build of each by init_module(2), in a child with a deadline, and prints
 what became of it; ``hog KB`` takes memory until that much is left, and keeps it until it is killed.
 """
@@ -29,7 +29,7 @@ STATES = {'coming': 'Loading', 'going': 'Unloading', 'live': 'Live'}
 WEDGED = '/run/torture-wedged'
 # A run that lost its controller ends by its own deadlines; on a busy emulated host that takes longer than they say.
 SETTLED_S = 100
-INIT_MODULE, DELETE_MODULE = 175, 176
+INIT_MODULE, DELETE_MODULE = {'x86_64': (175, 176), 'aarch64': (105, 106)}[os.uname().machine]
 
 
 def text(path: str) -> str:
