@@ -4,7 +4,7 @@
 """What a loaded module is: parameters, version and build id from sysfs, its file from ``modules.dep``."""
 
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _elf_note
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable

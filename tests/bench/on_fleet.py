@@ -9,48 +9,37 @@ with the helper that is written on each host. Counted are the runs of the role's
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from concurrent import futures
 from pathlib import Path
-from typing import Dict, Mapping
 
-from commands import CHECKOUT, LAB, run
+from commands import LAB, run, tasks_of_force_unload
 
 GUESTS = {'bench-5.10': '5.10', 'bench-6.1': '6.1', 'bench-6.1_b': '6.1'}
 COMPILES = 'kernelops.kmod.force_unload : Compile the helper'
 
 
-def stuck(name: str, kernel: str, environment: Mapping[str, str]) -> None:
-    """Boots a guest, or takes it back to its snapshot, and jams it."""
-    run([*LAB, 'up', name, '--kernel', kernel], environment)
-    run([*LAB, 'restore', name], environment)
-    run([*LAB, 'jam', name, 'init_oops'], environment)
+def stuck(name: str, kernel: str) -> None:
+    """Boots a guest, a new one, and jams it."""
+    run([*LAB, 'down', name])
+    run([*LAB, 'up', name, '--kernel', kernel])
+    run([*LAB, 'jam', name, 'init_oops'])
 
 
-def builds(helper: str, scratch: Path, environment: Mapping[str, str]) -> int:
+def builds(helper: str, scratch: Path) -> int:
     """Jams every guest, runs the playbook over all of them, and counts the hosts that compiled. All must be cured."""
     with futures.ThreadPoolExecutor(2) as pool:
-        for jammed in [pool.submit(stuck, name, kernel, environment) for name, kernel in GUESTS.items()]:
+        for jammed in [pool.submit(stuck, name, kernel) for name, kernel in GUESTS.items()]:
             jammed.result()
-    inventory, report = scratch / 'inventory.yml', scratch / 'report'
-    inventory.write_text(run([*LAB, 'inventory', *GUESTS], environment), encoding='utf-8')
-    given = {'force_unload_names': ['init_oops'], 'force_unload_helper': helper, 'force_unload_serial': '100%',
-             'force_unload_timeout': 120, 'force_unload_dest': str(report)}
-    run(['ansible-playbook', '-i', str(inventory), 'kernelops.kmod.force_unload', '-e', json.dumps(given)], environment)
-    outcomes = json.loads(report.with_suffix('.json').read_text(encoding='utf-8'))['outcomes']
+    inventory = scratch / 'inventory.yml'
+    inventory.write_text(run([*LAB, 'inventory', *GUESTS]), encoding='utf-8')
+    tasks = tasks_of_force_unload(inventory, scratch, {
+        'force_unload_helper': helper, 'force_unload_serial': '100%', 'force_unload_timeout': 120})
+    outcomes = json.loads((scratch / 'report.json').read_text(encoding='utf-8'))['outcomes']
     if outcomes['cured'] != len(GUESTS):
         raise SystemExit(f'Of {len(GUESTS)} hosts not all were cured: {outcomes}')
-    (tasks,) = json.loads((scratch / 'host_tasks.json').read_text(encoding='utf-8')).values()
     return sum(names.count(COMPILES) for names in tasks.values())
-
-
-def environment_of(scratch: Path) -> Dict[str, str]:
-    """That of the run, with a cache of its own and each task of the hosts written down."""
-    return {**os.environ, 'XDG_CACHE_HOME': str(scratch / 'cache'), 'MOLECULE_EPHEMERAL_DIRECTORY': str(scratch),
-            'ANSIBLE_CALLBACK_PLUGINS': str(CHECKOUT / 'extensions/molecule/callback'),
-            'ANSIBLE_CALLBACKS_ENABLED': 'host_tasks'}
 
 
 def main() -> None:
@@ -60,19 +49,18 @@ def main() -> None:
     print(f'{len(GUESTS)} hosts on {kernels} kernels, all stuck, one play')
     with tempfile.TemporaryDirectory(prefix='kmod-bench-') as name:
         scratch = Path(name)
-        environment = environment_of(scratch)
         rows = (('compiled', 'builds of the helper, nothing in the cache', kernels),
                 ('compiled', 'builds of the helper, a second play', 0),
                 ('synthesized', 'builds of the helper, written on the host', 0))
         try:
             for helper, what, reach in rows:
                 start = time.monotonic()
-                count = builds(helper, scratch, environment)
+                count = builds(helper, scratch)
                 verdict = 'reached' if count == reach else 'NOT reached'
                 print(f'{what:44} {count:5}  to reach {reach}: {verdict}; {time.monotonic() - start:.0f} s, with the '
                       'jamming', flush=True)
         finally:
-            run([*LAB, 'down', *GUESTS], environment)
+            run([*LAB, 'down', *GUESTS])
 
 
 if __name__ == '__main__':

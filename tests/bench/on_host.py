@@ -9,16 +9,15 @@ a machine whose speed drifts changes little. The commands are printed beside the
 
 import argparse
 import json
-import os
 import shlex
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Mapping, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
 
-from commands import CHECKOUT, LAB, run
+from commands import LAB, run, tasks_of_force_unload
 
 GUEST = 'bench'
 SECONDS = 300
@@ -33,18 +32,18 @@ class Row(NamedTuple):
     reach: float
 
 
-def seconds(command: List[str], environment: Mapping[str, str]) -> float:
+def seconds(command: List[str]) -> float:
     """How long a command takes."""
     start = time.monotonic()
-    run(command, environment)
+    run(command)
     return time.monotonic() - start
 
 
-def measure(row: Row, pairs: int, environment: Mapping[str, str]) -> None:
+def measure(row: Row, pairs: int) -> None:
     """Prints one row: the median ratio, its range, the medians of both commands."""
-    run(row.against, environment)
-    run(row.command, environment)
-    times = [(seconds(row.command, environment), seconds(row.against, environment)) for _pair in range(pairs)]
+    run(row.against)
+    run(row.command)
+    times = [(seconds(row.command), seconds(row.against)) for _pair in range(pairs)]
     told(row.what, times, row.reach, row.command, row.against)
 
 
@@ -60,45 +59,40 @@ def told(what: str, times: List[Tuple[float, float]], reach: float, command: Lis
         print(f'    {name} {median:6.2f} s  {shlex.join(words)}', flush=True)
 
 
-def is_running(environment: Mapping[str, str]) -> bool:
+def is_running() -> bool:
     """Whether the guest has not ended yet."""
-    listed = json.loads(run([*LAB, 'list', '--json'], environment))
+    listed = json.loads(run([*LAB, 'list', '--json']))
     return any(guest['name'] == GUEST and guest['state'] == 'running' for guest in listed)
 
 
-def from_stuck_to_gone(ansible: List[str], kernel: str, pairs: int, environment: Mapping[str, str]) -> None:
+def from_stuck_to_gone(ansible: List[str], kernel: str, pairs: int) -> None:
     """The cure, with the compiled helper on the host, against shutting the guest down and booting it up to ssh."""
-    helper = run([sys.executable, 'tests/torture', 'helper', kernel], environment).strip().splitlines()[-1]
-    release = run([*LAB, 'ssh', GUEST, 'uname', '-r'], environment).strip().splitlines()[-1]
+    helper = run([sys.executable, 'tests/torture', 'helper', kernel]).strip().splitlines()[-1]
+    release = run([*LAB, 'ssh', GUEST, 'uname', '-r']).strip().splitlines()[-1]
     place = f'/var/lib/kmod_reset/{release}'
     cure = [*ansible, 'kernelops.kmod.kmod_force_unload', '-a', 'name=init_oops']
     times = []
     for _pair in range(pairs):
-        run([*LAB, 'restore', GUEST], environment)
-        run([*LAB, 'jam', GUEST, 'init_oops'], environment)
-        run([*LAB, 'ssh', GUEST, f'install -d -m 700 {place}'], environment)
-        run([*LAB, 'push', GUEST, helper, f'{place}/kmod_reset.ko'], environment)
-        mine = seconds(cure, environment)
+        run([*LAB, 'restore', GUEST])
+        run([*LAB, 'jam', GUEST, 'init_oops'])
+        run([*LAB, 'ssh', GUEST, f'install -d -m 700 {place}'])
+        run([*LAB, 'push', GUEST, helper, f'{place}/kmod_reset.ko'])
+        mine = seconds(cure)
         start = time.monotonic()
         # The lab's guests end where others boot again, and ssh with them.
-        run([*LAB, 'ssh', GUEST, 'systemctl reboot; sleep 600'], environment, expected=255)
-        while is_running(environment):
+        run([*LAB, 'ssh', GUEST, 'systemctl reboot; sleep 600'], expected=255)
+        while is_running():
             if time.monotonic() > start + SECONDS:
                 raise SystemExit(f'{GUEST} did not go down within {SECONDS} s of `systemctl reboot`')
             time.sleep(0.2)
-        run([*LAB, 'up', GUEST, '--kernel', kernel, '--cold'], environment)
+        run([*LAB, 'up', GUEST, '--kernel', kernel, '--cold'])
         times.append((mine, time.monotonic() - start))
     told('from stuck to gone against a reboot', times, 1 / 20, cure, ['systemctl', 'reboot'])
 
 
-def tasks_on_a_healthy_host(inventory: Path, scratch: Path, environment: Mapping[str, str]) -> None:
+def tasks_on_a_healthy_host(inventory: Path, scratch: Path) -> None:
     """How many tasks of the fleet's playbook go to a host that lacks the module."""
-    counting = dict(environment, ANSIBLE_CALLBACK_PLUGINS=str(CHECKOUT / 'extensions/molecule/callback'),
-                    ANSIBLE_CALLBACKS_ENABLED='host_tasks', MOLECULE_EPHEMERAL_DIRECTORY=str(scratch))
-    run(['ansible-playbook', '-i', str(inventory), 'kernelops.kmod.force_unload', '-e',
-         json.dumps({'force_unload_names': ['init_oops'], 'force_unload_dest': str(scratch / 'report')})], counting)
-    (hosts,) = json.loads((scratch / 'host_tasks.json').read_text(encoding='utf-8')).values()
-    count = len(hosts[GUEST])
+    count = len(tasks_of_force_unload(inventory, scratch, {})[GUEST])
     verdict = 'reached' if count <= 2 else 'NOT reached'
     print(f'{"tasks that go to a host with nothing stuck":44} {count:5}  to reach 2: {verdict}', flush=True)
 
@@ -109,14 +103,13 @@ def main() -> None:
     parser.add_argument('--kernel', default='6.1')
     parser.add_argument('--pairs', type=int, default=9)
     options = parser.parse_args()
-    environment = os.environ
     with tempfile.TemporaryDirectory(prefix='kmod-bench-') as scratch:
         inventory = Path(scratch, 'inventory.yml')
-        print(run([*LAB, 'up', GUEST, '--kernel', options.kernel], environment), end='')
+        print(run([*LAB, 'up', GUEST, '--kernel', options.kernel]), end='')
         try:
-            inventory.write_text(run([*LAB, 'inventory', GUEST], environment), encoding='utf-8')
+            inventory.write_text(run([*LAB, 'inventory', GUEST]), encoding='utf-8')
             for fault in ('healthy', 'init_oops'):
-                run([*LAB, 'jam', GUEST, fault], environment)
+                run([*LAB, 'jam', GUEST, fault])
             ansible = ['ansible', GUEST, '-i', str(inventory), '-b', '-m']
             ping = [*ansible, 'ansible.builtin.ping']
             facts = [*ansible, 'kernelops.kmod.kmod_facts']
@@ -127,15 +120,15 @@ def main() -> None:
                     Row('kmod_facts of all modules against ping', facts, ping, 1.3),
                     Row('kmod_toolchain_facts against ping', [*ansible, 'kernelops.kmod.kmod_toolchain_facts'], ping,
                         1.5)):
-                measure(row, options.pairs, environment)
-            from_stuck_to_gone(ansible, options.kernel, 3, environment)
-            inventory.write_text(run([*LAB, 'inventory', GUEST], environment), encoding='utf-8')
-            tasks_on_a_healthy_host(inventory, Path(scratch), environment)
+                measure(row, options.pairs)
+            from_stuck_to_gone(ansible, options.kernel, 3)
+            inventory.write_text(run([*LAB, 'inventory', GUEST]), encoding='utf-8')
+            tasks_on_a_healthy_host(inventory, Path(scratch))
         finally:
-            print(run([*LAB, 'down', GUEST], environment), end='')
+            print(run([*LAB, 'down', GUEST]), end='')
     print('every module of this kernel, judged from its file, on this machine; below 1 is to be reached by the clock')
-    rootfs = run([*LAB, 'rootfs', options.kernel], environment).strip()
-    print(run([sys.executable, 'tests/bench/module_tree.py', rootfs], environment), end='')
+    rootfs = run([*LAB, 'rootfs', options.kernel]).strip()
+    print(run([sys.executable, 'tests/bench/module_tree.py', rootfs]), end='')
 
 
 if __name__ == '__main__':

@@ -100,6 +100,7 @@ GCC_11 = OtherCompiler("gcc-11", ("CONFIG_INIT_STACK_ALL_ZERO",))
 GCC_13 = OtherCompiler("gcc-13", ("CONFIG_INIT_STACK_ALL_ZERO", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT"))
 OTHER_COMPILERS = {
     "5.10": OtherCompiler("gcc-9"), "6.1": GCC_11, "6.12": GCC_13, "7.3": GCC_13, "arm64-6.1": GCC_11,
+    "arm64-6.12": GCC_13,
 }
 BUILD_DEADLINE_S = 600
 # The mounts end with their namespace. objtool reads /proc.

@@ -80,6 +80,7 @@ RECIPES = {
     "bare-6.12": Recipe("trixie", toolchain=False),
     "bare-7.3": Recipe("trixie", kernel_from="trixie-backports", toolchain=False),
     "arm64-6.1": Recipe("bookworm"),
+    "arm64-6.12": Recipe("trixie"),
 }
 
 

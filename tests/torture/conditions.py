@@ -15,7 +15,7 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from expectations import EXPECTED, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
