@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is not cut short at the deadline, what is said of a step that came late, and what is told of dependents."""
 
+import errno
+
 import fake_kernel
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
@@ -33,6 +35,26 @@ def test_only_what_acts_outlives_its_deadline(method, host, monkeypatch):
     assert host.unload(name, methods=[method])['method'] == method
     assert (True, True) in acted
     assert all(changes == outlives for changes, outlives in acted)
+
+
+@pytest.mark.parametrize('ends', ['absent', 'going'])
+def test_another_who_unloads_it_at_the_same_time_is_not_us(ends, host, monkeypatch):
+    kernel = host.boot(FakeModule('healthy', refcount=1))
+
+    def busy(name, force=False):  # noqa: ARG001 - as the real one
+        kernel.modules[name].state = 'going'
+        if ends == 'absent':
+            del kernel.modules[name]
+        return errno.EBUSY
+
+    monkeypatch.setattr(_syscalls, 'delete_module', busy)
+    if ends == 'absent':
+        result = host.unload('healthy')
+        assert (result['changed'], result['after']) == (False, {'state': 'absent'})
+        assert result['msg'] == 'healthy was unloaded by someone else meanwhile.'
+    else:
+        error = host.refused('healthy')
+        assert (error.facts['changed'], error.facts['after']['state']) == (False, 'going')
 
 
 def late(function, seconds, tried, outlives=False):
