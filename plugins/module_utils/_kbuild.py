@@ -30,7 +30,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
     unavailable,
 )
 
-STAMP = '.kmod_build.json'
 # What kbuild leaves in a source directory; no source of the next build.
 PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
 LAST_LINES = 12
@@ -131,7 +130,8 @@ class Build:
     def _read_stamp(self):
         # type: () -> Dict[str, Any]
         try:
-            stamp = json.loads(_trust.read(os.path.join(self.dest, STAMP), self.trusted, LARGEST_STAMP).decode('utf-8'))
+            text = _trust.read(os.path.join(self.dest, _trust.STAMP), self.trusted, LARGEST_STAMP)
+            stamp = json.loads(text.decode('utf-8'))
         except (OSError, ValueError):
             return {}
         modules = stamp.get('modules') if isinstance(stamp, dict) else None
@@ -153,7 +153,7 @@ class Build:
 
     def _clean(self, stamp):
         # type: (Dict[str, Any]) -> Dict[str, Any]
-        paths = [entry['path'] for entry in stamp.get('modules', [])] + [os.path.join(self.dest, STAMP)]
+        paths = [entry['path'] for entry in stamp.get('modules', [])] + [os.path.join(self.dest, _trust.STAMP)]
         there = [path for path in paths if os.path.lexists(path)]
         if not self.options.check_mode:
             try:
@@ -289,7 +289,7 @@ class Build:
             if len({entry['path'] for entry in built}) < len(built):
                 raise KmodError(self.tried, 'two of its directories build modules of one name', 'Build them one by one')
             places = [(entry.pop('built'), entry['path']) for entry in built]
-            places.append((os.path.join(private, STAMP), os.path.join(self.dest, STAMP)))
+            places.append((os.path.join(private, _trust.STAMP), os.path.join(self.dest, _trust.STAMP)))
             # All is written by now, so that a full disk leaves dest as it was.
             with open(places[-1][0], 'w') as stream:
                 json.dump({'wanted': wanted, 'modules': built}, stream)

@@ -12,12 +12,11 @@ import hashlib
 import json
 import os
 import re
-import stat
 import struct
 import time
 from typing import Any, Dict
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file, _struct_module, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils import _module_file, _struct_module, _syscalls, _trust
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 
 NAME = 'kmod_reset'
@@ -33,8 +32,6 @@ LOOKS = ('not_asked', 'clear', 'task', 'cpu', 'silent', 'stalled', 'unfinished')
 # Whom the helper looks for in the module's code before it writes anything.
 LOOK_FOR = ('nobody', 'tasks', 'user_tasks')
 LIMIT = 16 * 1024 * 1024
-# What kmod_build leaves beside the files that it built: their SHA-256.
-STAMP = '.kmod_build.json'
 # As modprobe takes them, a dash for an underscore apart.
 MODULE_NAME = re.compile(r'[A-Za-z0-9_]+\Z')
 TRIES = 10
@@ -102,60 +99,35 @@ def read_helper(path):
     image = _read_trusted(path, tried, build)
     built = _digest_when_built(path, tried, build)
     if built and hashlib.sha256(image).hexdigest() != built:
-        raise KmodError(tried, f'it is not the file that was built: {STAMP} beside it has another SHA-256', build)
+        raise KmodError(tried, f'it is not what was built: {_trust.STAMP} beside it has another SHA-256', build)
     return image
 
 
 def _read_trusted(path, tried, build):
     # type: (str, str, str) -> bytes
     try:
-        # Without O_NONBLOCK a fifo would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        why = _trust.fault_of_path(os.path.dirname(path), {0}, sticky=True, by_group=False)
+        if not why:
+            return _trust.read(path, {0}, LIMIT, by_group=False)
     except OSError as error:
         raise KmodError(tried, error.strerror or str(error), build) from error
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise KmodError(tried, 'it is no regular file', build)
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise KmodError(tried, 'others than root can write it (owner %d, mode %o)' % (
-                found.st_uid, stat.S_IMODE(found.st_mode)), build)
-        if found.st_size > LIMIT:
-            raise KmodError(tried, 'it is larger than any helper', build)
-        _check_directories(path, tried, build)
-        with os.fdopen(descriptor, 'rb', closefd=False) as stream:
-            return stream.read(LIMIT)
-    finally:
-        os.close(descriptor)
+    raise KmodError(tried, f'others than root could have written it: {why}', build)
 
 
 def _digest_when_built(path, tried, build):
     # type: (str, str, str) -> Any
     """The SHA-256 that kmod_build noted for the file; None where there is no stamp, or none of this file."""
     directory, name = os.path.split(path)
-    stamp = os.path.join(directory, STAMP)
+    stamp = os.path.join(directory, _trust.STAMP)
     if not os.path.lexists(stamp):
         return None
-    text = _read_trusted(stamp, f'{tried} by its stamp {STAMP}', build)
+    text = _read_trusted(stamp, f'{tried} by its stamp {_trust.STAMP}', build)
     try:
         entries = [entry for entry in json.loads(text.decode('utf-8'))['modules']
                    if os.path.basename(entry['path']) == name]
         return entries[0]['sha256'] if entries else None
     except (ValueError, TypeError, KeyError) as error:
         raise KmodError(tried, f'the stamp {stamp} beside it is damaged', build) from error
-
-
-def _check_directories(path, tried, build):
-    # type: (str, str, str) -> None
-    directory = os.path.dirname(os.path.realpath(path))
-    while True:
-        found = os.stat(directory)
-        writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
-        if found.st_uid != 0 or writable:
-            raise KmodError(tried, f'others than root can write the directory {directory}', build)
-        if directory == '/':
-            return
-        directory = os.path.dirname(directory)
 
 
 def vet_helper(path, kernel, layout):

@@ -7,6 +7,9 @@ import os
 import stat
 from typing import Any, Optional, Set
 
+# What kmod_build leaves beside the files that it built: their SHA-256.
+STAMP = '.kmod_build.json'
+
 
 def owners():
     # type: () -> Set[int]
@@ -15,12 +18,12 @@ def owners():
     return {0, os.geteuid()} | ({int(caller)} if caller.isdecimal() and len(caller) < 11 else set())
 
 
-def fault(found, trusted, sticky=False):
-    # type: (os.stat_result, Optional[Set[int]], bool) -> Optional[str]
+def fault(found, trusted, sticky=False, by_group=True):
+    # type: (os.stat_result, Optional[Set[int]], bool, bool) -> Optional[str]
     """Why what was found could have been written by others; None where it could not.
 
     ``trusted``: users who may own it; None for any. ``sticky``: a directory like /tmp will do, in which each may remove
-    only what is his own.
+    only what is his own. ``by_group``: the owner's own group may write it, and root's.
     """
     if trusted is not None and found.st_uid not in trusted:
         return 'it belongs to user %d' % found.st_uid
@@ -29,7 +32,7 @@ def fault(found, trusted, sticky=False):
     if found.st_mode & stat.S_IWOTH:
         return 'everyone can write it (mode %o)' % stat.S_IMODE(found.st_mode)
     # A group of the owner's own, as most distributions make one, has nobody else in it.
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, found.st_uid):
+    if found.st_mode & stat.S_IWGRP and not (by_group and found.st_gid in (0, found.st_uid)):
         return 'the group %d can write it (mode %o)' % (found.st_gid, stat.S_IMODE(found.st_mode))
     return None
 
@@ -41,8 +44,8 @@ def fault_of_entry(path, trusted):
     return f'{path}: {why}' if why else None
 
 
-def fault_of_path(path, trusted, sticky=False):
-    # type: (str, Optional[Set[int]], bool) -> Optional[str]
+def fault_of_path(path, trusted, sticky=False, by_group=True):
+    # type: (str, Optional[Set[int]], bool, bool) -> Optional[str]
     """:func:`fault` of what ``path`` leads to, then of each directory above it, named; what is missing is passed over.
 
     ``sticky`` counts for ``path`` itself; the directories above may always be like /tmp. Raises OSError.
@@ -51,7 +54,7 @@ def fault_of_path(path, trusted, sticky=False):
     allowed = sticky
     while True:
         try:
-            why = fault(os.stat(place), trusted, allowed)
+            why = fault(os.stat(place), trusted, allowed, by_group)
         except FileNotFoundError:
             why = None
         if why:
@@ -61,18 +64,21 @@ def fault_of_path(path, trusted, sticky=False):
         place, allowed = os.path.dirname(place), True
 
 
-def read(path, trusted, limit):
-    # type: (str, Optional[Set[int]], int) -> bytes
+def read(path, trusted, limit, by_group=True):
+    # type: (str, Optional[Set[int]], int, bool) -> bytes
     """A file's bytes, opened without following a link or waiting for a pipe. Raises OSError where it is not fit.
 
     Not fit: no regular file, one that others could have written, one of more than ``limit`` bytes.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, 'rb') as stream:
+    try:
         found = os.fstat(descriptor)
-        why = fault(found, trusted) if stat.S_ISREG(found.st_mode) else 'it is no regular file'  # type: Any
+        why = fault(found, trusted, False, by_group) if stat.S_ISREG(found.st_mode) else 'it is no regular file'  # type: Any
         if not why and found.st_size > limit:
             why = 'it has %d bytes' % found.st_size
         if why:
             raise OSError(f'{path}: {why}')
-        return stream.read(found.st_size)  # for a limit, so much memory would be taken at once
+        with os.fdopen(descriptor, 'rb', closefd=False) as stream:
+            return stream.read(found.st_size)  # for a limit, so much memory would be taken at once
+    finally:
+        os.close(descriptor)

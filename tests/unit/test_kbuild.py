@@ -12,7 +12,7 @@ from pathlib import Path
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _trust
 from kbuild_workshop import COMPILER, CONFIG, GCC_LINE, Workshop, program
 
 
@@ -43,7 +43,7 @@ def test_build(workshop):
 def test_only_the_modules_and_the_stamp_are_left(workshop):
     before = workshop.left()
     workshop.build()
-    assert set(workshop.left()) - set(before) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)}
+    assert set(workshop.left()) - set(before) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _trust.STAMP)}
     assert {path: workshop.left()[path] for path in before} == before
     assert stat.S_IMODE((workshop.dest / 'foo.ko').stat().st_mode) == 0o644
     assert not Path(workshop.runs()[0]['tree']).exists()
@@ -124,9 +124,9 @@ CHANGES = {
     'the compiler': lambda shop: program(shop.bin / 'gcc-12', COMPILER % (sys.executable, GCC_LINE + ' patched')),
     'the built file': lambda shop: (shop.dest / 'foo.ko').write_bytes(b''),
     'the built file gone': lambda shop: (shop.dest / 'foo.ko').unlink(),
-    'the stamp gone': lambda shop: (shop.dest / _kbuild.STAMP).unlink(),
-    'the stamp damaged': lambda shop: (shop.dest / _kbuild.STAMP).write_text('{"wanted"'),
-    'the stamp is another thing': lambda shop: (shop.dest / _kbuild.STAMP).write_text('[]'),
+    'the stamp gone': lambda shop: (shop.dest / _trust.STAMP).unlink(),
+    'the stamp damaged': lambda shop: (shop.dest / _trust.STAMP).write_text('{"wanted"'),
+    'the stamp is another thing': lambda shop: (shop.dest / _trust.STAMP).write_text('[]'),
 }
 
 
@@ -182,8 +182,8 @@ def test_clean_removes_what_a_build_put_there_and_no_more(workshop):
     result = workshop.build(state='clean')
     assert result == foreseen
     assert result['changed'] is True
-    assert set(left) - set(workshop.left()) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)}
-    assert result['diff']['before'].split() == [str(workshop.dest / 'foo.ko'), str(workshop.dest / _kbuild.STAMP)]
+    assert set(left) - set(workshop.left()) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _trust.STAMP)}
+    assert result['diff']['before'].split() == [str(workshop.dest / 'foo.ko'), str(workshop.dest / _trust.STAMP)]
     again = workshop.build(state='clean')
     assert (again['changed'], again['msg']) == (False, 'Nothing to remove.')
 
@@ -337,7 +337,7 @@ def test_os_release(monkeypatch):
                                   '{"modules": [{"path": "foo.ko"}]}', '{"modules": ["foo.ko"]}'])
 @pytest.mark.parametrize('state', ['built', 'clean'])
 def test_whatever_the_stamp_says(text, state, workshop):
-    builders.write(workshop.dest, _kbuild.STAMP, text)
+    builders.write(workshop.dest, _trust.STAMP, text)
     assert workshop.build(state=state)['changed'] is True
 
 
@@ -345,9 +345,9 @@ def test_clean_removes_nothing_outside_the_destination(workshop):
     workshop.build()
     outside = workshop.dest.parent / 'precious'
     outside.write_text('')
-    stamp = json.loads((workshop.dest / _kbuild.STAMP).read_text())
+    stamp = json.loads((workshop.dest / _trust.STAMP).read_text())
     stamp['modules'].append(dict(stamp['modules'][0], path=str(outside)))
-    (workshop.dest / _kbuild.STAMP).write_text(json.dumps(stamp))
+    (workshop.dest / _trust.STAMP).write_text(json.dumps(stamp))
     workshop.build(state='clean')
     assert outside.exists()
     assert workshop.build()['changed'] is True

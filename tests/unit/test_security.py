@@ -131,7 +131,7 @@ def rebuilt(workshop):
 
 def hostile_stamp(workshop):
     """A stamp that claims another file to be what was built."""
-    path = workshop.dest / _kbuild.STAMP
+    path = workshop.dest / _trust.STAMP
     stamp = json.loads(path.read_text())
     (workshop.dest / 'foo.ko').write_bytes(EVIL)
     stamp['modules'][0]['sha256'] = hashlib.sha256(EVIL).hexdigest()
@@ -197,11 +197,11 @@ def test_a_link_in_the_place_of_what_is_written_is_replaced_and_not_followed(wor
     victim = tmp_path / 'victim'
     victim.write_bytes(b'precious')
     workshop.dest.mkdir()
-    for name in ('foo.ko', _kbuild.STAMP):
+    for name in ('foo.ko', _trust.STAMP):
         (workshop.dest / name).symlink_to(victim)
     assert workshop.build()['changed']
     assert victim.read_bytes() == b'precious'
-    assert not any((workshop.dest / name).is_symlink() for name in ('foo.ko', _kbuild.STAMP))
+    assert not any((workshop.dest / name).is_symlink() for name in ('foo.ko', _trust.STAMP))
 
 
 def test_the_private_directory_is_for_its_owner_alone(workshop, monkeypatch):
