@@ -166,7 +166,7 @@ pictures: prepare venv ## the documentation's pictures, from a run of the demo (
 	@$(BIN)/python tests/tools/pictures.py
 
 .PHONY: bench
-bench: prepare venv ## what the collection costs, on a host, a fleet and its controller, as ratios in one run (45 minutes)
+bench: prepare venv ## what the collection costs, on a host, a fleet and its controller, as ratios in one run (30 minutes)
 	@$(BIN)/python tests/bench/on_host.py
 	@$(BIN)/python tests/bench/on_fleet.py
 	@$(BIN)/python tests/bench/on_controller.py --real 1 --forks 25
