@@ -114,7 +114,7 @@ def main() -> int:
     """Tells the story and ends the guest whatever happens."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
-    print('One image is built first where the cache has none (3 minutes, once); the demo itself takes 5 to 7 minutes.')
+    print('One image is built first where the cache has none (3 minutes, once); the demo itself takes 5 to 8 minutes.')
     subprocess.run([*LAB, 'build', KERNEL], cwd=CHECKOUT, check=True, timeout=3600)
     subprocess.run([*LAB, 'modules', KERNEL], cwd=CHECKOUT, check=True, timeout=3600)
     with tempfile.TemporaryDirectory(prefix='kmod-demo-') as directory:
