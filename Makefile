@@ -11,8 +11,8 @@ BIN := .venv/bin
 LINK := .ansible/collections/ansible_collections/kernelops/kmod
 LAB := python3 tests/lab
 STEP := python3 tests/tools/steps.py run
-# chromium looks at the audit's page; openssl, kmod and binutils are what our own answers are compared with.
-PACKAGES := binutils chromium git kmod openssl perl python3-venv
+# chromium looks at the audit's page; openssl, kmod and both binutils are what our own answers are compared with.
+PACKAGES := binutils binutils-aarch64-linux-gnu chromium git kmod openssl perl python3-venv
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
