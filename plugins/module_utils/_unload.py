@@ -87,15 +87,15 @@ class Unload:
             done = self._carry_out(ahead['verdict'], plan, facts, dependents)
         except KmodError as error:
             after = self._look_again()
-            # Of a step that failed it is known; where none is told, whoever was to take it may have come as far.
-            ours = any(step['changed'] for step in self.steps) if self.steps else after != before
+            ours = any(step['changed'] for step in self.steps)
             result.update(after=after, diff={'before': before, 'after': after})
             if after.get('state') == 'absent' and self.late:
                 return dict(result, changed=True, msg=f'{self.name} is unloaded, but it took longer than the timeout.')
-            if after.get('state') == 'absent' and not any(step['changed'] for step in self.steps):
+            if after.get('state') == 'absent' and not ours:
                 return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
             said = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}  # type: Dict[str, Any]
-            result.update(said, changed=ours)
+            # Of a step that is told it is known; where none is, whoever was to take it may have come as far.
+            result.update(said, changed=ours if self.steps else after != before)
             if error.facts.get('hazard'):
                 raise self._seen(error, result) from error
             error.facts = result

@@ -451,7 +451,7 @@ def test_a_survey_that_hangs_is_an_answer_in_time(host):
 def test_an_unload_that_hangs_is_an_answer_in_time(host):
     host.boot(FakeModule('foo'))
     host.monkeypatch.setattr(_syscalls, 'with_deadline', WITH_DEADLINE)
-    host.monkeypatch.setattr(_syscalls, 'delete_module', lambda _name, **_force: time.sleep(60))
+    host.monkeypatch.setattr(_syscalls, 'delete_module', lambda _name, **_force: time.sleep(5))
     error = host.refused('foo', timeout=1)
     assert str(error).startswith('Cannot unload foo: no answer within 1 seconds; process ')
     assert (error.facts['verdict'], error.facts['after']['state']) == ('unloadable', 'live')

@@ -25,18 +25,12 @@ def children():
         return None
 
 
-def none_is_left(seconds=30):
-    """Whether all children have ended in time, which on a busy machine is not at once."""
-    until = time.monotonic() + seconds
-    while children() is not None and time.monotonic() < until:
-        time.sleep(0.05)
-    return children() is None
-
-
 @pytest.fixture(autouse=True, scope='module')
 def no_child_of_earlier_tests():
-    """Those of other files leave children that end by themselves."""
-    none_is_left()
+    """Those of other files leave children that end by themselves, later on a busy machine."""
+    until = time.monotonic() + 30
+    while children() is not None and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 @settings(deadline=None, max_examples=25)
@@ -44,7 +38,7 @@ def no_child_of_earlier_tests():
 def test_every_item_has_its_answer(items, workers):
     found = _workers.share(square, items, 60, workers)
     assert found == {place: square(item) for place, item in enumerate(items)}
-    assert none_is_left()
+    assert children() is None
 
 
 def test_answers_longer_than_a_pipe():
