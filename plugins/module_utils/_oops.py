@@ -27,6 +27,7 @@ def oopses(lines):
     Keys: ``kind`` (``oops``: a task died; ``warning``: it went on), ``cause``, ``function``, ``offset`` (bytes into
     it), ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint``
     (letters), ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where it names one, ``address``.
+    AArch64's trace lacks the caller of a function that has no frame yet: the one in the link register is put there.
     The module is that of the instruction pointer; where that has no name any more, the first in the trace.
     A line that is lost or garbled costs its own fact, which is then unavailable.
     """
@@ -83,6 +84,7 @@ class _Report:
         self.tracing = False
         self.trace = []  # type: List[str]
         self.in_trace = []  # type: List[Place]
+        self.link = None  # type: Optional[Place]
 
     def know(self, **facts):
         # type: (**Any) -> None
@@ -106,6 +108,8 @@ class _Report:
         if 'module' not in self.facts and self.in_trace:
             first = self.in_trace[0]
             self.know(function=first.function, offset=first.offset, module=first.module)
+        if self.link and self.trace and not any(self.link.function + '+' in entry for entry in self.trace[:2]):
+            self.trace.insert(1, self.link.printed)
         fatal = self.fatal or not (self.headers or self.cut_here)
         nameless = unavailable('the kernel could not name it' if self.pointer_seen else LOST)
         result = {'kind': 'oops' if fatal else 'warning', 'trace': self.trace,
@@ -281,6 +285,13 @@ class _Reader:
         if found:
             report.know(function=found.function, offset=found.offset, module=found.module)
 
+    def link_register(self, text):
+        # type: (str) -> None
+        """``lr : do_one_initcall+0x50/0x1f8``, or ``LR is at``."""
+        report = self._open.get(self._caller)
+        if report and not report.link:
+            report.link = split_place(text.partition(': ')[2] or text.partition(' at ')[2])
+
     def call_trace(self, _text):
         # type: (str) -> None
         report = self._open.get(self._caller)
@@ -350,6 +361,7 @@ PREFIXES = (
     ('WARNING: ', _Reader.warning),
     ('CPU: ', _Reader.cpu),
     (('RIP: ', 'pc : ', 'PC is at '), _Reader.pointer),
+    (('lr : ', 'LR is at '), _Reader.link_register),
     (('Call Trace:', 'Call trace:', 'call trace:'), _Reader.call_trace),
     ((' </TASK>', '</TASK>', 'Modules linked in:', 'Code: ', 'ORIG_RAX', 'RSP: ', 'RAX: ', 'RDX: ', 'RBP: ', 'R10: ',
       'R13: '), _Reader.trace_end),

@@ -136,9 +136,7 @@ class Survey:
 
         The count needs the symbol table, so it is made only where the log shows an oops; otherwise it is unavailable.
         """
-        try:
-            self.memory.btf.size('idempotent')
-        except KmodError:
+        if not self._has_running_loads():
             return False, unavailable('this kernel has no such table')
         if is_unavailable(self.oopses) or not self.oopses:
             return True, unavailable('not counted: the kernel log shows no oops')
@@ -150,6 +148,13 @@ class Survey:
         except KmodError as error:
             return True, unavailable(error)
         return True, sum(1 for (head,) in struct.iter_unpack('<Q', heads[:len(heads) // 8 * 8]) if head)
+
+    def _has_running_loads(self):
+        # type: () -> bool
+        try:
+            return bool(self.memory.btf.size('idempotent'))
+        except KmodError:
+            return False
 
     def _registrations(self, entry):
         # type: (Dict[str, Any]) -> Dict[str, Any]
@@ -175,9 +180,16 @@ class Survey:
     def _address(self, name):
         # type: (str) -> Optional[int]
         try:
-            return self.symbols.address(name)
+            return self.symbols.address(name) or self._unlisted(name)
         except KmodError:
             return None
+
+    def _unlisted(self, name):
+        # type: (str) -> int
+        """The address of a datum of the kernel that the symbol table lacks. Raises KmodError where none is found."""
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data
+
+        return _static_data.find(name, self.symbols, self.memory)
 
     def _cleanup_module(self, name):
         # type: (str) -> Any
@@ -189,12 +201,21 @@ class Survey:
     def anchors(self):
         # type: () -> Dict[str, Any]
         """Addresses that the helper needs; idem_hash, its idem_bytes and idem_lock are None before 6.5."""
-        names = ('modules', 'module_mutex', 'idem_hash', 'idem_lock')
         try:
-            anchors = {name: self.symbols.address(name) for name in names}  # type: Dict[str, Any]
-            anchors['idem_bytes'] = self.symbols.size('idem_hash')
+            return self._anchors()
         except KmodError as error:
             return unavailable(error)
+
+    def _anchors(self):
+        # type: () -> Dict[str, Any]
+        names = ('modules', 'module_mutex', 'idem_hash', 'idem_lock')
+        anchors = {name: self.symbols.address(name) for name in names}  # type: Dict[str, Any]
+        anchors['idem_bytes'] = self.symbols.size('idem_hash')
+        for name in ('modules', 'module_mutex'):
+            anchors[name] = anchors[name] or self._unlisted(name)
+        if not anchors['idem_hash'] and self._has_running_loads():
+            raise KmodError('find the kernel\'s idem_hash', '/proc/kallsyms does not give its address',
+                            'The kernel needs CONFIG_KALLSYMS_ALL=y')
         return anchors
 
 

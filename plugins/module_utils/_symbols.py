@@ -15,8 +15,9 @@ HEXADECIMAL = re.compile(br'[0-9a-f]+\Z')
 OF_THE_KERNEL = re.compile(br'([0-9a-f]+) \S (\S+)\n\Z')
 # What EXPORT_SYMBOL makes of a name; thousands of them may share one address.
 OF_AN_EXPORT = ('__ksymtab_', '__kstrtab')
-# An undefined symbol (u) is another's.
-OF_A_MODULE = re.compile(br'([0-9a-f]+) [^uU] (\S+)\t')
+EVERY_KERNELS_DATUM = 'init_task'
+# An undefined symbol (u) is another's; $d and $x say what AArch64's assembler put there.
+OF_A_MODULE = re.compile(br'([0-9a-f]+) [^uU] ([^\s$]\S*)\t')
 LINE = r'^([0-9a-f]+) \S %s%s$'
 
 
@@ -76,21 +77,35 @@ class Symbols:
         table = self._text()
         return _room(table, table.find((f' {name}\n').encode()) + 1, start)
 
+    def functions(self, name):
+        # type: (str) -> List[Tuple[int, int]]
+        """Address of each of the kernel's own functions ``name``, and bytes up to the next symbol."""
+        table = self._text()
+        return [(address, _room(table, at, address) or 0) for _name, address, at in _ending(table, f' {name}')]
+
     def data(self, name):
         # type: (str) -> Tuple[int, int]
         """Address of the kernel's own datum ``name``, and bytes up to the next symbol. Raises KmodError without one."""
         for table in (self._data_part(), self._text()):
             for _name, address, at in _ending(table, f' {name}'):
                 return address, _room(table, at, address) or 0
+        self._demand_data()
         raise KmodError(f'find the kernel\'s {name}', '/proc/kallsyms does not give its address')
 
     def data_ending(self, suffixes):
         # type: (Iterable[str]) -> Iterator[Tuple[str, int, int]]
         """Name, address and bytes up to the next symbol, of the kernel's own data that end in one of ``suffixes``."""
+        self._demand_data()
         for suffix in suffixes:
             for name, address, at in _ending(self._data_part(), suffix):
                 if not name.startswith(OF_AN_EXPORT):
                     yield name, address, _room(self._data_part(), at, address) or 0
+
+    def _demand_data(self):
+        # type: () -> None
+        if not self.addresses(EVERY_KERNELS_DATUM):
+            raise KmodError('find the kernel\'s data',
+                            '/proc/kallsyms lists functions alone: CONFIG_KALLSYMS_ALL is not set')
 
     def of_module(self, module):
         # type: (str) -> List[Tuple[int, str]]

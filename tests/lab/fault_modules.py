@@ -44,6 +44,9 @@ INIT_MODULE = (
     "sys.exit(ctypes.CDLL(None).syscall(number, image, ctypes.c_ulong(len(image)), b\"\") != 0)'"
 )
 
+# The instruction pointer of an oops, as x86-64 and AArch64 print it.
+UNTIL_IT_DIED = f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep -E \"(RIP:|pc :) .*{{}}\"; do sleep 1; done'"
+
 # What each of them leaves registered when it dies in init.
 REGISTERED = (
     "init_misc", "init_chrdev", "init_netdev", "init_timer", "init_hrtimer", "init_kprobe", "init_notifier",
@@ -70,14 +73,11 @@ FAULTS = {
     # /proc/modules is read under module_mutex: once that is taken for ever, whoever reads it hangs.
     "mutex_dead": Fault(
         "0 - Live", parameters="mutex=0x$(sed -n 's/ . module_mutex$//p' /proc/kallsyms)",
-        at_last=f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep \"RIP: .*mutex_dead_take\"; do sleep 1; done'",
+        at_last=UNTIL_IT_DIED.format("mutex_dead_take"),
     ),
     "healthy": Fault("0 - Live"),
     "exit_panic": Fault("1 - Live"),
-    "bystander": Fault(
-        "0 - Live",
-        at_last=f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep \"RIP: .*bystander_die\"; do sleep 1; done'",
-    ),
+    "bystander": Fault("0 - Live", at_last=UNTIL_IT_DIED.format("bystander_die")),
     # The interrupt's descriptor holds a reference too.
     "init_irq": Fault("2 - Loading", load=INIT_MODULE),
     **dict.fromkeys(REGISTERED, Fault("1 - Loading", load=INIT_MODULE)),

@@ -12,6 +12,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 
 CAPTURES = Path(__file__).resolve().parent / 'captures'
 KERNELS = ('linux-5.10', 'linux-6.1', 'linux-6.12', 'linux-7.3')
+ARM_KERNELS = ('linux-arm64-6.1', 'linux-arm64-6.12')
+ALL_KERNELS = KERNELS + ARM_KERNELS
 PAGE = 4096
 
 

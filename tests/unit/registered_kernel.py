@@ -42,12 +42,13 @@ class RegisteredKernel(Structs):
         for name, kind in HEADS.items():
             self.symbol(name, self.types.size(kind))
         self.memory.u64(self.symbol('block_notifier', 24), KERNEL)
+        self.symbol('init_task', 64)
         self.symbol('end_of_data', 64)
 
     @property
     def has_maple_tree(self):
         """From 6.5 on interrupts are in a maple tree."""
-        return self.name in ('linux-6.12', 'linux-7.3')
+        return self.name in ('linux-6.12', 'linux-7.3', 'linux-arm64-6.12')
 
     def symbol(self, name, size):
         """A datum of the kernel, its memory all zeroes."""

@@ -11,7 +11,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_memory import KERNELS, btf_data, btf_of
+from kernel_memory import ALL_KERNELS, btf_data, btf_of
 
 INT, PTR, STRUCT, UNION, FWD, TYPEDEF, CONST = 1, 2, 4, 5, 7, 8, 10
 
@@ -21,6 +21,8 @@ STRUCT_MODULE = {
     'linux-6.1': (896, 312, 848, 856),
     'linux-6.12': (1280, 312, 1200, 1208),
     'linux-7.3': (1280, 304, 1208, 1216),
+    'linux-arm64-6.1': (896, 312, 832, 840),
+    'linux-arm64-6.12': (1280, 312, 1192, 1200),
 }
 
 
@@ -72,7 +74,7 @@ def example():
     return types
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_struct_module_of_real_kernels(kernel):
     size, init, exit_, refcount = STRUCT_MODULE[kernel]
     types = _btf.Btf(btf_data(kernel))
@@ -82,7 +84,7 @@ def test_struct_module_of_real_kernels(kernel):
     assert types._positions is None, 'the quick find walked over all types'
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_a_nested_path_is_the_sum_of_its_steps(kernel):
     types = btf_of(kernel)
     assert types.offset('module', 'mkobj.mod') == (

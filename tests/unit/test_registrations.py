@@ -8,7 +8,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _callbacks, 
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_memory import KERNELS, make_root, write_files
+from kernel_memory import ALL_KERNELS, make_root, write_files
 from registered_kernel import CODE, CPUS, FUNCTION, KERNEL, OTHER, RANGES, RegisteredKernel, populated
 
 FOUND = [
@@ -35,12 +35,12 @@ def of(root, name='foo', ranges=tuple(RANGES)):
     return [(entry['kind'], entry['what'], entry['evidence']) for entry in answer['found']], answer['unseen'][:-1]
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_each_kind_is_found_and_named(tmp_path, kernel):
     assert of(populated(kernel).root(tmp_path)) == (FOUND, [])
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_what_others_registered_is_theirs(tmp_path, kernel):
     root = populated(kernel).root(tmp_path)
     found, unseen = of(root, 'bar', [(OTHER, OTHER + 0x1000)])
@@ -83,7 +83,7 @@ def test_whose_a_high_resolution_timer_is(tmp_path, line, mine):
     assert [kind for kind, _what, _evidence in found] == (['high-resolution timer'] if mine else [])
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 @pytest.mark.parametrize('chain', ['raw_chain', 'atomic_notifier_list', 'some_chain_head', 'srcu_notify_list'])
 def test_each_kind_of_notifier_chain_is_walked(tmp_path, kernel, chain):
     made = RegisteredKernel(kernel)
@@ -94,7 +94,7 @@ def test_each_kind_of_notifier_chain_is_walked(tmp_path, kernel, chain):
         ('notifier', 'f_call on ' + chain, 'notifier_block.notifier_call is f_call')]
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_a_notifier_block_is_no_chain(tmp_path, kernel):
     made = RegisteredKernel(kernel)
     block = made.new('notifier_block', notifier_call=FUNCTION)
@@ -102,7 +102,7 @@ def test_a_notifier_block_is_no_chain(tmp_path, kernel):
     assert of(made.close().root(tmp_path))[0] == FOUND[-1:]
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_probes_of_one_place_are_each_looked_at(tmp_path, kernel):
     made = RegisteredKernel(kernel)
     place = made.kprobe(3, pre_handler=KERNEL)
@@ -112,7 +112,7 @@ def test_probes_of_one_place_are_each_looked_at(tmp_path, kernel):
     assert of(made.close().root(tmp_path))[0][0] == ('kprobe', 'at 0xffffffff81001005', 'kprobe.post_handler is f_call')
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_a_timer_that_runs_now_counts_on_any_processor(tmp_path, kernel):
     made = RegisteredKernel(kernel)
     timer = made.new('timer_list', function=FUNCTION + 4)
@@ -120,7 +120,7 @@ def test_a_timer_that_runs_now_counts_on_any_processor(tmp_path, kernel):
     assert of(made.close().root(tmp_path))[0][0] == ('timer', 'f_call+0x4', 'timer_list.function is f_call+0x4')
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_shared_interrupts_and_threaded_handlers(tmp_path, kernel):
     made = RegisteredKernel(kernel)
     for number in range(1, 200, 21):
@@ -172,7 +172,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 @pytest.mark.parametrize('row', BROKEN.values(), ids=list(BROKEN))
 def test_a_broken_list_costs_its_kind_only(tmp_path, kernel, row):
     break_it, kinds, why = row
@@ -260,7 +260,7 @@ def test_a_list_without_end_ends(tmp_path, monkeypatch):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data(), kernel=st.sampled_from(KERNELS))
+@given(data=st.data(), kernel=st.sampled_from(ALL_KERNELS))
 def test_any_memory_is_read_or_refused(tmp_path_factory, data, kernel):
     made = populated(kernel)
     places = made.memory.held()

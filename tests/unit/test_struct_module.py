@@ -11,7 +11,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_u
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_memory import KERNELS, Memory, btf_of, make_root
+from kernel_memory import ALL_KERNELS, Memory, btf_of, make_root
 
 ADDRESS = 0xFFFFFFFFC0C4FFC0  # across a page boundary
 NOWHERE = {'unavailable': 'its struct module holds no pointer to its exit where one may be'}
@@ -35,7 +35,7 @@ def root_with(directory, kernel, data):
     return make_root(directory, kernel, memory)
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_the_layout(tmp_path, kernel):
     types = btf_of(kernel)
     assert _struct_module.layout(make_root(tmp_path, kernel)) == {
@@ -51,7 +51,7 @@ def test_the_layout(tmp_path, kernel):
     (1, 'coming', 2, EXIT), (2, 'going', 0, EXIT), (0, 'live', 8, EXIT), (0, 'live', 1, 0), (3, 'unformed', 0, 0),
     (0, 'live', -3, EXIT),
 ])
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_each_state(tmp_path, kernel, seen):
     state, name, refcount, exit_ = seen
     root = root_with(tmp_path, kernel, struct_module(kernel, state=state, refcount=refcount, exit_=exit_))
@@ -111,10 +111,10 @@ def test_where_a_lost_exit_is(tmp_path, kernel, lies_at, expected):
         assert is_unavailable(_struct_module.exit_offsets(0x1000, 0xffffffffc0a96010, memory))
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
 def test_the_memory_of_a_module(tmp_path, kernel):
     types, data = btf_of(kernel), bytearray(struct_module(kernel))
-    if kernel in ('linux-5.10', 'linux-6.1'):
+    if kernel in ('linux-5.10', 'linux-6.1', 'linux-arm64-6.1'):
         places = [types.offset('module', member) for member in ('core_layout', 'init_layout')]
         base, size = types.offset('module_layout', 'base'), types.offset('module_layout', 'size')
     else:

@@ -102,6 +102,7 @@ ffffffffb0000000 T modules
 ffffffffa0000010 t text_list
 ffffffffb0000020 R __ksymtab_some_list
 nonsense some_list
+ffffffffb0000028 d init_task
 ffffffffb0000030 d some_list''')
 
 

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_memory import CAPTURES, KERNELS, write_files
+from kernel_memory import ARM_KERNELS, CAPTURES, KERNELS, write_files
 
 STAT = '{pid} ({command}) R 1 1 1 0 -1 {flags} 0 0 0 0 {user} {kernel} 0 0 20 0 1 0 {start} 0 0 0'
 TICKS = os.sysconf('SC_CLK_TCK')
@@ -43,9 +43,15 @@ def captured(root, kernel):
         task(root, int(header.split()[0]), command=header.split('comm=')[1].split(' state=')[0], stack=stack)
 
 
-@pytest.mark.parametrize('kernel', KERNELS)
-@pytest.mark.parametrize(('module', 'command', 'function'), [
-    ('init_hang', 'insmod', 'f_init'), ('refs', 'refs_thread', 'refs_thread'), ('jbd2', 'jbd2/vda-8', 'kjournald2'),
+INSIDE = [('init_hang', 'insmod', 'f_init'), ('refs', 'refs_thread', 'refs_thread'),
+          ('jbd2', 'jbd2/vda-8', 'kjournald2')]
+INSIDE_ON_ARM = [('init_hang', 'insmod', 'init_hang_init'), ('exit_hang', 'rmmod', 'exit_hang_exit'),
+                 ('kernel_thread', 'lab_sleeper', 'kernel_thread_sleep')]
+
+
+@pytest.mark.parametrize(('kernel', 'module', 'command', 'function'), [
+    *((kernel, *inside) for kernel in KERNELS for inside in INSIDE),
+    *((kernel, *inside) for kernel in ARM_KERNELS for inside in INSIDE_ON_ARM),
 ])
 def test_a_captured_task_in_module_code(tmp_path, kernel, module, command, function):
     captured(tmp_path, kernel)

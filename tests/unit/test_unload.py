@@ -353,20 +353,6 @@ def test_what_needs_no_helper_asks_for_none(fault, host):
     assert host.unload(fault)['helper']['needed'] is False
 
 
-@pytest.mark.parametrize(('changes', 'anchors', 'why'), [
-    ({}, {'module_mutex': None}, 'shows no symbol module_mutex. The kernel needs CONFIG_KALLSYMS_ALL=y'),
-    ({}, {'modules': None}, 'shows no symbol modules'),
-], ids=['no module_mutex', 'no modules'])
-def test_what_the_reset_cannot_do_without(changes, anchors, why, host):
-    kernel = host.boot(FakeModule('init_oops', **dict(FAULTS['init_oops'], **changes)))
-    kernel.anchors.update(anchors)
-    error = host.refused('init_oops')
-    assert str(error).startswith('Cannot reset init_oops: ')
-    assert why in str(error)
-    assert kernel.calls == []
-    assert error.facts['changed'] is False
-
-
 @pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
 @pytest.mark.parametrize(('changes', 'anchors', 'why'), [
     ({'address': unavailable('section addresses are hidden (kernel.kptr_restrict=2)')}, {},

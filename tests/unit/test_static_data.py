@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data that the symbol table does not list, from the code of Debian 12's kernel 6.1 for AArch64 as it lay in memory."""
+
+import os
+import struct
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data, _survey
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
+from builders import kernel as facts_of_kernel
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_memory import CAPTURES, Structs, make_root, write_files
+
+KERNEL = 'linux-arm64-6.1'
+# Name, address, size and bytes of functions; those that are only called have none.
+CODE = [line.split() for line in (CAPTURES / KERNEL / 'code.txt').read_text().splitlines()]
+# As disassembled by objdump.
+DATA = {'module_mutex': 0xffffabc003b5c9f0, 'modules': 0xffffabc003b5ca10, 'init_task': 0xffffabc003ac8dc0,
+        'super_blocks': 0xffffabc003b98d00, 'socket_file_ops': 0xffffabc002cd2bc0}
+
+
+class Kernel:
+    """The functions in memory, and the data where the functions say they are."""
+
+    def __init__(self):
+        self.structs = Structs(KERNEL)
+        self.memory = self.structs.memory
+        self.table = []
+        for name, address, size, *code in CODE:
+            self.table.append((int(address, 16), name))
+            self.table.append((int(address, 16) + int(size), 'next'))
+            if code:
+                self.memory.write(int(address, 16), bytes.fromhex(code[0]))
+        self.module = self.structs.new('module')
+        self.structs.put(self.module, 'module', 'mkobj.mod', self.module)
+        self.list(DATA['modules'], self.module + self.structs.types.offset('module', 'list'))
+        self.structs.put(DATA['init_task'], 'task_struct', 'comm', b'swapper/0\0')
+        kind = self.structs.new('file_system_type', name=self.structs.text('ext4'))
+        self.superblock = self.structs.new('super_block', s_type=kind)
+        self.list(DATA['super_blocks'], self.superblock + self.structs.types.offset('super_block', 's_list'))
+
+    def list(self, head, node):
+        """A list_head with one node."""
+        self.memory.write(head, struct.pack('<QQ', node, node))
+        self.memory.write(node, struct.pack('<QQ', head, head))
+
+    def root(self, directory):
+        """A root directory with all of it."""
+        lines = ['%016x t %s\n' % line for line in sorted(self.table)]
+        write_files(directory, {'proc/kallsyms': ''.join(lines), 'proc/filesystems': 'nodev\tproc\n\text4\n',
+                                'proc/modules': 'leaked 16384 3 - Live 0xffffabbfb59e1000 (OE)\n'})
+        return make_root(directory, KERNEL, self.memory)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(os, 'uname', lambda: os.uname_result(('Linux', 'guest', '6.1.0-56-arm64', '#1', 'aarch64')))
+    return Kernel()
+
+
+def found(root, name):
+    """Where it is."""
+    with KernelMemory(root) as memory:
+        return _static_data.find(name, Symbols(root), memory)
+
+
+@pytest.mark.parametrize('name', DATA)
+def test_each_datum(kernel, tmp_path, name):
+    assert found(kernel.root(tmp_path), name) == DATA[name]
+
+
+def broken_module_list(kernel):
+    kernel.structs.put(kernel.module, 'module', 'mkobj.mod', 1)
+
+
+def no_module_list(kernel):
+    kernel.memory.u64(DATA['modules'], DATA['modules'])
+
+
+def another_task(kernel):
+    kernel.structs.put(DATA['init_task'], 'task_struct', 'comm', b'systemd\0')
+
+
+def a_file_system_of_no_name(kernel):
+    kernel.structs.put(kernel.superblock, 'super_block', 's_type', DATA['init_task'])
+
+
+def other_code(kernel):
+    for _name, address, size, *code in CODE:
+        if code:
+            kernel.memory.write(int(address, 16), b'\x1f\x20\x03\xd5' * (int(size) // 4))
+
+
+def no_such_function(kernel):
+    kernel.table = [(address, 'other_' + name) for address, name in kernel.table]
+
+
+@pytest.mark.parametrize(('spoil', 'names'), [
+    (broken_module_list, ['modules', 'module_mutex']), (no_module_list, ['modules', 'module_mutex']),
+    (another_task, ['init_task']), (a_file_system_of_no_name, ['super_blocks']), (other_code, list(DATA)),
+    (no_such_function, list(DATA)),
+])
+def test_what_does_not_look_as_it_should_is_not_taken(kernel, tmp_path, spoil, names):
+    spoil(kernel)
+    root = kernel.root(tmp_path)
+    for name, address in DATA.items():
+        if name in names:
+            with pytest.raises(KmodError):
+                found(root, name)
+        else:
+            assert found(root, name) == address
+
+
+def test_two_that_fit_are_none(kernel, tmp_path):
+    name, address, size, code = CODE[0]
+    # The same code a page further, its two calls of the same functions: what it takes lies a page further, too.
+    words = list(struct.unpack('<%dI' % (int(size) // 4), bytes.fromhex(code)))
+    for call in (9, 13):
+        words[call] = words[call] & 0xfc000000 | (words[call] - 0x400) & 0x3ffffff
+    there = int(address, 16) + 0x1000
+    kernel.table += [(there, name), (there + int(size), 'next')]
+    kernel.memory.write(there, struct.pack('<%dI' % len(words), *words))
+    module = kernel.structs.new('module')
+    kernel.structs.put(module, 'module', 'mkobj.mod', module)
+    kernel.list(DATA['modules'] + 0x1000, module + kernel.structs.types.offset('module', 'list'))
+    with pytest.raises(KmodError, match='2 addresses in it may be it'):
+        found(kernel.root(tmp_path), 'modules')
+
+
+@pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
+def test_what_nothing_tells(kernel, tmp_path, machine, monkeypatch):
+    monkeypatch.setattr(os, 'uname', lambda: os.uname_result(('Linux', 'guest', '', '', machine)))
+    with pytest.raises(KmodError, match='find the kernel.s misc_list: /proc/kallsyms does not give its address'):
+        found(kernel.root(tmp_path), 'misc_list')
+    if machine == 'x86_64':
+        with pytest.raises(KmodError, match='does not give its address'):
+            found(str(tmp_path), 'modules')
+
+
+def test_a_reset_has_its_anchors(kernel, tmp_path):
+    with _survey.Survey(kernel.root(tmp_path), facts_of_kernel()) as survey:
+        anchors = survey.anchors()
+    assert {name: anchors[name] for name in ('modules', 'module_mutex', 'idem_hash')} == {
+        'modules': DATA['modules'], 'module_mutex': DATA['module_mutex'], 'idem_hash': None}
+
+
+def test_a_kernel_that_keeps_a_table_of_running_loads_wants_that_too(kernel, tmp_path, monkeypatch):
+    monkeypatch.setattr(_survey.Survey, '_has_running_loads', lambda _self: True)
+    with _survey.Survey(kernel.root(tmp_path), facts_of_kernel()) as survey:
+        anchors = survey.anchors()
+    assert is_unavailable(anchors)
+    assert 'CONFIG_KALLSYMS_ALL=y' in anchors['unavailable']
+
+
+def test_registers_that_a_call_or_a_load_may_change_are_forgotten():
+    # adrp x0; bl; bl; adrp x19; ldr x19, [x19]; mov x0, x19; bl; ret
+    code = struct.pack('<8I', 0x90000000, 0x94000000, 0x94000000, 0x90000013, 0xf9400273, 0xaa1303e0, 0x94000000,
+                       0xd65f03c0)
+    assert _static_data.use(code, 0x1000) == _static_data.Use({0x1000}, [(0x1004, 0x1000), (0x1008, None),
+                                                                       (0x1018, None)])
+
+
+@given(st.binary(max_size=400), st.integers(0, (1 << 64) - 1))
+def test_any_bytes_give_addresses(code, start):
+    use = _static_data.use(code, start)
+    for address in [*use.constants, *(address for address, _first in use.calls)]:
+        assert 0 <= address < 1 << 64
