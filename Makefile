@@ -19,7 +19,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .PHONY: help
 help: ## this list
-	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all but fleet and synthesized, and JOBS=$(JOBS) guests side by side unless told:'
+	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all but aarch64, fleet and synthesized, and JOBS=$(JOBS) guests side by side unless told:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Times are of two cores without KVM; the first build of an image takes 2 minutes each.'
 
@@ -125,6 +125,10 @@ lab: prepare ## the disk images of KERNELS and the fault modules for them (3 min
 molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (4 minutes; all: 55)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/tools/run_molecule.py --jobs $(JOBS) $(SCENARIO:%=--scenario %) $(KERNELS)
+
+.PHONY: aarch64
+aarch64: ## the scenarios on Debian's AArch64 kernels, in emulated guests (40 minutes; 15 more for the images, once)
+	@$(MAKE) --no-print-directory molecule KERNELS=arm64-6.12 SCENARIO='adhoc cure explain layout refuse aarch64'
 
 # Which of them: make torture KERNELS=6.1 FAULTS="init_oops init_hang" CONDITIONS="plain two"; empty: all.
 FAULTS ?=

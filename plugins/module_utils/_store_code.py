@@ -71,8 +71,9 @@ CODE = {
         '1f110071e0000054ebfc5fc87f010aeb61010054e9fc0cc88cffff3506000014ebfc5f887f010a6ba1000054e9fc0c88'
         '8cffff35bf3b03d5edffff175f3f03d5ebffff17e09580120000064bc0035fd6800f8012c0035fd60000000000000000'),
         328, 257,  # R_AARCH64_ABS64
-        # arch/arm64/kernel/module-plts.c refuses a module without a place for the calls that it makes.
-        trampolines=('.plt', '.init.plt', '.text.ftrace_trampoline')),
+        # arch/arm64/kernel/{module,module-plts}.c refuse a module without a place for the calls that it makes; the last
+        # is asked for by 6.12.
+        trampolines=('.plt', '.init.plt', '.text.ftrace_trampoline', '.init.text.ftrace_trampoline')),
 }  # type: Dict[str, Code]
 
 

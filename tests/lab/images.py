@@ -168,7 +168,7 @@ def build(kernel: str, *, again: bool) -> Image:
         if again or not directory.exists():
             must_be_root()
             architectures.let_run_here(machine)
-            takes = "about two minutes, most of it downloads" if machine.is_native() else "about 20 minutes"
+            takes = "about two minutes, most of it downloads" if machine.is_native() else "about ten minutes"
             with timed(f"Building the image of {kernel} ({takes})"):
                 _build_into(kernel, directory, public_key)
     return Image(kernel, key, directory, (directory / "release").read_text(encoding="ascii").strip())

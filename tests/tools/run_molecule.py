@@ -27,7 +27,7 @@ MOLECULE = CHECKOUT / 'extensions/molecule'
 OWN_GUEST = re.compile(r'^shared_state: false$', re.MULTILINE)
 SECONDS = 3600
 # Too long for `make test`.
-WHEN_NAMED = ('fleet', 'synthesized')
+WHEN_NAMED = ('aarch64', 'fleet', 'synthesized')
 
 
 def scenarios() -> List[str]:
