@@ -76,7 +76,8 @@ options:
     default: built
 notes:
   - Needs C(make), a compiler and the kernel's headers on the host; says which package is missing.
-  - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64. Signing was not tested on a kernel that enforces it.
+  - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64.
+  - Signing was not tested on a kernel that enforces it.
 seealso:
   - module: kernelops.kmod.kmod_force_unload
 '''

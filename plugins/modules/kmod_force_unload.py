@@ -104,9 +104,9 @@ options:
     default: 30
 notes:
   - Needs root on the host, and nothing there but Python 3.6 or newer.
-  - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64. Where a kernel lists no
-    data in C(/proc/kallsyms) (C(CONFIG_KALLSYMS_ALL) is not set, as in the AArch64 kernel 6.1), what a module registered
-    cannot be seen, which is the hazard V(dangling_references).
+  - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64.
+  - A kernel without C(CONFIG_KALLSYMS_ALL), such as the AArch64 kernel 6.1, does not show what a module registered. One
+    without an exit to run has the hazard V(dangling_references) there.
 seealso:
   - module: kernelops.kmod.kmod_build
 '''

@@ -68,9 +68,9 @@ def cell(row: Dict[str, Any]) -> str:
     return word if row['row'] == 'holds' else f'**{word}, does not hold**'
 
 
-def suite(rows: Rows) -> str:
-    """One table for each kernel: a fault to a line, a condition to a column."""
-    parts = []
+def suite(rows: Rows) -> Dict[str, str]:
+    """A section for each kernel: one table, a fault to a line, a condition to a column."""
+    parts = {}
     for kernel in dict.fromkeys(row['kernel'] for row in rows):
         mine = {(row['fault'], row['condition']): row for row in rows if row['kernel'] == kernel}
         names = [name for name in CONDITIONS if any(condition == name for _fault, condition in mine)]
@@ -80,16 +80,23 @@ def suite(rows: Rows) -> str:
         bad = ['- `{condition}` `{fault}`: '.format(**row) + text for row in mine.values() for text in row['broken']]
         held = sum(row['row'] == 'holds' for row in mine.values())
         lost = sum(row['host'] != 'alive' for row in mine.values())
-        parts.append(f'### {kernel}\n\nRun {dates[0]} to {dates[-1]}: {len(mine)} rows, {held} hold, {lost} lost their '
-                     f'host.\n\n{table(["fault", *names], lines)}' + '\n'.join(['', *bad]) * bool(bad))
-    return '\n'.join(parts)
+        parts[kernel] = (f'### {kernel}\n\nRun {dates[0]} to {dates[-1]}: {len(mine)} rows, {held} hold, {lost} lost '
+                         f'their host.\n\n{table(["fault", *names], lines)}' + '\n'.join(['', *bad]) * bool(bad))
+    return parts
+
+
+def with_old(sections: Dict[str, str], page: str) -> str:
+    """The sections of all kernels: those of now, and of one that was not run in this checkout what stands there."""
+    old = {section.split('\n', 1)[0]: f'### {section.rstrip()}\n' for section in
+           page.partition('<!-- table -->\n')[2].partition('\n## ')[0].split('### ')[1:]}
+    return '\n'.join({**old, **sections}.values())
 
 
 def write() -> None:
     """Puts what was run into the page, each behind its marker."""
     page = PAGE.read_text(encoding='utf-8')
     for name, text in (('hazards', hazards()), ('landmine', landmine()), ('memory', memory()),
-                       ('table', suite(merged([])))):
+                       ('table', with_old(suite(merged([])), page))):
         if not text:
             continue  # not run in this checkout: what stands there stays
         before, marker, after = page.partition(f'<!-- {name} -->\n')

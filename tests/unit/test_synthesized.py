@@ -30,6 +30,7 @@ DONOR = _synthesized.Donor('power.ko', VERMAGIC, 'x86_64', 896, 312, 848, 0x9063
 DIED = {'state': 'coming', 'refcount': 2, 'init': builders.INIT, 'exit': builders.EXIT}
 MENDED = {'state': 'live', 'refcount': 1, 'init': 0, 'exit': 0}
 ADDRESS = {'x86_64': ENUM_RELOC_TYPE_x64['R_X86_64_64'], 'aarch64': ENUM_RELOC_TYPE_AARCH64['R_AARCH64_ABS64']}
+TRAMPOLINES = ('.plt', '.init.plt', '.text.ftrace_trampoline', '.init.text.ftrace_trampoline')
 needs_code = pytest.mark.skipif(os.uname().machine != 'x86_64', reason='the code is for x86-64')
 
 
@@ -82,8 +83,8 @@ def test_the_file_is_what_the_loader_asks_for(machine, crc):
     assert names == {'init_module': '.init.text', 'kmod_reset_table': '.data',
                      '__this_module': '.gnu.linkonce.this_module'}
     assert b'license=GPL\0' in elf.get_section_by_name('.modinfo').data()
-    places = [elf.get_section_by_name(name) for name in ('.plt', '.init.plt', '.text.ftrace_trampoline')]
-    assert [place is not None for place in places] == [machine == 'aarch64'] * 3
+    places = [elf.get_section_by_name(name) for name in TRAMPOLINES]
+    assert [place is not None for place in places] == [machine == 'aarch64'] * 4
     relocation, = elf.get_section_by_name('.rela.init.text').iter_relocations()
     assert relocation['r_info_type'] == ADDRESS[machine]
     for section in elf.iter_sections():

@@ -24,7 +24,7 @@ LAB = '/root/lab'
 LEFT = ('/tmp', '/var/tmp', '/var/lib/kmod_reset', '/root/.ansible/tmp', '/sys/module/kmod_reset')
 # What no run of the collection may add to the kernel's log.
 ALARMS = re.compile(r'BUG:|Oops|general protection|WARNING:|rcu: INFO|stall|soft lockup|hung_task|blocked for more|'
-                    r'kernel BUG|Internal error:|Unable to handle kernel|[Bb]ad page|refcount_t|list_(add|del) corruption')
+                    r'kernel BUG|Internal error:|Unable to handle|[Bb]ad page|refcount_t|list_(add|del) corruption')
 STATES = {'coming': 'Loading', 'going': 'Unloading', 'live': 'Live'}
 WEDGED = '/run/torture-wedged'
 # A run that lost its controller ends by its own deadlines; on a busy emulated host that takes longer than they say.
