@@ -142,15 +142,16 @@ def prepare() -> None:
 
 def install(packages: Sequence[str]) -> bool:
     """Install those of these Debian packages that this machine lacks; whether there were any."""
-    missing = missing_packages(packages)
-    if not missing:
-        return False
-    must_be_root()
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    with timed(f"Installing {' '.join(missing)} (about a minute)"):
-        run(["apt-get", "-q", "update"], timeout=600, env=quiet)
-        run(["apt-get", "-qy", "install", "--no-install-recommends", *missing], timeout=1800, env=quiet)
-    return True
+    with locked("packages"):
+        missing = missing_packages(packages)
+        if not missing:
+            return False
+        must_be_root()
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        with timed(f"Installing {' '.join(missing)} (about a minute)"):
+            run(["apt-get", "-q", "update"], timeout=600, env=quiet)
+            run(["apt-get", "-qy", "install", "--no-install-recommends", *missing], timeout=1800, env=quiet)
+        return True
 
 
 def ssh_key() -> Path:
