@@ -9,7 +9,7 @@ table; a kind that this kernel keeps in another way costs that kind.
 
 import os
 import struct
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -18,7 +18,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_lists impor
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
 
 NAME_LENGTH = 64
-MOST_CPUS = 1 << 13
 # Wheels of a processor: NR_BASES in kernel/time/timer.c is 3 at most.
 MOST_WHEELS = 4
 ATTEMPTS = 3
@@ -85,7 +84,19 @@ class Callbacks:
 
     def _symbol(self, name):
         # type: (str) -> int
-        return self._symbols.data(name)[0]
+        return self._data(name)[0]
+
+    def _data(self, name):
+        # type: (str) -> Tuple[int, int]
+        """Address and size of a datum of the kernel; the size is 0 where it is not known."""
+        try:
+            return self._symbols.data(name)
+        except KmodError:
+            from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data
+
+            if not _static_data.tells(name):
+                raise
+            return _static_data.find(name, self._symbols, self._memory)
 
     def _offsets(self, name, *members):
         # type: (str, *str) -> Dict[str, int]
@@ -94,7 +105,7 @@ class Callbacks:
     def _table(self, name):
         # type: (str) -> List[int]
         """The pointers of a table, NULL too; it ends where the next symbol starts."""
-        address, size = self._symbols.data(name)
+        address, size = self._data(name)
         if not 0 < size <= LARGEST_TABLE:
             raise KmodError(f'read the kernel\'s {name}', 'its size is not known')
         return [value for (value,) in struct.iter_unpack('<Q', self._memory.kcore.read(address, size // 8 * 8))]
@@ -186,7 +197,7 @@ class Callbacks:
         kcore, size = self._memory.kcore, self._memory.btf.size('timer_base')
         base = self._offsets('timer_base', 'vectors', 'running_timer')
         timer = self._offsets('timer_list', 'entry', 'function')
-        first, room = self._symbols.data('timer_bases')
+        first, room = self._data('timer_bases')
         seen = _kernel_lists.Walk('the timer wheels')
         for offset in self._cpu_offsets():
             for number in range(min(max(room // size, 1), MOST_WHEELS)):
@@ -218,7 +229,7 @@ class Callbacks:
         # type: () -> List[int]
         """What is added to a per-processor symbol for each processor that the kernel has room for."""
         start = self._symbol('__per_cpu_offset')
-        return [self._memory.kcore.u64(start + 8 * cpu) for cpu in _possible_cpus(self._memory.root)]
+        return [self._memory.kcore.u64(start + 8 * cpu) for cpu in self._memory.possible_cpus()]
 
     def _interrupts(self):
         # type: () -> Iterator[Entry]
@@ -272,6 +283,9 @@ class Callbacks:
         """Every notifier chain that has a symbol. Four kinds of head look alike there: each place is tried."""
         kcore = self._memory.kcore
         block = self._offsets('notifier_block', 'notifier_call', 'next')
+        if not self._symbols.lists_data():
+            yield from self._notifiers_by_code(block)
+            return
         heads = sorted({self._memory.btf.offset(kind, 'head') for kind in HEADS})
         code = range(self._symbols.data('_stext')[0], self._symbols.data('_etext')[0])
         for name, start, room in self._symbols.data_ending(CHAINS):
@@ -283,6 +297,15 @@ class Callbacks:
             if data and pointer(data, 0) not in code:  # else it is a notifier_block
                 for head in within:
                     yield from self._notifier_chain(name, pointer(data, head), block)
+
+    def _notifiers_by_code(self, block):
+        # type: (Dict[str, int]) -> Iterator[Entry]
+        """Every notifier chain for which there is a function to register with it."""
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data
+
+        for function, head, kind in _static_data.notifier_chains(self._symbols, self._memory):
+            first = self._memory.kcore.u64(head + self._memory.btf.offset(kind, 'head'))
+            yield from self._notifier_chain(f'the chain of {function}', first, block)
 
     def _notifier_chain(self, name, first, block):
         # type: (str, int, Dict[str, int]) -> List[Entry]
@@ -322,17 +345,3 @@ def _majors(root):
         return {}
     pairs = [line.split(None, 1) for line in lines]
     return {int(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2 and pair[0].isdigit()}
-
-
-def _possible_cpus(root):
-    # type: (str) -> Iterable[int]
-    """The processors in /sys/devices/system/cpu/possible, as ``0-3,8``."""
-    path = os.path.join(root, 'sys/devices/system/cpu/possible')
-    try:
-        with open(path) as stream:
-            ranges = [part.partition('-') for part in stream.read().strip().split(',')]
-        cpus = [cpu for first, _dash, last in ranges
-                for cpu in range(int(first), min(int(last or first), MOST_CPUS) + 1)]
-    except (OSError, ValueError) as error:
-        raise KmodError('find the processors', f'{path}: {error}') from error
-    return cpus[:MOST_CPUS]

@@ -17,6 +17,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 PT_LOAD = 1
 PROGRAM_HEADER = struct.Struct('<IIQQQQQQ')
 LARGEST_READ = 16 << 20
+MOST_CPUS = 1 << 13
 
 
 class Segment(NamedTuple):
@@ -168,6 +169,19 @@ class KernelMemory:
                 self._kcore_error = error
                 raise
         return self._kcore
+
+    def possible_cpus(self):
+        # type: () -> List[int]
+        """The processors that have data of their own in it, in /sys/devices/system/cpu/possible: ``0-3,8``."""
+        path = os.path.join(self.root, 'sys/devices/system/cpu/possible')
+        try:
+            with open(path) as stream:
+                ranges = [part.partition('-') for part in stream.read().strip().split(',')]
+            cpus = [cpu for first, _dash, last in ranges
+                    for cpu in range(int(first), min(int(last or first), MOST_CPUS) + 1)]
+        except (OSError, ValueError) as error:
+            raise KmodError('find the processors', f'{path}: {error}') from error
+        return cpus[:MOST_CPUS]
 
     def once(self, what, find):
         # type: (str, Callable[[_btf.Btf], Dict[str, int]]) -> Dict[str, int]

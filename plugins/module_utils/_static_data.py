@@ -4,163 +4,246 @@
 """Where data of the kernel lies that /proc/kallsyms does not list, told from the code that uses it.
 
 A kernel without CONFIG_KALLSYMS_ALL lists functions alone: such is Debian 12's for AArch64, whose instructions are read
-here. No x86-64 kernel is known that lacks it.
+here. No x86-64 kernel is known that lacks it. What code names is believed only where memory there looks as it must.
 """
 
 import os
 import struct
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+from ansible_collections.kernelops.kmod.plugins.module_utils import _aarch64
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_lists import pointer
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols  # noqa: F401 - in type comments
 
 MACHINE = 'aarch64'
-# Of a function, in bytes: more than any of those that are read here has.
-LONGEST = 1024
-FULL = (1 << 64) - 1
-# The procedure call standard (AAPCS64) lets a call change these.
-SCRATCH = range(19)
+# Of a function, in bytes: more than most of those that are read here have.
+LONGEST = 4096
+# 1 << KPROBE_HASH_BITS in kernel/kprobes.c, of pointers
+KPROBE_TABLE = 64 * 8
+# MEM_MAJOR in include/uapi/linux/major.h, and where MAJOR is in a dev_t
+MEM_MAJOR, MINOR_BITS = 1, 20
+OF_WHEELS = ('__per_cpu_offset', 'timer_bases')
+# What takes the head of a notifier chain, and the head's struct. Modules register with panic's chain themselves.
+CHAINED = {
+    'raw_notifier_chain_register': 'raw_notifier_head', 'atomic_notifier_chain_register': 'atomic_notifier_head',
+    'blocking_notifier_chain_register': 'blocking_notifier_head', 'srcu_notifier_chain_register': 'srcu_notifier_head',
+    'atomic_notifier_call_chain': 'atomic_notifier_head',
+}
+OF_NOTIFIERS = ('notifier', 'handler', 'client')
 
 
-class Use(NamedTuple):
-    """What a function's code shows: the ``constants`` it makes, and each ``call`` with its first argument, if known."""
+class Source(NamedTuple):
+    """The ``function`` whose code names a datum, the callee that it hands it to (empty: it just names it).
 
-    constants: Set[int]
-    calls: List[Tuple[int, Optional[int]]]
+    ``looks_right`` is asked of each address that fits; ``beside``: the same function must name this datum, too.
+    ``size`` is in bytes, where it is known.
+    """
+
+    function: str
+    callee: str
+    looks_right: Callable[['Reader', int], bool]
+    beside: str = ''
+    size: int = 0
+
+
+class Reader:
+    """The code and the data of the running kernel."""
+
+    def __init__(self, symbols, memory):
+        # type: (Symbols, KernelMemory) -> None
+        self.symbols, self.kcore, self.root = symbols, memory.kcore, memory.root
+        self.offset, self.size = memory.btf.offset, memory.btf.size
+        self._memory = memory
+
+    def uses(self, function):
+        # type: (str) -> Iterator[_aarch64.Use]
+        """What each function of that name shows: a static one's name may be another's too."""
+        for start, size in self.symbols.functions(function):
+            yield _aarch64.use(self.kcore.read(start, min(size, LONGEST)), start)
+
+    def found(self, source):
+        # type: (Source) -> Set[int]
+        """The addresses that the source's code names, or hands to its callee, and that look right."""
+        beside = SOURCES.get(source.beside)
+        return {address for use in self.uses(source.function) if not beside or self._fitting(use, beside)
+                for address in self._fitting(use, source)}
+
+    def _fitting(self, use, source):
+        # type: (_aarch64.Use, Source) -> List[int]
+        callees = self.symbols.addresses(source.callee) if source.callee else []
+        named = [first for callee, first in use.calls if callee in callees and first] if source.callee \
+            else use.constants
+        return [address for address in named if self._looks_right(source, address)]
+
+    def _looks_right(self, source, address):
+        # type: (Source, int) -> bool
+        try:
+            return source.looks_right(self, address)
+        except (KmodError, OSError):
+            return False
+
+    def first_of(self, head):
+        # type: (int) -> int
+        """The first node of the list_head at ``head``. Raises KmodError where there is no list, or an empty one."""
+        first = self.kcore.u64(head)
+        if first == head or self.kcore.u64(first + 8) != head:
+            raise KmodError(f'walk the list at {head:#x}', 'there is none')
+        return first
+
+    def is_list(self, head):
+        # type: (int) -> bool
+        """Whether a list_head is there; an empty one is."""
+        return self.kcore.u64(head) == head or bool(self.first_of(head))
+
+    def is_module_list(self, head):
+        # type: (int) -> bool
+        """Whether the first on it is a struct module."""
+        module = self.first_of(head) - self.offset('module', 'list')
+        return self.kcore.u64(module + self.offset('module', 'mkobj') + self.offset('module_kobject', 'mod')) == module
+
+    def is_mutex(self, address):
+        # type: (int) -> bool
+        """Whether its list of those that wait is one."""
+        return self.is_list(address + self.offset('mutex', 'wait_list'))
+
+    def is_first_task(self, address):
+        # type: (int) -> bool
+        """Whether it is the task that the kernel was born with."""
+        command = self.kcore.string(address + self.offset('task_struct', 'comm'), 16)
+        return command.split('/')[0] == 'swapper' and not self.kcore.u32(address + self.offset('task_struct', 'pid'))
+
+    def is_superblock_list(self, head):
+        # type: (int) -> bool
+        """Whether the first on it is of a type that the kernel knows."""
+        superblock = self.first_of(head) - self.offset('super_block', 's_list')
+        return self._is_file_system(self.kcore.u64(superblock + self.offset('super_block', 's_type')))
+
+    def leads_to_file_system(self, address):
+        # type: (int) -> bool
+        """Whether the pointer there is to a file_system_type."""
+        return self._is_file_system(self.kcore.u64(address))
+
+    def _is_file_system(self, address):
+        # type: (int) -> bool
+        name = self.kcore.string(self.kcore.u64(address + self.offset('file_system_type', 'name')), 64)
+        with open(os.path.join(self.root, 'proc/filesystems'), errors='replace') as stream:
+            return name in [line.split()[-1] for line in stream if line.strip()]
+
+    def leads_to_device_map(self, address):
+        # type: (int) -> bool
+        """Whether the pointer there is to a kobj_map that has the major of /dev/null."""
+        probe = self.kcore.u64(self.kcore.u64(address) + self.offset('kobj_map', 'probes') + 8 * MEM_MAJOR)
+        return self.kcore.u32(probe + self.offset('probe', 'dev')) >> MINOR_BITS == MEM_MAJOR
+
+    def is_namespace_list(self, head):
+        # type: (int) -> bool
+        """Whether the first on it is a struct net: each has a device lo."""
+        net = self.first_of(head) - self.offset('net', 'list')
+        device = self.first_of(net + self.offset('net', 'dev_base_head')) - self.offset('net_device', 'dev_list')
+        return self.kcore.string(device + self.offset('net_device', 'name'), 16) == 'lo'
+
+    def is_hash_table(self, address):
+        # type: (int) -> bool
+        """Whether each of its heads is NULL or leads to a node that leads back."""
+        heads = struct.unpack('<%dQ' % (KPROBE_TABLE // 8), self.kcore.read(address, KPROBE_TABLE))
+        return all(self.kcore.u64(head + 8) == address + 8 * at for at, head in enumerate(heads) if head)
+
+    def is_anything(self, _address):
+        # type: (int) -> bool
+        """For what nothing but the code tells."""
+        return True
+
+    def wheels(self):
+        # type: () -> Dict[str, Tuple[Set[int], int]]
+        """Addresses and size of OF_WHEELS: timers_prepare_cpu in kernel/time/timer.c names both, and each wheel."""
+        offsets, bases = set(), set()  # type: Set[int], Set[int]
+        for use in self.uses('timers_prepare_cpu'):
+            for array in use.constants:
+                found = {base for base in use.constants - {array} if self._are_wheels(array, base)}
+                offsets.update({array} if found else ())
+                bases |= found
+        first = {min(bases)} if bases else bases
+        return dict(zip(OF_WHEELS, ((offsets, 0), (first, len(bases) * self.size('timer_base')))))
+
+    def _are_wheels(self, offsets, base):
+        # type: (int, int) -> bool
+        try:
+            return all(self._is_wheel((base + self.kcore.u64(offsets + 8 * cpu)) & _aarch64.FULL, cpu)
+                       for cpu in self._memory.possible_cpus())
+        except KmodError:
+            return False
+
+    def _is_wheel(self, address, cpu):
+        # type: (int, int) -> bool
+        """Whether it says whose it is, and each of its slots is empty or leads to a timer that leads back."""
+        data, first = self.kcore.read(address, self.size('timer_base')), self.offset('timer_base', 'vectors')
+        slots = [(at, pointer(data, at)) for at in range(first, len(data) - 7, 8)]
+        return struct.unpack_from('<I', data, self.offset('timer_base', 'cpu'))[0] == cpu and all(
+            self.kcore.u64(timer + 8) == address + at for at, timer in slots if timer)
+
+
+SOURCES = {
+    # kernel/module/procfs.c locks the one and walks the other.
+    'module_mutex': Source('m_start', 'mutex_lock', Reader.is_mutex, beside='modules'),
+    'modules': Source('m_start', 'seq_list_start', Reader.is_module_list),
+    'init_task': Source('show_state_filter', '', Reader.is_first_task),  # kernel/sched/core.c
+    'super_blocks': Source('iterate_supers', '', Reader.is_superblock_list),  # fs/super.c
+    'socket_file_ops': Source('sock_from_file', '', Reader.is_anything),  # net/socket.c names nothing else
+    'misc_list': Source('misc_seq_start', 'seq_list_start', Reader.is_list),  # drivers/char/misc.c
+    'proto_list': Source('proto_seq_start', 'seq_list_start_head', Reader.is_list),  # net/core/sock.c
+    'tty_drivers': Source('t_start', 'seq_list_start', Reader.is_list),  # drivers/tty/tty_io.c
+    'crypto_alg_list': Source('c_start', 'seq_list_start', Reader.is_list),  # crypto/proc.c
+    'cdev_map': Source('cdev_add', '', Reader.leads_to_device_map),  # fs/char_dev.c
+    'net_namespace_list': Source('register_netdevice_notifier', '', Reader.is_namespace_list),  # net/core/dev.c
+    'file_systems': Source('filesystems_proc_show', '', Reader.leads_to_file_system),  # fs/filesystems.c
+    'irq_desc_tree': Source('irq_to_desc', 'radix_tree_lookup', Reader.is_anything),  # kernel/irq/irqdesc.c
+    'sparse_irqs': Source('irq_to_desc', 'mtree_load', Reader.is_anything),
+    'kprobe_table': Source('get_kprobe', '', Reader.is_hash_table, size=KPROBE_TABLE),  # kernel/kprobes.c
+}  # type: Dict[str, Source]
+
+
+def tells(name):
+    # type: (str) -> bool
+    """Whether this machine's code is read here, and any of it names ``name``."""
+    return os.uname().machine == MACHINE and name in (*SOURCES, *OF_WHEELS)
 
 
 def find(name, symbols, memory):
-    # type: (str, Symbols, KernelMemory) -> int
-    """The address of the kernel's datum ``name``. Raises KmodError where no code tells, or tells of several."""
-    tried = f'find the kernel\'s {name}'
-    if os.uname().machine != MACHINE or name not in FINDERS:
-        raise KmodError(tried, '/proc/kallsyms does not give its address')
-    try:
-        found = set(FINDERS[name](symbols, memory))
-    except OSError as error:
-        raise KmodError(tried, f'{error.filename}: {error.strerror}') from error
-    if len(found) != 1:
-        raise KmodError(tried, '/proc/kallsyms does not give its address, nor does the code of the function that uses '
-                               'it: %d addresses in it may be it' % len(found))
-    return found.pop()
+    # type: (str, Symbols, KernelMemory) -> Tuple[int, int]
+    """Address of the kernel's datum ``name``, and its size in bytes where that is known, else 0.
 
-
-def use(code, start):
-    # type: (bytes, int) -> Use
-    """What AArch64 ``code`` at the address ``start`` makes of constants: adr, adrp, add, moves, loads with write-back.
-
-    Its instructions are taken in order, not as they are branched to; what any other writes is unknown from there on.
+    Raises KmodError where no code tells it, or where what it tells does not look right.
     """
-    known = {}  # type: Dict[int, int]
-    constants, calls = set(), []  # type: Set[int], List[Tuple[int, Optional[int]]]
-    for at, (word,) in enumerate(struct.iter_unpack('<I', code[:len(code) // 4 * 4])):
-        if word & 0x7c000000 == 0x14000000:  # b, bl
-            calls.append((start + 4 * at + 4 * _signed(word, 26) & FULL, known.get(0)))
-            lost, written = list(SCRATCH) if word >> 31 else [], {}  # type: List[int], Dict[int, int]
-        else:
-            lost, written = _written(word, start + 4 * at, known)
-        for register in lost:
-            known.pop(register, None)
-        known.update(written)
-        constants.update(written.values())
-    return Use(constants, calls)
+    tried = f'find the kernel\'s {name}'
+    if not tells(name):
+        raise KmodError(tried, '/proc/kallsyms does not give its address')
+    reader = Reader(symbols, memory)
+    found, size = reader.wheels()[name] if name in OF_WHEELS else (reader.found(SOURCES[name]), SOURCES[name].size)
+    if len(found) != 1:
+        raise KmodError(tried, '/proc/kallsyms does not give its address, nor does the code that uses it: %d addresses '
+                               'in it may be it' % len(found))
+    return found.pop(), size
 
 
-def _written(word, address, known):
-    # type: (int, int, Dict[int, int]) -> Tuple[List[int], Dict[int, int]]
-    """The registers whose value an instruction may change, and those of which the new one is known."""
-    to, of, other = word & 31, word >> 5 & 31, word >> 10 & 31
-    if word & 0x1f000000 == 0x10000000:  # adr, adrp
-        distance = _signed(word >> 5 << 2 | word >> 29 & 3, 21)
-        return [], {to: (address & ~0xfff) + (distance << 12) & FULL if word >> 31 else address + distance & FULL}
-    if word & 0xff800000 == 0x91000000 and of in known:  # add, of a number
-        return [], {to: known[of] + ((word >> 10 & 0xfff) << (12 if word & 1 << 22 else 0)) & FULL}
-    if word & 0xffe0ffe0 == 0xaa0003e0 and word >> 16 & 31 in known:  # mov
-        return [], {to: known[word >> 16 & 31]}
-    if word & 0xffa00c00 == 0xf8000c00 and of in known:  # ldr, str with write-back before
-        return [to], {of: known[of] + _signed(word >> 12, 9) & FULL}
-    if word & 0xfffffc1f == 0xd63f0000:  # blr
-        return list(SCRATCH), {}
-    if word & 0x0a000000 == 0x08000000 and word & 0x3b000000 != 0x39000000:
-        return [to, of, other], {}  # a load or store that may be of two registers, or have write-back
-    return [to], {}
+def notifier_chains(symbols, memory):
+    # type: (Symbols, KernelMemory) -> List[Tuple[str, int, str]]
+    """Each notifier chain: a function that registers with it or calls it, address and struct of its head.
 
-
-def _signed(word, bits):
-    # type: (int, int) -> int
-    value = word & ((1 << bits) - 1)
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def _uses(function, symbols, memory):
-    # type: (str, Symbols, KernelMemory) -> Iterator[Use]
-    """What each function of that name shows: a static one's name may be another's too."""
-    for start, size in symbols.functions(function):
-        yield use(memory.kcore.read(start, min(size, LONGEST)), start)
-
-
-def _module_table(symbols, memory):
-    # type: (Symbols, KernelMemory) -> Iterator[Tuple[int, int]]
-    """``module_mutex`` and ``modules``: m_start in kernel/module/procfs.c locks the one and walks the other."""
-    lock, walk = symbols.addresses('mutex_lock'), symbols.addresses('seq_list_start')
-    offsets = _btf.layout_of(memory.btf, {'list': ('module', 'list'), 'kobject': ('module', 'mkobj'),
-                                          'module': ('module_kobject', 'mod')})
-    for shown in _uses('m_start', symbols, memory):
-        for mutex in [first for callee, first in shown.calls if callee in lock and first]:
-            for head in [first for callee, first in shown.calls if callee in walk and first]:
-                module = _first_of_list(head, memory) - offsets['list']
-                if memory.kcore.u64(module + offsets['kobject'] + offsets['module']) == module:
-                    yield mutex, head
-
-
-def _first_task(symbols, memory):
-    # type: (Symbols, KernelMemory) -> Iterator[int]
-    """``init_task``: show_state_filter in kernel/sched/core.c walks all tasks from it on."""
-    offsets = _btf.layout_of(memory.btf, {'pid': ('task_struct', 'pid'), 'comm': ('task_struct', 'comm')})
-    for shown in _uses('show_state_filter', symbols, memory):
-        for address in shown.constants:
-            try:
-                command = memory.kcore.string(address + offsets['comm'], 16)
-                if command.split('/')[0] == 'swapper' and not memory.kcore.u32(address + offsets['pid']):
-                    yield address
-            except KmodError:
-                continue
-
-
-def _superblocks(symbols, memory):
-    # type: (Symbols, KernelMemory) -> Iterator[int]
-    """``super_blocks``: iterate_supers in fs/super.c walks them."""
-    offsets = _btf.layout_of(memory.btf, {'list': ('super_block', 's_list'), 'type': ('super_block', 's_type'),
-                                          'name': ('file_system_type', 'name')})
-    with open(os.path.join(memory.root, 'proc/filesystems')) as stream:
-        types = {line.split()[-1] for line in stream if line.strip()}
-    for shown in _uses('iterate_supers', symbols, memory):
-        for head in shown.constants:
-            try:
-                kind = memory.kcore.u64(_first_of_list(head, memory) - offsets['list'] + offsets['type'])
-                if memory.kcore.string(memory.kcore.u64(kind + offsets['name']), 64) in types:
-                    yield head
-            except KmodError:
-                continue
-
-
-def _first_of_list(head, memory):
-    # type: (int, KernelMemory) -> int
-    """The first node of the list_head at ``head``. Raises KmodError where there is no list, or an empty one."""
-    first = memory.kcore.u64(head)
-    if first == head or memory.kcore.u64(first + 8) != head:
-        raise KmodError(f'walk the list at {head:#x}', 'there is none')
-    return first
-
-
-FINDERS = {
-    'module_mutex': lambda symbols, memory: (mutex for mutex, _head in _module_table(symbols, memory)),
-    'modules': lambda symbols, memory: (head for _mutex, head in _module_table(symbols, memory)),
-    'init_task': _first_task,
-    'super_blocks': _superblocks,
-    # sock_from_file in net/socket.c compares with it, and does nothing else.
-    'socket_file_ops': lambda symbols, memory: {
-        max(shown.constants) for shown in _uses('sock_from_file', symbols, memory) if shown.constants},
-}
+    Raises KmodError where none is found.
+    """
+    if os.uname().machine != MACHINE:
+        raise KmodError('find the notifier chains', '/proc/kallsyms does not give their addresses')
+    reader = Reader(symbols, memory)
+    kinds = {address: kind for function, kind in CHAINED.items() for address in symbols.addresses(function)}
+    names = [name for name in symbols.names_with('register') if name not in CHAINED and 'unregister' not in name
+             and any(word in name for word in OF_NOTIFIERS)]
+    found = {}  # type: Dict[int, Tuple[str, int, str]]
+    for function in [*names, 'panic']:
+        for use in reader.uses(function):
+            found.update((first, (function, first, kinds[callee])) for callee, first in use.calls
+                         if callee in kinds and first)
+    if not found:
+        raise KmodError('find the notifier chains', 'no function is known that registers with one')
+    return list(found.values())

@@ -189,7 +189,7 @@ class Survey:
         """The address of a datum of the kernel that the symbol table lacks. Raises KmodError where none is found."""
         from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data
 
-        return _static_data.find(name, self.symbols, self.memory)
+        return _static_data.find(name, self.symbols, self.memory)[0]
 
     def _cleanup_module(self, name):
         # type: (str) -> Any

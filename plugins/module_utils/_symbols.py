@@ -83,6 +83,20 @@ class Symbols:
         table = self._text()
         return [(address, _room(table, at, address) or 0) for _name, address, at in _ending(table, f' {name}')]
 
+    def names_with(self, part):
+        # type: (str) -> List[str]
+        """The names of the kernel's own functions that have ``part`` in them."""
+        table, at = self._text(), -1
+        found = []  # type: List[str]
+        while True:
+            at = table.find(part.encode(), at + 1)
+            if at == -1:
+                return sorted(set(found))
+            start = table.rfind(b'\n', 0, at) + 1
+            match = OF_THE_KERNEL.match(table[start:table.find(b'\n', at) + 1])
+            if match:
+                found.append(match.group(2).decode('utf-8', 'backslashreplace'))
+
     def data(self, name):
         # type: (str) -> Tuple[int, int]
         """Address of the kernel's own datum ``name``, and bytes up to the next symbol. Raises KmodError without one."""
@@ -101,9 +115,14 @@ class Symbols:
                 if not name.startswith(OF_AN_EXPORT):
                     yield name, address, _room(self._data_part(), at, address) or 0
 
+    def lists_data(self):
+        # type: () -> bool
+        """Whether the table has data as well as functions (CONFIG_KALLSYMS_ALL)."""
+        return bool(self.addresses(EVERY_KERNELS_DATUM))
+
     def _demand_data(self):
         # type: () -> None
-        if not self.addresses(EVERY_KERNELS_DATUM):
+        if not self.lists_data():
             raise KmodError('find the kernel\'s data',
                             '/proc/kallsyms lists functions alone: CONFIG_KALLSYMS_ALL is not set')
 

@@ -105,8 +105,6 @@ options:
 notes:
   - Needs root on the host, and nothing there but Python 3.6 or newer.
   - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64.
-  - A kernel without C(CONFIG_KALLSYMS_ALL), such as the AArch64 kernel 6.1, does not show what a module registered. One
-    without an exit to run has the hazard V(dangling_references) there.
 seealso:
   - module: kernelops.kmod.kmod_build
 '''

@@ -17,7 +17,6 @@ import guests
 import host
 import images
 
-
 # Downloads and dpkg keep one processor busy for half of the time.
 SIDE_BY_SIDE = 2
 

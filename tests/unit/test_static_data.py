@@ -7,7 +7,12 @@ import os
 import struct
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data, _survey
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _aarch64,
+    _registrations,
+    _static_data,
+    _survey,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
@@ -20,8 +25,19 @@ KERNEL = 'linux-arm64-6.1'
 # Name, address, size and bytes of functions; those that are only called have none.
 CODE = [line.split() for line in (CAPTURES / KERNEL / 'code.txt').read_text().splitlines()]
 # As disassembled by objdump.
-DATA = {'module_mutex': 0xffffabc003b5c9f0, 'modules': 0xffffabc003b5ca10, 'init_task': 0xffffabc003ac8dc0,
-        'super_blocks': 0xffffabc003b98d00, 'socket_file_ops': 0xffffabc002cd2bc0}
+DATA = {
+    'module_mutex': 0xffffabc003b5c9f0, 'modules': 0xffffabc003b5ca10, 'init_task': 0xffffabc003ac8dc0,
+    'super_blocks': 0xffffabc003b98d00, 'socket_file_ops': 0xffffabc002cd2bc0, 'misc_list': 0xffffabc003cc8070,
+    'proto_list': 0xffffabc003d03cd0, 'tty_drivers': 0xffffabc003cbd9d8, 'crypto_alg_list': 0xffffabc003bb4600,
+    'cdev_map': 0xffffabc003dc27b8, 'net_namespace_list': 0xffffabc003d03e38, 'file_systems': 0xffffabc003dc4830,
+    'irq_desc_tree': 0xffffabc003b58d30, 'kprobe_table': 0xffffabc003da86b8, '__per_cpu_offset': 0xffffabc003ac3010,
+    'timer_bases': 0xffffabc003606f80,
+}
+EMPTY_LISTS = ('misc_list', 'proto_list', 'tty_drivers', 'crypto_alg_list')
+SIZES = {'kprobe_table': 512, 'timer_bases': 9472}
+CHAINS = [('register_netdevice_notifier', 0xffffabc003e023a8, 'raw_notifier_head'),
+          ('register_reboot_notifier', 0xffffabc003ae09c0, 'blocking_notifier_head')]
+CPUS = (0x540000000000, 0x540000100000)
 
 
 class Kernel:
@@ -36,13 +52,43 @@ class Kernel:
             self.table.append((int(address, 16) + int(size), 'next'))
             if code:
                 self.memory.write(int(address, 16), bytes.fromhex(code[0]))
+        self.put, self.offset = self.structs.put, self.structs.types.offset
         self.module = self.structs.new('module')
-        self.structs.put(self.module, 'module', 'mkobj.mod', self.module)
-        self.list(DATA['modules'], self.module + self.structs.types.offset('module', 'list'))
-        self.structs.put(DATA['init_task'], 'task_struct', 'comm', b'swapper/0\0')
+        self.put(self.module, 'module', 'mkobj.mod', self.module)
+        self.list(DATA['modules'], self.module + self.offset('module', 'list'))
+        waiters = DATA['module_mutex'] + self.offset('mutex', 'wait_list')
+        self.memory.u64(waiters, waiters)
+        self.put(DATA['init_task'], 'task_struct', 'comm', b'swapper/0\0')
         kind = self.structs.new('file_system_type', name=self.structs.text('ext4'))
+        self.memory.u64(DATA['file_systems'], kind)
         self.superblock = self.structs.new('super_block', s_type=kind)
-        self.list(DATA['super_blocks'], self.superblock + self.structs.types.offset('super_block', 's_list'))
+        self.list(DATA['super_blocks'], self.superblock + self.offset('super_block', 's_list'))
+        for name in EMPTY_LISTS:
+            self.memory.u64(DATA[name], DATA[name])
+        self.probe, self.map = self.structs.new('probe', dev=b'\3\0\x10\0'), self.structs.new('kobj_map')
+        self.memory.u64(self.map + self.offset('kobj_map', 'probes') + 8, self.probe)
+        self.memory.u64(DATA['cdev_map'], self.map)
+        self.net, self.device = self.structs.new('net'), self.structs.new('net_device', name=b'lo\0')
+        self.list(DATA['net_namespace_list'], self.net + self.offset('net', 'list'))
+        self.list(self.net + self.offset('net', 'dev_base_head'), self.device + self.offset('net_device', 'dev_list'))
+        probe = self.structs.new('kprobe')
+        self.memory.write(DATA['kprobe_table'], bytes(SIZES['kprobe_table']))
+        self.memory.u64(DATA['kprobe_table'] + 8 * 5, probe)
+        self.memory.u64(probe + 8, DATA['kprobe_table'] + 8 * 5)
+        self.wheels()
+
+    def wheels(self):
+        """Two wheels for each of two processors, a timer in one slot."""
+        size, vectors = self.structs.types.size('timer_base'), self.offset('timer_base', 'vectors')
+        for cpu, distance in enumerate(CPUS):
+            self.memory.u64(DATA['__per_cpu_offset'] + 8 * cpu, distance)
+            base = DATA['timer_bases'] + distance
+            self.memory.write(base, bytes(2 * size))
+            for wheel in range(2):
+                self.memory.u32(base + wheel * size + self.offset('timer_base', 'cpu'), cpu)
+            timer = self.structs.new('timer_list')
+            self.memory.u64(base + vectors + 8 * 7, timer)
+            self.memory.u64(timer + 8, base + vectors + 8 * 7)
 
     def list(self, head, node):
         """A list_head with one node."""
@@ -53,7 +99,8 @@ class Kernel:
         """A root directory with all of it."""
         lines = ['%016x t %s\n' % line for line in sorted(self.table)]
         write_files(directory, {'proc/kallsyms': ''.join(lines), 'proc/filesystems': 'nodev\tproc\n\text4\n',
-                                'proc/modules': 'leaked 16384 3 - Live 0xffffabbfb59e1000 (OE)\n'})
+                                'proc/modules': 'leaked 16384 3 - Live 0xffffabbfb59e1000 (OE)\n',
+                                'sys/devices/system/cpu/possible': '0-1\n'})
         return make_root(directory, KERNEL, self.memory)
 
 
@@ -66,7 +113,9 @@ def kernel(monkeypatch):
 def found(root, name):
     """Where it is."""
     with KernelMemory(root) as memory:
-        return _static_data.find(name, Symbols(root), memory)
+        address, size = _static_data.find(name, Symbols(root), memory)
+    assert size == SIZES.get(name, 0)
+    return address
 
 
 @pytest.mark.parametrize('name', DATA)
@@ -75,19 +124,45 @@ def test_each_datum(kernel, tmp_path, name):
 
 
 def broken_module_list(kernel):
-    kernel.structs.put(kernel.module, 'module', 'mkobj.mod', 1)
+    kernel.put(kernel.module, 'module', 'mkobj.mod', 1)
 
 
 def no_module_list(kernel):
     kernel.memory.u64(DATA['modules'], DATA['modules'])
 
 
+def a_mutex_that_leads_nowhere(kernel):
+    kernel.put(DATA['module_mutex'], 'mutex', 'wait_list', 0x10)
+
+
 def another_task(kernel):
-    kernel.structs.put(DATA['init_task'], 'task_struct', 'comm', b'systemd\0')
+    kernel.put(DATA['init_task'], 'task_struct', 'comm', b'systemd\0')
 
 
 def a_file_system_of_no_name(kernel):
-    kernel.structs.put(kernel.superblock, 'super_block', 's_type', DATA['init_task'])
+    kernel.put(kernel.superblock, 'super_block', 's_type', DATA['init_task'])
+
+
+def a_map_without_memory(kernel):
+    kernel.put(kernel.probe, 'probe', 'dev', b'\0\0\x20\0')
+
+
+def a_namespace_without_lo(kernel):
+    kernel.put(kernel.device, 'net_device', 'name', b'eth0\0')
+
+
+def a_probe_of_another_table(kernel):
+    kernel.memory.u64(DATA['kprobe_table'] + 8 * 9, kernel.module)
+
+
+def a_list_that_is_none(kernel):
+    kernel.memory.u64(DATA['misc_list'], kernel.module)
+
+
+def a_wheel_of_another_processor(kernel):
+    kernel.memory.u32(DATA['timer_bases'] + CPUS[1] + kernel.offset('timer_base', 'cpu'), 0)
+    size = kernel.structs.types.size('timer_base')
+    kernel.memory.u32(DATA['timer_bases'] + size + CPUS[1] + kernel.offset('timer_base', 'cpu'), 0)
 
 
 def other_code(kernel):
@@ -102,7 +177,11 @@ def no_such_function(kernel):
 
 @pytest.mark.parametrize(('spoil', 'names'), [
     (broken_module_list, ['modules', 'module_mutex']), (no_module_list, ['modules', 'module_mutex']),
-    (another_task, ['init_task']), (a_file_system_of_no_name, ['super_blocks']), (other_code, list(DATA)),
+    (a_mutex_that_leads_nowhere, ['module_mutex']), (another_task, ['init_task']),
+    (a_file_system_of_no_name, ['super_blocks']), (a_map_without_memory, ['cdev_map']),
+    (a_namespace_without_lo, ['net_namespace_list']), (a_probe_of_another_table, ['kprobe_table']),
+    (a_list_that_is_none, ['misc_list']), (a_wheel_of_another_processor, ['__per_cpu_offset', 'timer_bases']),
+    (other_code, list(DATA)),
     (no_such_function, list(DATA)),
 ])
 def test_what_does_not_look_as_it_should_is_not_taken(kernel, tmp_path, spoil, names):
@@ -126,8 +205,8 @@ def test_two_that_fit_are_none(kernel, tmp_path):
     kernel.table += [(there, name), (there + int(size), 'next')]
     kernel.memory.write(there, struct.pack('<%dI' % len(words), *words))
     module = kernel.structs.new('module')
-    kernel.structs.put(module, 'module', 'mkobj.mod', module)
-    kernel.list(DATA['modules'] + 0x1000, module + kernel.structs.types.offset('module', 'list'))
+    kernel.put(module, 'module', 'mkobj.mod', module)
+    kernel.list(DATA['modules'] + 0x1000, module + kernel.offset('module', 'list'))
     with pytest.raises(KmodError, match='2 addresses in it may be it'):
         found(kernel.root(tmp_path), 'modules')
 
@@ -135,8 +214,8 @@ def test_two_that_fit_are_none(kernel, tmp_path):
 @pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
 def test_what_nothing_tells(kernel, tmp_path, machine, monkeypatch):
     monkeypatch.setattr(os, 'uname', lambda: os.uname_result(('Linux', 'guest', '', '', machine)))
-    with pytest.raises(KmodError, match='find the kernel.s misc_list: /proc/kallsyms does not give its address'):
-        found(kernel.root(tmp_path), 'misc_list')
+    with pytest.raises(KmodError, match='find the kernel.s idem_hash: /proc/kallsyms does not give its address'):
+        found(kernel.root(tmp_path), 'idem_hash')
     if machine == 'x86_64':
         with pytest.raises(KmodError, match='does not give its address'):
             found(str(tmp_path), 'modules')
@@ -157,16 +236,44 @@ def test_a_kernel_that_keeps_a_table_of_running_loads_wants_that_too(kernel, tmp
     assert 'CONFIG_KALLSYMS_ALL=y' in anchors['unavailable']
 
 
+def test_notifier_chains_by_the_functions_that_register(kernel, tmp_path):
+    root = kernel.root(tmp_path)
+    with KernelMemory(root) as memory:
+        assert sorted(_static_data.notifier_chains(Symbols(root), memory)) == CHAINS
+
+
+def test_no_notifier_chain_is_no_answer(kernel, tmp_path):
+    kernel.table = [(address, name) for address, name in kernel.table if not name.startswith('register')]
+    root = kernel.root(tmp_path)
+    with KernelMemory(root) as memory, pytest.raises(KmodError, match='no function is known that registers with one'):
+        _static_data.notifier_chains(Symbols(root), memory)
+
+
+def test_what_is_registered_is_seen_all_the_same(kernel, tmp_path):
+    """Of a kind whose list is told by code, and of one whose list nothing tells."""
+    device = kernel.structs.new('miscdevice', fops=kernel.module, name=kernel.structs.text('foo'))
+    kernel.list(DATA['misc_list'], device + kernel.offset('miscdevice', 'list'))
+    kernel.table = [(address, 'other_' + name if name == 'c_start' else name) for address, name in kernel.table]
+    kernel.table += [(int(CODE[0][1], 16) - 16, '_stext'), (DATA['module_mutex'] - 16, '_etext')]
+    root = kernel.root(tmp_path)
+    write_files(root, {'proc/timer_list': '', 'proc/devices': ''})
+    with KernelMemory(root) as memory:
+        registered = _registrations.Registrations(root, memory).of('foo', [(kernel.module, kernel.module + 8)])
+    assert [(entry['kind'], entry['what']) for entry in registered['found']] == [('misc device', '/dev/foo')]
+    assert registered['unseen'][0].startswith('algorithms: Cannot find the kernel\'s crypto_alg_list: ')
+    assert not registered['blind']
+
+
 def test_registers_that_a_call_or_a_load_may_change_are_forgotten():
     # adrp x0; bl; bl; adrp x19; ldr x19, [x19]; mov x0, x19; bl; ret
     code = struct.pack('<8I', 0x90000000, 0x94000000, 0x94000000, 0x90000013, 0xf9400273, 0xaa1303e0, 0x94000000,
                        0xd65f03c0)
-    assert _static_data.use(code, 0x1000) == _static_data.Use({0x1000}, [(0x1004, 0x1000), (0x1008, None),
+    assert _aarch64.use(code, 0x1000) == _aarch64.Use({0x1000}, [(0x1004, 0x1000), (0x1008, None),
                                                                        (0x1018, None)])
 
 
 @given(st.binary(max_size=400), st.integers(0, (1 << 64) - 1))
 def test_any_bytes_give_addresses(code, start):
-    use = _static_data.use(code, start)
+    use = _aarch64.use(code, start)
     for address in [*use.constants, *(address for address, _first in use.calls)]:
         assert 0 <= address < 1 << 64
