@@ -128,7 +128,7 @@ molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCE
 
 .PHONY: aarch64
 aarch64: ## the scenarios on Debian's AArch64 kernels, in emulated guests (40 minutes; 15 more for the images, once)
-	@$(MAKE) --no-print-directory molecule KERNELS=arm64-6.12 SCENARIO='adhoc cure explain layout refuse aarch64'
+	@$(MAKE) --no-print-directory molecule KERNELS='arm64-6.1 arm64-6.12' SCENARIO='adhoc cure explain layout refuse aarch64'
 
 # Which of them: make torture KERNELS=6.1 FAULTS="init_oops init_hang" CONDITIONS="plain two"; empty: all.
 FAULTS ?=

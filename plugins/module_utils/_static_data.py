@@ -20,6 +20,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Sym
 MACHINE = 'aarch64'
 # Of a function, in bytes: more than most of those that are read here have.
 LONGEST = 4096
+# Timers move while they are looked at.
+ATTEMPTS = 3
 # 1 << KPROBE_HASH_BITS in kernel/kprobes.c, of pointers
 KPROBE_TABLE = 64 * 8
 # MEM_MAJOR in include/uapi/linux/major.h, and where MAJOR is in a dev_t
@@ -170,8 +172,8 @@ class Reader:
     def _are_wheels(self, offsets, base):
         # type: (int, int) -> bool
         try:
-            return all(self._is_wheel((base + self.kcore.u64(offsets + 8 * cpu)) & _aarch64.FULL, cpu)
-                       for cpu in self._memory.possible_cpus())
+            return all(any(self._is_wheel((base + self.kcore.u64(offsets + 8 * cpu)) & _aarch64.FULL, cpu)
+                           for _attempt in range(ATTEMPTS)) for cpu in self._memory.possible_cpus())
         except KmodError:
             return False
 

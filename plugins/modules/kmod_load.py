@@ -51,7 +51,7 @@ notes:
   - Needs root on the host, and nothing there but Python 3.6 or newer.
   - Loads nothing by C(finit_module), C(insmod) or C(modprobe). An earlier death in init can make those hang.
   - IMA and LoadPin, where they appraise modules by their file, refuse C(init_module).
-  - Shown on Debian's x86-64 kernel 6.1.
+  - Shown on Debian's kernels 5.10, 6.1, 6.12 and 7.3 for x86-64, and 6.1 and 6.12 for AArch64.
 seealso:
   - module: kernelops.kmod.kmod_build
   - module: kernelops.kmod.kmod_force_unload
