@@ -7,6 +7,8 @@ import sys
 import types
 from pathlib import Path
 
+from hypothesis import settings
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -20,3 +22,7 @@ if CHECKOUT.parts[-3:] != ('ansible_collections', 'kernelops', 'kmod'):
     _package('ansible_collections')
     _package('ansible_collections.kernelops')
     _package('ansible_collections.kernelops.kmod', CHECKOUT)
+
+# A busy machine makes any example take long. What must end in time is timed by tests of its own.
+settings.register_profile('busy', deadline=None)
+settings.load_profile('busy')

@@ -9,7 +9,7 @@ import struct
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import ALL_KERNELS, btf_data, btf_of
 
@@ -195,7 +195,6 @@ def ask_everything(data):
 
 
 @given(st.lists(st.tuples(st.integers(0, 4096), st.integers(0, 255)), min_size=1, max_size=30), st.integers(0, 4096))
-@settings(deadline=None)
 def test_damaged_types_give_an_answer_or_a_kmod_error(damage, length):
     data = bytearray(example().data())
     for at, value in damage:
@@ -205,7 +204,6 @@ def test_damaged_types_give_an_answer_or_a_kmod_error(damage, length):
 
 
 @given(st.binary(max_size=400), st.binary(max_size=100))
-@settings(deadline=None)
 def test_any_tables_give_an_answer_or_a_kmod_error(types, strings):
     types = types[:len(types) // 4 * 4]
     strings = b'\0outer\0a\0nested\0inner\0flags\0' + strings

@@ -9,7 +9,7 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _compiler_text, _kernel
 from compiler_texts import CC_LINES, COMMENTS, VERSION_BANNERS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 PARSERS = (_compiler_text.parse_version_banner, _compiler_text.parse_cc_line, _compiler_text.parse_comment)
@@ -131,7 +131,6 @@ PIECES = st.sampled_from([
     ' gcc version ', 'GCC: ', 'rustc version ', '9' * 50, '1.' * 20, ' ', 'x', '\0', '\n', '[', '://', '-'])
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=80).map(''.join)))
 def test_any_text_has_an_answer(text):
     for parse in PARSERS:

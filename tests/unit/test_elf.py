@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _elf
 from ansible_collections.kernelops.kmod.plugins.module_utils._elf import Relocatable
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 IMAGE = builders.module_image()
@@ -153,14 +153,12 @@ def test_damage_is_named(image, why):
     assert str(caught.value).startswith('Cannot read the module file a.ko: ')
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_refused(data):
     with pytest.raises(KmodError):
         read_all(b'\x7fELF\x02\x01\x01' + data)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(IMAGE) - 1), st.integers(0, 255)), min_size=1, max_size=6),
        st.integers(0, len(IMAGE)))
 def test_a_changed_file_is_read_or_refused(changes, cut):
@@ -174,7 +172,6 @@ def test_a_changed_file_is_read_or_refused(changes, cut):
     assert all(0 <= offset < 1 << 64 and isinstance(name, str) for offset, name in found)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FIELDS)), st.integers(0, (1 << 64) - 1))
 def test_any_header_field(field, value):
     offset, form = FIELDS[field]
@@ -185,7 +182,6 @@ def test_any_header_field(field, value):
     assert found in ([], [(312, 'init_module'), (848, 'cleanup_module')])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 6), st.sampled_from([(0, '<I'), (4, '<I'), (24, '<Q'), (32, '<Q'), (40, '<I')]),
        st.integers(0, (1 << 64) - 1))
 def test_any_section_header_field(section, field, value):

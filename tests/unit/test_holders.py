@@ -302,7 +302,7 @@ def test_algorithms_that_something_has_allocated(tmp_path):
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=200), st.text(max_size=200))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_gives_lists(tmp_path_factory, devices, mounts, protocols, crypto):
     root = tmp_path_factory.getbasetemp() / 'any'
     for name, text in (('proc/devices', devices), ('proc/misc', devices), ('proc/1/mountinfo', mounts),
@@ -324,7 +324,7 @@ def undamaged():
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=60))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_memory_gives_holders_or_a_reason(tmp_path_factory, damage):
     root = tmp_path_factory.getbasetemp() / 'damaged'
     made, whole, places = undamaged()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kcore, KernelMemory
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import PAGE, Memory, elf_header, make_root, program_header
 
@@ -74,7 +74,6 @@ def test_what_is_no_core_file(tmp_path, data, why):
 
 
 @given(st.binary(max_size=300), st.booleans(), st.integers(-1, 1 << 64), st.integers(-1, 1 << 64))
-@settings(deadline=None)
 def test_any_file_gives_bytes_or_a_kmod_error(tmp_path_factory, data, headed, address, length):
     path = tmp_path_factory.getbasetemp() / 'any/proc/kcore'
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 SIGNED = 'CONFIG_MODULE_SIG=y\n'
@@ -88,7 +88,6 @@ def test_configuration_in_proc(tmp_path):
 DEFLATED = gzip.compress(b'CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n' * 20)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damaged_configuration_in_proc_is_unavailable_or_text(tmp_path_factory, data):
     root = tmp_path_factory.mktemp('damaged')
@@ -117,7 +116,6 @@ def test_taint_flags(value, flags):
     assert _kernel.taint_flags(value) == flags
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 64))
 def test_taint_flags_lose_no_bit(value):
     assert len(_kernel.taint_flags(value)) == bin(value).count('1')
@@ -130,14 +128,12 @@ def test_a_number_that_is_none_says_what_was_read(text, tmp_path):
     assert found['taint']['unavailable'].startswith('/proc/sys/kernel/tainted reads ')
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_lockdown_text(text):
     found = _kernel.lockdown(text)
     assert found == 'none' or found in text
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.from_regex(r'\ACONFIG_(MODULE|CC_|GCC_|CLANG_)[A-Z0-9_]{1,20}\Z'),
                           st.sampled_from(['y', 'm', '"text"', '0x10']))))
 def test_configuration_that_was_written_is_read(options):
@@ -146,7 +142,6 @@ def test_configuration_that_was_written_is_read(options):
     assert _kernel.parse_config(text) == {name: value.strip('"') for name, value in written.items()}
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_configuration(text):
     assert all(name.startswith('CONFIG_') for name in _kernel.parse_config(text))

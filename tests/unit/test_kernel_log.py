@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_log, _oops
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import CAPTURES, KERNELS
 
@@ -268,7 +268,6 @@ RECORDED = [line for kernel in KERNELS for line in lines_of(kernel, 'dmesg.txt')
 
 @given(st.lists(st.one_of(st.sampled_from(RECORDED), st.text(max_size=80),
                           st.lists(st.sampled_from(WORDS), max_size=8).map(''.join)), max_size=60))
-@settings(deadline=None)
 def test_any_lines_give_reports(lines):
     for report in _oops.oopses(lines):
         assert set(KEYS[:-1]) | {'trace'} <= set(report)
@@ -324,7 +323,6 @@ def test_each_form_of_a_record(log, record, lines):
 
 
 @given(st.binary(min_size=1, max_size=300))
-@settings(deadline=None)
 def test_any_record_gives_lines(record):
     for line in _kernel_log._lines_of(record):
         assert _oops.split_stamp(line)[0] is not None

@@ -97,7 +97,7 @@ def test_a_directory_is_no_module(host, tmp_path):
     assert 'it is no regular file' in str(host.load_refused(tmp_path))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, len(HEALTHY) - 1), st.integers(0, 255)), max_size=40), st.integers(0, 99))
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, changes, cut):
     damaged = bytearray(HEALTHY)

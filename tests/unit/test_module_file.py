@@ -61,7 +61,6 @@ ZSTD_FRAME = bytes.fromhex('28b52ffd200d6900006b65726e656c206d6f64756c65')
 OFFSETS = st.one_of(st.none(), st.integers(0, 1 << 20))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4096), OFFSETS, OFFSETS, st.sampled_from([62, 183]), st.booleans())
 def test_layout_that_was_written_is_read(size, init, leave, machine, signed):
     image = builders.module_image(layout={'size': size, 'init': init, 'exit': leave}, machine=machine, signed=signed)
@@ -82,7 +81,6 @@ def test_an_object_that_is_no_module_is_refused():
         _module_file.describe(image, 'a.o')
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(HELPER) - 1), st.integers(0, 255)), min_size=1, max_size=40),
        st.integers(0, len(HELPER)))
 def test_a_damaged_real_module_is_read_or_refused(changes, cut):
@@ -117,7 +115,6 @@ def test_compressed_or_not(ending, tmp_path):
     assert _module_file.read(str(path), 'a') == _module_file.describe(HELPER, 'a')
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PACKED), st.integers(0, 1 << 16), st.integers(1, 255), st.booleans())
 def test_a_damaged_compressed_file_is_read_or_refused(tmp_path_factory, ending, at, flip, cut):
     data = bytearray(COMPRESS[ending](HELPER))
@@ -434,7 +431,7 @@ def test_a_foreign_file_larger_than_any(monkeypatch):
 FOREIGN = lzma.decompress((builders.MODULE_FILES / 'dummy-6.1-armmp.ko.xz').read_bytes())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(6, len(FOREIGN) - 1), st.integers(0, 255)), min_size=1, max_size=8),
        st.integers(6, len(FOREIGN)))
 def test_a_damaged_foreign_file_is_read_or_refused(changes, cut):
@@ -455,7 +452,6 @@ def test_a_damaged_foreign_file_is_read_or_refused(changes, cut):
 HOSTILE = [0, 1, 0x7fffffff, 0xffffffff, 1 << 63, (1 << 64) - 1]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(NATIVE), st.integers(0, 42),
        st.sampled_from([(0, 'I'), (4, 'I'), (24, 'Q'), (32, 'Q'), (40, 'I')]), st.sampled_from(HOSTILE))
 def test_hostile_section_headers_of_real_modules(file_name, section, field, value):

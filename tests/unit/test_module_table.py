@@ -7,7 +7,7 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 # The same on all four kernels: state, refcount, permanent, taint
@@ -81,7 +81,6 @@ WORDS = st.sampled_from(['foo', '1', '-', '-1', ',', 'bar,', '[permanent],', 'Li
                          '(OE)', '٣', '0x', '9' * 40])
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(WORDS, max_size=9).map(' '.join)))
 def test_any_line_is_read_or_refused(line):
     try:
@@ -179,7 +178,6 @@ def test_what_cannot_be_a_name(name, why):
     assert len(str(caught.value)) < 300
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_name_is_the_kernels_or_refused(name):
     try:

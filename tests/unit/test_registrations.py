@@ -259,7 +259,7 @@ def test_a_list_without_end_ends(tmp_path, monkeypatch):
     assert 'more than 3 entries' in ' '.join(unseen)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), kernel=st.sampled_from(ALL_KERNELS))
 def test_any_memory_is_read_or_refused(tmp_path_factory, data, kernel):
     made = populated(kernel)

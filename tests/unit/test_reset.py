@@ -11,7 +11,7 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _reset, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 IMAGE = builders.module_image()
@@ -79,7 +79,6 @@ def test_what_is_no_report(data):
         _reset.parse_report(data)
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=_reset.REPORT.size, max_size=_reset.REPORT.size), st.booleans())
 def test_any_report_is_read_or_refused(data, marked):
     try:

@@ -102,7 +102,7 @@ def test_a_list_without_an_end_is_left(machine):
     assert kernel.run(kernel.nodes[2], [], []) == _store_code.ABSENT
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(WORD, min_size=1, max_size=6), masks=st.lists(WORD, min_size=6, max_size=6),
        wrong=st.lists(WORD, min_size=6, max_size=6))
 def test_compares_under_the_mask(machine, words, masks, wrong):
@@ -121,7 +121,7 @@ def test_compares_under_the_mask(machine, words, masks, wrong):
     assert _store_code.answer(error, compares, []) == expected
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(WORD, min_size=1, max_size=6), values=st.lists(WORD, min_size=6, max_size=6),
        sizes=st.lists(st.sampled_from([4, 8]), min_size=6, max_size=6), taken=st.integers(min_value=0, max_value=8))
 def test_stores_all_or_nothing(machine, words, values, sizes, taken):

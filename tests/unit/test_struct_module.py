@@ -134,7 +134,7 @@ def test_the_memory_of_a_module(tmp_path, kernel):
 
 
 @given(data=st.binary(min_size=1, max_size=1400), name=st.text(max_size=60))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_memory_gives_facts_or_a_reason(tmp_path_factory, data, name):
     root = root_with(tmp_path_factory.getbasetemp() / 'any', 'linux-6.1', data)
     assert is_unavailable(_struct_module.read(ADDRESS, name, root))

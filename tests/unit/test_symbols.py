@@ -7,7 +7,7 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TABLE = '''\
@@ -154,7 +154,6 @@ LINES = st.one_of(
     st.just('xyz b idem_hash'), st.just(' idem_hash'), st.just('ffffffffb0000100 b idem_hash'))
 
 
-@settings(deadline=None)
 @given(st.lists(LINES, max_size=12).map('\n'.join), st.sampled_from(['idem_hash', 'modules', 'twice', '']))
 def test_any_table_is_read_or_refused(tmp_path_factory, text, name):
     root = tmp_path_factory.mktemp('table')

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import ARM_KERNELS, CAPTURES, KERNELS, write_files
 
@@ -133,7 +133,6 @@ def test_no_proc_at_all(tmp_path):
 
 
 @given(st.binary(max_size=300), st.binary(max_size=60), st.binary(max_size=120), st.binary(max_size=30))
-@settings(deadline=None)
 def test_any_text_gives_facts(tmp_path_factory, stack, call, stat, command):
     root = tmp_path_factory.getbasetemp() / 'any'
     directory = root / 'proc/60/task/60'

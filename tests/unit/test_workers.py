@@ -33,7 +33,7 @@ def no_child_of_earlier_tests():
         time.sleep(0.05)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.integers(), max_size=200), st.integers(1, 12))
 def test_every_item_has_its_answer(items, workers):
     found = _workers.share(square, items, 60, workers)
