@@ -268,8 +268,8 @@ def test_registers_that_a_call_or_a_load_may_change_are_forgotten():
     # adrp x0; bl; bl; adrp x19; ldr x19, [x19]; mov x0, x19; bl; ret
     code = struct.pack('<8I', 0x90000000, 0x94000000, 0x94000000, 0x90000013, 0xf9400273, 0xaa1303e0, 0x94000000,
                        0xd65f03c0)
-    assert _aarch64.use(code, 0x1000) == _aarch64.Use({0x1000}, [(0x1004, 0x1000), (0x1008, None),
-                                                                       (0x1018, None)])
+    calls = [(0x1004, 0x1000), (0x1008, None), (0x1018, None)]
+    assert _aarch64.use(code, 0x1000) == _aarch64.Use({0x1000}, calls)
 
 
 @given(st.binary(max_size=400), st.integers(0, (1 << 64) - 1))
