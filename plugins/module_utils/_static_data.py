@@ -220,7 +220,7 @@ def find(name, symbols, memory):
     """
     tried = f'find the kernel\'s {name}'
     if not tells(name):
-        raise KmodError(tried, '/proc/kallsyms does not give its address')
+        raise KmodError(tried, '/proc/kallsyms does not give its address', 'The kernel needs CONFIG_KALLSYMS_ALL=y')
     reader = Reader(symbols, memory)
     found, size = reader.wheels()[name] if name in OF_WHEELS else (reader.found(SOURCES[name]), SOURCES[name].size)
     if len(found) != 1:
