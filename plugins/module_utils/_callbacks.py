@@ -92,6 +92,9 @@ class Callbacks:
         try:
             return self._symbols.data(name)
         except KmodError:
+            if self._symbols.lists_data():
+                raise  # this kernel keeps it in another way
+            # Compiled at each run of a module, like all else: few kernels ask for it.
             from ansible_collections.kernelops.kmod.plugins.module_utils import _static_data
 
             if not _static_data.tells(name):

@@ -29,6 +29,7 @@ class Symbols:
         self._path = os.path.join(root, 'proc/kallsyms')
         self._table = None  # type: Optional[bytes]
         self._data = None  # type: Optional[bytes]
+        self._lists_data = None  # type: Optional[bool]
 
     def _text(self):
         # type: () -> bytes
@@ -118,7 +119,9 @@ class Symbols:
     def lists_data(self):
         # type: () -> bool
         """Whether the table has data as well as functions (CONFIG_KALLSYMS_ALL)."""
-        return bool(self.addresses(EVERY_KERNELS_DATUM))
+        if self._lists_data is None:
+            self._lists_data = bool(self.addresses(EVERY_KERNELS_DATUM))
+        return self._lists_data
 
     def _demand_data(self):
         # type: () -> None
