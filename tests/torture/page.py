@@ -92,13 +92,29 @@ def with_old(sections: Dict[str, str], page: str) -> str:
     return '\n'.join({**old, **sections}.values())
 
 
+def by_kernel(text: str) -> Dict[str, List[str]]:
+    """The lines of a table whose first column is the kernel, or empty for that of the line above."""
+    found: Dict[str, List[str]] = {}
+    kernel = ''
+    for line in [line for line in text.splitlines() if line.startswith('| ')][2:]:
+        kernel = line.split('|')[1].strip() or kernel
+        found.setdefault(kernel, []).append(line)
+    return found
+
+
+def with_old_lines(text: str, page: str, name: str) -> str:
+    """The table of now, with the lines of each kernel that was not run in this checkout as they stand in the page."""
+    old = page.partition(f'<!-- {name} -->\n')[2].partition('\n## ')[0]
+    head = text.splitlines()[:2]
+    return '\n'.join([*head, *(line for lines in {**by_kernel(old), **by_kernel(text)}.values() for line in lines), ''])
+
+
 def write() -> None:
     """Puts what was run into the page, each behind its marker."""
     page = PAGE.read_text(encoding='utf-8')
-    for name, text in (('hazards', hazards()), ('landmine', landmine()), ('memory', memory()),
-                       ('table', with_old(suite(merged([])), page))):
-        if not text:
-            continue  # not run in this checkout: what stands there stays
+    tables = {name: with_old_lines(text, page, name) for name, text in
+              (('hazards', hazards()), ('landmine', landmine()), ('memory', memory())) if text}
+    for name, text in {**tables, 'table': with_old(suite(merged([])), page)}.items():
         before, marker, after = page.partition(f'<!-- {name} -->\n')
         following = after.find('\n## ')
         page = f'{before}{marker}\n{text}' + (after[following:] if following >= 0 else '')
