@@ -87,16 +87,7 @@ class Symbols:
     def names_with(self, part):
         # type: (str) -> List[str]
         """The names of the kernel's own functions that have ``part`` in them."""
-        table, at = self._text(), -1
-        found = []  # type: List[str]
-        while True:
-            at = table.find(part.encode(), at + 1)
-            if at == -1:
-                return sorted(set(found))
-            start = table.rfind(b'\n', 0, at) + 1
-            match = OF_THE_KERNEL.match(table[start:table.find(b'\n', at) + 1])
-            if match:
-                found.append(match.group(2).decode('utf-8', 'backslashreplace'))
+        return sorted({name for name, _address, _at in _having(self._text(), part.encode())})
 
     def data(self, name):
         # type: (str) -> Tuple[int, int]
@@ -168,10 +159,15 @@ class Symbols:
 def _ending(table, suffix):
     # type: (bytes, str) -> Iterator[Tuple[str, int, int]]
     """Name and address of each symbol of the kernel itself that ends so, and where in the table it was found."""
-    word = f'{suffix}\n'.encode()
+    return _having(table, f'{suffix}\n'.encode())
+
+
+def _having(table, word):
+    # type: (bytes, bytes) -> Iterator[Tuple[str, int, int]]
+    """The same of each that has ``word`` in its line."""
     at = table.find(word)
     while at != -1:
-        match = OF_THE_KERNEL.match(table[table.rfind(b'\n', 0, at + 1) + 1:at + len(word)])
+        match = OF_THE_KERNEL.match(table[table.rfind(b'\n', 0, at + 1) + 1:table.find(b'\n', at) + 1])
         if match:
             address = int(match.group(1), 16)
             yield match.group(2).decode('utf-8', 'backslashreplace'), address, at

@@ -85,10 +85,15 @@ def suite(rows: Rows) -> Dict[str, str]:
     return parts
 
 
+def standing(page: str, name: str) -> str:
+    """What the page has behind a marker."""
+    return page.partition(f'<!-- {name} -->\n')[2].partition('\n## ')[0]
+
+
 def with_old(sections: Dict[str, str], page: str) -> str:
     """The sections of all kernels: those of now, and of one that was not run in this checkout what stands there."""
     old = {section.split('\n', 1)[0]: f'### {section.rstrip()}\n' for section in
-           page.partition('<!-- table -->\n')[2].partition('\n## ')[0].split('### ')[1:]}
+           standing(page, 'table').split('### ')[1:]}
     return '\n'.join({**old, **sections}.values())
 
 
@@ -104,7 +109,7 @@ def by_kernel(text: str) -> Dict[str, List[str]]:
 
 def with_old_lines(text: str, page: str, name: str) -> str:
     """The table of now, with the lines of each kernel that was not run in this checkout as they stand in the page."""
-    old = page.partition(f'<!-- {name} -->\n')[2].partition('\n## ')[0]
+    old = standing(page, name)
     head = text.splitlines()[:2]
     return '\n'.join([*head, *(line for lines in {**by_kernel(old), **by_kernel(text)}.values() for line in lines), ''])
 

@@ -353,6 +353,16 @@ def test_what_needs_no_helper_asks_for_none(fault, host):
     assert host.unload(fault)['helper']['needed'] is False
 
 
+def test_what_the_reset_cannot_do_without(host):
+    kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
+    kernel.anchors = unavailable('Cannot find the kernel\'s module_mutex. The kernel needs CONFIG_KALLSYMS_ALL=y.')
+    error = host.refused('init_oops')
+    assert 'Only a reset would get it out: Cannot find the kernel\'s module_mutex' in str(error)
+    assert 'The kernel needs CONFIG_KALLSYMS_ALL=y' in str(error)
+    assert kernel.calls == []
+    assert error.facts['changed'] is False
+
+
 @pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
 @pytest.mark.parametrize(('changes', 'anchors', 'why'), [
     ({'address': unavailable('section addresses are hidden (kernel.kptr_restrict=2)')}, {},
