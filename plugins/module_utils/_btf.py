@@ -37,19 +37,15 @@ KIND_WORDS = {
 _running = {}  # type: Dict[str, object]
 
 
-class Member(NamedTuple):
-    """One member of a struct: its name, the id of its type, its offset in bits."""
-
-    name: bytes
-    type_id: int
-    bits: int
-
-
 class Record(NamedTuple):
-    """A struct or union: its size in bytes and its members."""
+    """A struct or union: its size in bytes; of each member where the string table has its name (0: none), the id of its
+    type and its offset in bits.
+    """
 
     size: int
-    members: List[Member]
+    names: Tuple[int, ...]
+    type_ids: Tuple[int, ...]
+    bits: Tuple[int, ...]
 
 
 class Btf:
@@ -61,6 +57,7 @@ class Btf:
         self._origin = origin
         self._records = {}  # type: Dict[str, List[Record]]
         self._positions = None  # type: Optional[array.array]
+        self._name_offsets = {}  # type: Dict[str, int]
         if len(data) < 24:
             raise self._broken('it is %d bytes long' % len(data))
         magic, version, _flags, header, type_off, type_len, str_off, str_len = struct.unpack_from('<HBBIIIII', data)
@@ -92,7 +89,7 @@ class Btf:
         # type: (str, str) -> int
         """offsetof(struct name, path) in bytes; ``path`` may go through nested structs, as in ``mkobj.mod``."""
         what = f'the offset of {path} in struct {name}'
-        parts = [part.encode() for part in path.split('.')]
+        parts = [self._name_offset(part) for part in path.split('.')]
         found = set()  # type: Set[int]
         for record in self._structs(name):
             found.update(self._descend(record, parts, 0, set()))
@@ -121,20 +118,22 @@ class Btf:
             raise KmodError(f'find struct {name} in {self._origin}', 'it has no type of this name')
         return self._records[name]
 
-    def _packed(self, name):
-        # type: (str) -> Optional[bytes]
-        """Where the string table has a name, as a type's record holds it."""
-        # The kernel's strings are unique, so the first hit is the only one.
-        at = self._data.find(b'\0' + name.encode() + b'\0', self._strings, self._strings_end)
-        return struct.pack('<I', at + 1 - self._strings) if at >= 0 else None
+    def _name_offset(self, name):
+        # type: (str) -> int
+        """Where the string table has a name, as types and members hold it; -1 where it is not there."""
+        if name not in self._name_offsets:
+            # The kernel's strings are unique, so the first hit is the only one.
+            at = self._data.find(b'\0' + name.encode() + b'\0', self._strings, self._strings_end) if name else -1
+            self._name_offsets[name] = at + 1 - self._strings if at >= 0 else -1
+        return self._name_offsets[name]
 
     def _positions_of(self, name):
         # type: (str) -> Iterator[int]
         """Where struct btf_type records with this name may start. A member may look like one: see _read_struct."""
-        packed = self._packed(name)
-        if packed:
+        name_offset = self._name_offset(name)
+        if name_offset > 0:
             # Three times as fast as bytes.find on the name alone.
-            record = re.compile(re.escape(packed) + OF_A_STRUCT, re.DOTALL)
+            record = re.compile(re.escape(struct.pack('<I', name_offset)) + OF_A_STRUCT, re.DOTALL)
             for match in record.finditer(self._data, self._types, self._types_end):
                 if (match.start() - self._types) % 4 == 0:
                     yield match.start()
@@ -150,41 +149,33 @@ class Btf:
         if kind not in (KIND_STRUCT, KIND_UNION) or not vlen or end > self._types_end:
             return []
         words = struct.unpack_from('<%dI' % (3 * vlen), self._data, position + 12)
-        largest_id = (self._types_end - self._types) // 12
-        members = []
-        for index in range(0, 3 * vlen, 3):
-            name_off, type_id, bits = words[index:index + 3]
-            if info >> 31:
-                bits &= 0xFFFFFF  # kind_flag: the upper byte is the bit field's width
-            if name_off >= self._strings_end - self._strings or type_id > largest_id or bits > size * 8:
-                return []
-            members.append(Member(self._string(name_off), type_id, bits))
-        return [Record(size, members)]
-
-    def _string(self, name_off):
-        # type: (int) -> bytes
-        start = self._strings + name_off
-        end = self._data.find(b'\0', start, min(self._strings_end, start + 512))
-        return self._data[start:end] if end >= 0 else b''
+        names, type_ids, bits = words[0::3], words[1::3], words[2::3]
+        if info >> 31:
+            bits = tuple(each & 0xFFFFFF for each in bits)  # kind_flag: the upper byte is the bit field's width
+        if max(names) >= self._strings_end - self._strings or max(bits) > size * 8 or \
+                max(type_ids) > (self._types_end - self._types) // 12:
+            return []
+        return [Record(size, names, type_ids, bits)]
 
     def _descend(self, record, parts, base, seen):
-        # type: (Record, List[bytes], int, Set[Tuple[int, int]]) -> Iterator[int]
+        # type: (Record, List[int], int, Set[Tuple[int, int]]) -> Iterator[int]
         """Bit offsets of the member that parts name, in record and in its anonymous structs and unions.
 
         A type is entered once for each part: C has no two members of one name, and data that goes in circles ends.
         """
-        direct = [member for member in record.members if member.name == parts[0] != b'']
+        direct = [place for place, name in enumerate(record.names) if name == parts[0]]
         if direct and len(parts) == 1:
-            for member in direct:
-                yield base + member.bits
+            for place in direct:
+                yield base + record.bits[place]
             return
-        inside = direct or [member for member in record.members if not member.name]
+        inside = direct or [place for place, name in enumerate(record.names) if not name]
         rest = parts[1:] if direct else parts
-        for member in inside:
-            if (member.type_id, len(rest)) not in seen and len(seen) < NESTING_LIMIT:
-                seen.add((member.type_id, len(rest)))
-                for inner in self._struct_of(member.type_id):
-                    yield from self._descend(inner, rest, base + member.bits, seen)
+        for place in inside:
+            type_id = record.type_ids[place]
+            if (type_id, len(rest)) not in seen and len(seen) < NESTING_LIMIT:
+                seen.add((type_id, len(rest)))
+                for inner in self._struct_of(type_id):
+                    yield from self._descend(inner, rest, base + record.bits[place], seen)
 
     def _struct_of(self, type_id):
         # type: (int) -> List[Record]

@@ -7,8 +7,7 @@ import re
 from typing import Any, Dict, Match, Optional
 
 # What steers a terminal, hides text or turns its direction, and what is no character at all.
-STEERING = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
-LINES = re.compile('[\t\n]')
+STEERING = '[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]'
 
 
 class KmodError(Exception):
@@ -52,7 +51,7 @@ def _escaped(match):
 def one_line(text):
     # type: (str) -> str
     """A name that somebody else chose (of a process, a file), fit to stand in a sentence: see :func:`printable`."""
-    return text if text.isprintable() else LINES.sub(_escaped, STEERING.sub(_escaped, text))
+    return text if text.isprintable() else re.sub('[\t\n]', _escaped, re.sub(STEERING, _escaped, text))
 
 
 def printable(value):
@@ -62,7 +61,7 @@ def printable(value):
     A module's file, a process or a kernel message can say what it likes: it must not write on an operator's screen.
     """
     if isinstance(value, str):
-        return value if value.isprintable() else STEERING.sub(_escaped, value)
+        return value if value.isprintable() else re.sub(STEERING, _escaped, value)
     if isinstance(value, dict):
         return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
 # MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
 NAME_LIMIT = 55
@@ -29,21 +29,6 @@ def kernel_name(name, doing='unload'):
     if not NAME.match(name):
         raise KmodError(tried, 'that is no module\'s name', 'Give the name as lsmod shows it, without path or .ko')
     return name.replace('-', '_')
-
-
-def hexadecimal(value):
-    # type: (Any) -> Any
-    """An address as it is returned to users: text, since YAML and JSON readers differ on large numbers."""
-    return f'0x{value:x}' if isinstance(value, int) else value
-
-
-def shown_pointers(live):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
-    """What was read of struct module, its addresses as hexadecimal text."""
-    if is_unavailable(live):
-        return live
-    return {key: hexadecimal(value) if key in ('module', 'init', 'exit') else value
-            for key, value in live.items()}
 
 
 def parse_line(line):

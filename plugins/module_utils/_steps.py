@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import hexadecimal
+from ansible_collections.kernelops.kmod.plugins.module_utils._explained import hexadecimal
 
 AGAIN = 'Run the task again: it reads what there is now'
 

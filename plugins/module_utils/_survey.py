@@ -5,21 +5,18 @@
 
 import os
 import struct
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _kernel,
-    _kernel_log,
-    _module_table,
-    _struct_module,
-    _tasks,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+
+# Utilities are compiled at each run, and that takes longer than what most of them do: each reader is imported where it
+# is asked, some by another process.
 
 # IDEM_HASH_BITS is 8 in kernel/module/main.c; a bucket is one pointer.
 IDEM_BUCKETS = 256
 IDEM_BYTES = IDEM_BUCKETS * 8
+_TASKS = 'tasks in '
 ALL, NEEDED, BRIEF, FREED = 'all', 'needed', 'brief', 'freed'
 
 
@@ -29,13 +26,14 @@ class Survey:
     def __init__(self, root='/', kernel=None):
         # type: (str, Optional[Dict[str, Any]]) -> None
         self.root = root
-        self.kernel = kernel or _kernel.read(root)
-        self._symbols = None  # type: Any
-        self.memory = KernelMemory(root)
         self.table = _module_table.read(root)
-        self._seen = None  # type: Optional[_tasks.Scan]
-        self._oopses = None  # type: Any
+        self.release = kernel['release'] if kernel else os.uname().release
+        self._symbols = None  # type: Any
+        self._memory = None  # type: Any
+        self._seen = None  # type: Any
         self._registered = None  # type: Any
+        self._known = {'kernel': kernel} if kernel else {}  # type: Dict[str, Any]
+        self._ahead = None  # type: Optional[_syscalls.Ahead]
 
     def __enter__(self):
         # type: () -> Survey
@@ -43,7 +41,8 @@ class Survey:
 
     def __exit__(self, *_exception):
         # type: (*Any) -> None
-        self.memory.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def module(self, name, depth=NEEDED):
         # type: (str, str) -> Dict[str, Any]
@@ -57,15 +56,21 @@ class Survey:
         (where a lost exit is), tasks, spinning, holders, oopses, registrations (of a module whose exit cannot run,
         ran half way, or is not to run).
         """
-        entry = _module_table.module(name, self.kernel['release'], self.root, self.table)
+        return dict(self._module(name, depth), kernel=self.kernel)
+
+    def _module(self, name, depth):
+        # type: (str, str) -> Dict[str, Any]
+        entry = _module_table.module(name, self.release, self.root, self.table)
         facts = {
-            'name': name, 'kernel': self.kernel, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
+            'name': name, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
             'registrations': {'found': [], 'unseen': [], 'blind': ''},
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
             return facts
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _struct_module
+
         facts['live'] = _struct_module.read(entry['struct_address'], name, self.root, self.memory)
         if is_unavailable(entry['refcount']):
             return facts
@@ -74,12 +79,12 @@ class Survey:
             return facts
         if is_live and not entry['permanent'] and depth == BRIEF:
             return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
-        facts['tasks'] = _tasks.in_module_code(name, self.root, self.seen)
+        facts['tasks'] = self.tasks(name)
         facts['oopses'] = self.oopses
         if not is_live or entry['permanent'] or depth == FREED:
             facts['registrations'] = self._registrations(entry)
         if not is_live:
-            facts['spinning'] = _tasks.spinning(self.root, seen=self.seen)
+            facts['spinning'] = self.spinning
             return facts
         if entry['permanent']:
             facts['cleanup_module'] = self._cleanup_module(name)
@@ -87,15 +92,30 @@ class Survey:
                 facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
                                                                     self.memory)
         if entry['refcount'] > 0 or depth in (ALL, FREED):
-            # Compiled at each run of a module, like all else, and the longest: only where it is needed.
             from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
 
             counted = entry['refcount'] > 0 or entry['permanent'] or depth == FREED
             found = _holders.find(
                 name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
-                aliases=lambda: _module_table.aliases(name, self.kernel['release'], self.root))
+                aliases=lambda: _module_table.aliases(name, self.release, self.root))
             facts['holders'] = dict(found, devices=_devices.find(name, self.root))
         return facts
+
+    @property
+    def kernel(self):
+        # type: () -> Dict[str, Any]
+        """What :func:`_kernel.read` tells."""
+        return self._once('kernel', self._read_kernel)
+
+    @property
+    def memory(self):
+        # type: () -> Any
+        """The kernel's memory and types (:class:`_kcore.KernelMemory`)."""
+        if self._memory is None:
+            from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+
+            self._memory = KernelMemory(self.root)
+        return self._memory
 
     @property
     def symbols(self):
@@ -107,28 +127,95 @@ class Survey:
             self._symbols = Symbols(self.root)
         return self._symbols
 
+    def tasks(self, name):
+        # type: (str) -> Dict[str, List[Any]]
+        """The tasks in the code of a module."""
+        return self._once(_TASKS + name, lambda: self._tasks_in(name))
+
     @property
-    def seen(self):
-        # type: () -> _tasks.Scan
-        """One pass over all tasks."""
-        if self._seen is None:
-            self._seen = _tasks.scan(self.root)
-        return self._seen
+    def spinning(self):
+        # type: () -> Any
+        """The tasks that spin in the kernel."""
+        return self._once('spinning', self._tasks_that_spin)
 
     @property
     def oopses(self):
         # type: () -> Any
         """The kernel log's oopses and warnings; ``task_gone``: whoever died is no longer there."""
-        if self._oopses is None:
-            lines = _kernel_log.read(self.root, from_alarm=True)
-            self._oopses = lines if is_unavailable(lines) or not lines else self._read_oopses(lines)
-        return self._oopses
+        return self._once('oopses', self._read_oopses)
 
-    def _read_oopses(self, lines):
-        # type: (List[str]) -> List[Dict[str, Any]]
+    def read_ahead(self, names, closely, log):
+        # type: (List[str], bool, bool) -> None
+        """Has other processes read, while this one reads the rest, what is no kernel memory: the kernel, and what facts
+        of these modules need of its tasks, its log and its symbol table.
+
+        ``closely``: the modules will be looked at as ALL there is. ``log``: the log is needed in any case.
+        """
+        entries = [self.table['modules'][name] for name in names if name in self.table['modules']]
+        stuck = [entry['name'] for entry in entries if entry['state'] != 'live' or entry['permanent']]
+        if stuck:
+            self.symbols.read_ahead()
+        watched = [entry['name'] for entry in entries] if closely else stuck
+
+        def look():
+            # type: () -> Dict[str, Any]
+            found = {_TASKS + name: self.tasks(name) for name in watched}  # type: Dict[str, Any]
+            found['kernel'] = self.kernel
+            if watched or log:
+                found['oopses'] = self.oopses
+            if stuck:
+                found['spinning'] = self.spinning
+            return found
+
+        self._ahead = _syscalls.Ahead(look)
+
+    def _once(self, what, read):
+        # type: (str, Callable[[], Any]) -> Any
+        """What is known; what the process that reads ahead knows; or else what is read now."""
+        if what not in self._known and self._ahead:
+            ahead, self._ahead = self._ahead, None
+            self._known.update(ahead.answer())
+        if what not in self._known:
+            self._known[what] = read()
+        return self._known[what]
+
+    def _read_kernel(self):
+        # type: () -> Dict[str, Any]
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel
+
+        return _kernel.read(self.root)
+
+    def _tasks_in(self, name):
+        # type: (str) -> Dict[str, List[Any]]
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+
+        return _tasks.in_module_code(name, self.root, self._scan())
+
+    def _tasks_that_spin(self):
+        # type: () -> Any
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+
+        return _tasks.spinning(self.root, seen=self._scan())
+
+    def _scan(self):
+        # type: () -> Any
+        """One pass over all tasks (:class:`_tasks.Scan`)."""
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+
+        if self._seen is None:
+            self._seen = _tasks.scan(self.root)
+        return self._seen
+
+    def _read_oopses(self):
+        # type: () -> Any
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_log
+
+        lines = _kernel_log.read(self.root, from_alarm=True)
+        if is_unavailable(lines) or not lines:
+            return lines
         from ansible_collections.kernelops.kmod.plugins.module_utils import _oops
 
-        return [dict(entry, task_gone=not _alive(entry['pid'], self.root)) for entry in _oops.oopses(lines)]
+        return [dict(entry, task_gone=not _syscalls.is_alive(entry['pid'], self.root)) for entry in _oops.oopses(lines)]
 
     def running_loads(self):
         # type: () -> Tuple[bool, Any]
@@ -159,7 +246,11 @@ class Survey:
     def _registrations(self, entry):
         # type: (Dict[str, Any]) -> Dict[str, Any]
         """What the kernel may call of a module, and the devices that it serves."""
-        from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _registrations
+        from ansible_collections.kernelops.kmod.plugins.module_utils import (
+            _devices,
+            _registrations,
+            _struct_module,
+        )
 
         if self._registered is None:
             self._registered = _registrations.Registrations(self.root, self.memory, self.symbols)
@@ -232,14 +323,3 @@ def is_idle(entry):
     # type: (Dict[str, Any]) -> bool
     """Whether nothing holds back a loaded module: it is live, unused and not permanent."""
     return entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']
-
-
-def _alive(pid, root):
-    # type: (Any, str) -> bool
-    if not isinstance(pid, int):
-        return False
-    try:
-        with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
-            return stream.read().rsplit(')', 1)[-1].split()[0] not in ('Z', 'X')
-    except (OSError, IndexError):
-        return False

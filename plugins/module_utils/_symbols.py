@@ -8,6 +8,7 @@ import os
 import re
 from typing import Iterable, Iterator, List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 # Type letters differ between kernels for the same symbol, so none is asked for.
@@ -28,18 +29,30 @@ class Symbols:
         # type: (str) -> None
         self._path = os.path.join(root, 'proc/kallsyms')
         self._table = None  # type: Optional[bytes]
+        self._ahead = None  # type: Optional[_syscalls.Ahead]
         self._data = None  # type: Optional[bytes]
+        self._modules = None  # type: Optional[int]
         self._lists_data = None  # type: Optional[bool]
+
+    def read_ahead(self):
+        # type: () -> None
+        """Has a process of its own read the table, from which this one takes it when it is first needed."""
+        self._ahead = _syscalls.Ahead(self._read)
 
     def _text(self):
         # type: () -> bytes
         if self._table is None:
-            try:
-                with open(self._path, 'rb') as stream:
-                    self._table = stream.read()
-            except OSError as error:
-                raise KmodError('read kernel symbols', f'{self._path}: {error.strerror}') from error
+            ahead, self._ahead = self._ahead, None
+            self._table = ahead.answer() if ahead else self._read()
         return self._table
+
+    def _read(self):
+        # type: () -> bytes
+        try:
+            with open(self._path, 'rb') as stream:
+                return stream.read()
+        except OSError as error:
+            raise KmodError('read kernel symbols', f'{self._path}: {error.strerror}') from error
 
     def addresses(self, name, module=None):
         # type: (str, Optional[str]) -> List[int]
@@ -49,7 +62,7 @@ class Symbols:
         found = []
         # A plain search for the name costs a tenth of a regular expression over ten megabytes.
         word = (' {}{}\n'.format(name, f'\t[{module}]' if module else '')).encode()
-        at = table.find(word)
+        at = table.find(word, self._first_of_modules() if module else 0)
         while at != -1:
             start = table.rfind(b'\n', 0, at) + 1
             match = re.match((LINE % (re.escape(name), tail)).encode(), table[start:at + len(word) - 1])
@@ -111,7 +124,7 @@ class Symbols:
         # type: () -> bool
         """Whether the table has data as well as functions (CONFIG_KALLSYMS_ALL)."""
         if self._lists_data is None:
-            self._lists_data = bool(self.addresses(EVERY_KERNELS_DATUM))
+            self._lists_data = any(_ending(self._data_part(), f' {EVERY_KERNELS_DATUM}'))
         return self._lists_data
 
     def _demand_data(self):
@@ -124,7 +137,7 @@ class Symbols:
         # type: (str) -> List[Tuple[int, str]]
         """Address and name of each symbol of ``module``; a module's stand together in the table."""
         table, word = self._text(), f'\t[{module}]\n'.encode()
-        at = table.find(word)
+        at = table.find(word, self._first_of_modules())
         if at == -1:
             return []
         start = table.rfind(b'\n', 0, at) + 1
@@ -140,20 +153,29 @@ class Symbols:
     def is_only_of(self, name, module):
         # type: (str, str) -> bool
         """Whether ``module`` has a symbol ``name``, and neither the kernel nor another module has one."""
-        table = self._text()
-        listed = table.count(f' {name}\n'.encode()) + table.count(f' {name}\t['.encode())
-        return listed == 1 and f' {name}\t[{module}]\n'.encode() in table
+        table, own = self._text(), f' {name}\t[{module}]\n'.encode()
+        if table.find(own, self._first_of_modules()) == -1:
+            return False
+        return table.count(f' {name}\n'.encode()) + table.count(f' {name}\t['.encode()) == 1
 
     def _data_part(self):
         # type: () -> bytes
         """The lines from the end of the kernel's code to the first module: a third of them."""
         if self._data is None:
             table, end_of_code = self._text(), b' T _etext\n'
-            self.address('_etext')  # raises where addresses are hidden
             first = table.find(end_of_code) + 1
-            last = table.find(b'\t[', first)
-            self._data = table[table.find(b'\n', first) + 1:table.rfind(b'\n', 0, last) + 1 if last != -1 else None]
+            self.address('_etext')  # raises where addresses are hidden
+            self._data = table[table.find(b'\n', first) + 1:self._first_of_modules()]
         return self._data
+
+    def _first_of_modules(self):
+        # type: () -> int
+        """Where the lines of modules begin: behind all of the kernel's own."""
+        if self._modules is None:
+            table = self._text()
+            tab = table.find(b'\t[')
+            self._modules = table.rfind(b'\n', 0, tab) + 1 if tab != -1 else len(table)
+        return self._modules
 
 
 def _ending(table, suffix):

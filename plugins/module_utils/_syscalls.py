@@ -19,6 +19,7 @@ NUMBERS = {
     'x86_64': {'init_module': 175, 'delete_module': 176, 'finit_module': 313},
     'aarch64': {'init_module': 105, 'delete_module': 106, 'finit_module': 273},
 }  # type: Dict[str, Dict[str, int]]
+FOREVER = 1e9
 
 
 class Deadline(KmodError):
@@ -70,6 +71,29 @@ def errno_text(number):
     return f'{errno.errorcode.get(number, number)} ({os.strerror(number)})'
 
 
+def _innermost(pid):
+    # type: (int) -> int
+    """The process that is waited for: a child's child, if it has one that lives."""
+    try:
+        with open('/proc/%d/task/%d/children' % (pid, pid)) as stream:
+            children = [int(word) for word in stream.read().split()]
+    except OSError:
+        return pid  # it has ended, or the kernel lacks CONFIG_PROC_CHILDREN
+    return next((_innermost(child) for child in children if is_alive(child)), pid)
+
+
+def is_alive(pid, root='/'):
+    # type: (Any, str) -> bool
+    """Whether there is a process of that number, if it is one, and it has not ended: see proc(5), stat."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
+            return stream.read().rsplit(')', 1)[-1].split()[0] not in ('Z', 'X')
+    except (OSError, IndexError):
+        return False
+
+
 def _child_hangs_in(pid):
     # type: (int) -> str
     for entry in ('stack', 'wchan', 'syscall'):
@@ -106,6 +130,71 @@ def let_go_of_output():
         os.dup2(nowhere, descriptor)
 
 
+# Those that wait for what this process does: its parent, and the parent's if that is a child too.
+waiting = []  # type: List[int]
+
+
+class Child:
+    """A function in a process of its own, which has begun when this returns.
+
+    ``tried`` completes the sentence "Cannot ...". ``leads``: the process leads a group of its own, and ends with all
+    that it starts; one that does not ends with its parent. Raises KmodError where there is no process to be had.
+    """
+
+    def __init__(self, function, tried, leads=True):
+        # type: (Callable[[], Any], str, bool) -> None
+        self._tried = tried
+        self._read_end, write_end = os.pipe()
+        parent = os.getpid()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            os.close(self._read_end)
+            os.close(write_end)
+            raise KmodError(tried, f'there is no process to do it in: {error.strerror}',
+                            'Free memory, or end processes') from error
+        if self.pid == 0:
+            os.close(self._read_end)
+            try:
+                gc.disable()  # it lives for moments, and its parent's objects are many
+                waiting.append(parent)
+                if leads:
+                    os.setsid()
+                let_go_of_output()
+                _run_child(function, tried, write_end)
+            finally:
+                if leads:
+                    _end(os.getpid())
+                os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
+        os.close(write_end)
+
+    def answer(self, seconds=FOREVER, outlives=False):
+        # type: (float, bool) -> Any
+        """What the function returned, if that comes within ``seconds`` from now: see :func:`with_deadline`."""
+        try:
+            data = _read_until(self._read_end, time.monotonic() + seconds)
+            if data is None:
+                hanging = _innermost(self.pid)
+                hangs_in = _child_hangs_in(hanging)
+                if not outlives:
+                    _end(self.pid)
+                raise Deadline(self._tried,
+                               'no answer within %g seconds; process %d hangs in %s' % (seconds, hanging, hangs_in),
+                               'Reboot required if a kernel lock died with its owner: it never comes free then',
+                               hangs_in=hangs_in)
+        finally:
+            os.close(self._read_end)
+            reap(self.pid)
+        try:
+            answer = marshal.loads(data)  # noqa: S302 - from our own child
+        except (ValueError, EOFError, TypeError):
+            ended = 'in the middle of its answer' if data else 'without a word'
+            raise KmodError(self._tried, f'the process that acted ended {ended}', 'Look at the kernel log') from None
+        if 'tried' in answer:
+            raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
+        return answer['value']
+
+
 def with_deadline(function, seconds, tried, outlives=False):
     # type: (Callable[[], Any], float, str, bool) -> Any
     """Runs ``function`` in a child and returns its result, of which marshal can carry all: no object of a class.
@@ -115,48 +204,34 @@ def with_deadline(function, seconds, tried, outlives=False):
     ``outlives``: what takes longer is not killed but left to finish, since what it does must not be cut short.
     Raises what ``function`` raised where that is a :class:`KmodError`.
     """
-    read_end, write_end = os.pipe()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        os.close(read_end)
-        os.close(write_end)
-        raise KmodError(tried, f'there is no process to do it in: {error.strerror}',
-                        'Free memory, or end processes') from error
-    if pid == 0:
-        os.close(read_end)
+    return Child(function, tried).answer(seconds, outlives)
+
+
+class Ahead:
+    """What ``function`` returns, found by another process meanwhile; by this one if there is none, or if it failed."""
+
+    def __init__(self, function):
+        # type: (Callable[[], Any]) -> None
+        self._function = function
         try:
-            gc.disable()  # it lives for moments, and its parent's objects are many
-            os.setsid()  # its own group, to be ended with all that it starts
-            let_go_of_output()
-            _run_child(function, tried, write_end)
-        finally:
-            os._exit(0)  # pylint: disable=protected-access  # the parent's clean-up is not the child's
-    os.close(write_end)
-    try:
-        data = _read_until(read_end, time.monotonic() + seconds)
-        if data is None:
-            hangs_in = _child_hangs_in(pid)
-            if not outlives:
-                _end(pid)
-            raise Deadline(tried, 'no answer within %g seconds; process %d hangs in %s' % (seconds, pid, hangs_in),
-                           'Reboot required if a kernel lock died with its owner: it never comes free then',
-                           hangs_in=hangs_in)
-    finally:
-        os.close(read_end)
-        reap(pid)
-    try:
-        answer = marshal.loads(data)  # noqa: S302 - from our own child
-    except (ValueError, EOFError, TypeError):
-        ended = 'in the middle of its answer' if data else 'without a word'
-        raise KmodError(tried, f'the process that acted ended {ended}', 'Look at the kernel log') from None
-    if 'tried' in answer:
-        raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
-    return answer['value']
+            self._child = Child(function, 'read ahead', leads=False)  # type: Optional[Child]
+        except KmodError:
+            self._child = None
+
+    def answer(self):
+        # type: () -> Any
+        """Asked once. Raises what ``function`` raises."""
+        if self._child:
+            try:
+                return self._child.answer()
+            except KmodError:
+                pass
+        return self._function()
 
 
 def _end(pid):
     # type: (int) -> None
+    """Ends a process that leads a group, with that group."""
     for kill in (os.killpg, os.kill):
         try:
             kill(pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line, unavailable
 
 PF_KTHREAD = 0x00200000
@@ -30,10 +31,10 @@ class Scan:
         self.stacks = []  # type: List[Tuple[int, int, bytes]]
         self.tasks = 0
         self._refused = {}  # type: Dict[Tuple[str, str], int]
-        ourselves = os.getpid() if os.path.realpath(root) == '/' else -1
+        self._ourselves = {os.getpid(), *_syscalls.waiting} if os.path.realpath(root) == '/' else set()
         for pid, tid in _ids(self.proc):
             self.tasks += 1
-            if pid != ourselves:
+            if pid not in self._ourselves:
                 self._look_at(pid, tid)
 
     def unreadable(self, what):
@@ -78,10 +79,18 @@ class Scan:
         # type: (int, int) -> None
         call = self._try(pid, tid, 'syscall')
         stack = self._try(pid, tid, 'stack')
-        if call.strip() == b'running':
+        if call.strip() == b'running' and not self._reads_beside_us(pid):
             self.running.append((pid, tid))
         if b' [' in stack:
             self.stacks.append((pid, tid, stack))
+
+    def _reads_beside_us(self, pid):
+        # type: (int) -> bool
+        """Whether it is a process of ours that reads what takes the kernel long: see _syscalls.Ahead."""
+        try:
+            return len(self._ourselves) > 1 and os.getpgid(pid) == os.getpgrp()
+        except OSError:
+            return False
 
     def _try(self, pid, tid, name):
         # type: (int, int, str) -> bytes

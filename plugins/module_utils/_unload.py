@@ -18,7 +18,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name, shown_pointers
+from ansible_collections.kernelops.kmod.plugins.module_utils._explained import shown_pointers
+from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
 

@@ -159,6 +159,10 @@ hangs_in:
 '''
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
+
+_zip_import.compile_once()
+
 from ansible_collections.kernelops.kmod.plugins.module_utils import _load
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 

@@ -14,6 +14,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kbuild,
     _kernel,
     _load,
+    _module_table,
     _syscalls,
     _toolchain_facts,
     _unload,
@@ -89,6 +90,7 @@ def test_load_takes_no_pipe_for_a_file(tmp_path, monkeypatch):
 
 def test_unload_where_the_kernel_is_not_read(monkeypatch, hangs):
     monkeypatch.setattr(_unload.os, 'geteuid', lambda: 0)
+    monkeypatch.setattr(_module_table, 'read', lambda *_root: {'modules': {}, 'warnings': []})
     monkeypatch.setattr(_kernel, 'read', hangs)
     in_time(lambda: _unload.Unload(_unload.Options(
         name='foo', methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',

@@ -11,9 +11,9 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kernel,
+    _kernel_log,
     _load,
     _module_file,
-    _survey,
     _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
@@ -483,7 +483,7 @@ def test_what_the_kernel_is(lines, loader, tmp_path, monkeypatch):
     root = builders.captured_root('6.1', tmp_path)
     text = ['[%5d.%06d] %s' % (*divmod(int(line.split(',')[2]), 1000000), line.split(';')[1])
             for line in KMSG.splitlines()[:lines]]
-    monkeypatch.setattr(_survey._kernel_log, 'read', lambda *_root, **_how: text)
+    monkeypatch.setattr(_kernel_log, 'read', lambda *_root, **_how: text)
     kernel = _kernel.read(root, builders.captured_release('6.1'), 'x86_64')
     found = _load.host(kernel, root)
     assert json.loads(json.dumps(found)) == found

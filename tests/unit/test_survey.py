@@ -3,6 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is read of a module, and what is not: captures of four kernels below a root directory."""
 
+import errno
+import os
+import signal
+
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
@@ -14,6 +18,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _registrations,
     _struct_module,
     _survey,
+    _syscalls,
     _tasks,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
@@ -120,6 +125,67 @@ def test_readers_are_asked_once_for_many_modules(readers, root):
             survey.module(name)
     assert readers.asked.count('scan') == 1
     assert readers.asked.count('log') == 1
+
+
+# id: (names, whether they are looked at closely, what this process asks of the readers itself)
+AHEAD = {
+    'idle, by name': (['idle'], True, ['read', 'find', 'find']),
+    'stuck, by name': (['dying'], True, ['read', 'of', 'find']),
+    'all': (['idle', 'leaked', 'stuck', 'dying'], False, ['read'] * 4 + ['of', 'find'] * 2),
+    'absent': (['nowhere'], True, []),
+}
+
+
+@pytest.fixture
+def at_once(readers, root):
+    """The facts of modules that are read by this process alone, and the module of each name with what is read ahead."""
+    def survey(names, closely, log=True):
+        depth = _survey.ALL if closely else _survey.BRIEF
+        with _survey.Survey(root, builders.kernel()) as alone:
+            wanted = [alone.module(name, depth) for name in names], alone.oopses
+        readers.asked.clear()
+        with _survey.Survey(root, builders.kernel()) as ahead:
+            ahead.read_ahead(names, closely, log)
+            found = [ahead.module(name, depth) for name in names], ahead.oopses
+            assert ahead.symbols.addresses('modules') == [ANCHORS['modules']]
+        return found, wanted
+
+    return survey
+
+
+@pytest.mark.parametrize('row', AHEAD.values(), ids=list(AHEAD))
+def test_what_is_read_ahead_is_the_same_and_not_read_twice(row, readers, at_once):
+    names, closely, asked = row
+    found, wanted = at_once(names, closely)
+    assert found == wanted
+    assert sorted(readers.asked) == sorted(asked)
+
+
+def refuse(*_arguments, **_options):
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+@pytest.mark.parametrize(('call', 'replacement'), [('fork', refuse), ('setsid', None), ('pipe', None)],
+                         ids=['no process is to be had', 'as usual', 'the other one dies'])
+def test_what_cannot_be_read_ahead_is_read_all_the_same(call, replacement, readers, at_once, monkeypatch):
+    if replacement:
+        monkeypatch.setattr(_syscalls.os, call, replacement)
+    if call == 'pipe':
+        monkeypatch.setattr(_syscalls, '_run_child', lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL))
+    found, wanted = at_once(['stuck', 'dying'], closely=False)
+    assert found == wanted
+    assert ('scan' in readers.asked) is (call != 'setsid')
+
+
+@pytest.mark.usefixtures('readers')
+def test_the_log_is_read_ahead_only_where_it_is_needed(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(_kernel_log, 'read', lambda *_root, **_how: (tmp_path / 'log').write_text('read') and [])
+    for log in (False, True):
+        with _survey.Survey(root, builders.kernel()) as survey:
+            survey.read_ahead(['idle'], closely=False, log=log)
+            assert survey.module('idle', _survey.BRIEF)['kernel'] == builders.kernel()
+            assert survey._ahead.answer().keys() == ({'kernel', 'oopses'} if log else {'kernel'})
+        assert (tmp_path / 'log').exists() is log
 
 
 def test_in_brief_the_holders_say_why(readers, root):

@@ -183,6 +183,39 @@ def test_what_a_child_that_hangs_has_started_ends_with_it(tmp_path):
     assert ended(pid)
 
 
+def test_what_a_child_has_started_ends_with_it_also_where_it_answers():
+    def start():
+        return _syscalls.Child(lambda: time.sleep(60), 'wait', leads=False).pid
+
+    pid = _syscalls.with_deadline(start, 10, 'act')
+    until = time.monotonic() + 10
+    while not ended(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ended(pid)
+
+
+def test_a_child_that_waits_for_a_child_hangs_where_that_does(tmp_path):
+    def hang():
+        _syscalls.Child(lambda: None, 'end', leads=False)  # and so it is a zombie
+        waited_for = _syscalls.Child(lambda: time.sleep(60), 'wait', leads=False)
+        (tmp_path / 'pid').write_text(str(waited_for.pid))
+        waited_for.answer()
+
+    with pytest.raises(_syscalls.Deadline) as caught:
+        _syscalls.with_deadline(hang, 2, 'act')
+    assert 'process {} hangs in '.format((tmp_path / 'pid').read_text()) in str(caught.value)
+
+
+def test_a_child_knows_who_waits_for_it():
+    def waiting():
+        return _syscalls.waiting, _syscalls.Child(lambda: _syscalls.waiting, 'tell', leads=False).answer(), os.getpid()
+
+    first, second, child = _syscalls.with_deadline(waiting, 10, 'act')
+    assert first == [os.getpid()]
+    assert second == [os.getpid(), child]
+    assert _syscalls.waiting == []
+
+
 def ended(pid):
     """Gone, or a zombie that waits for whoever inherited it."""
     return gone(pid) or Path('/proc/%d/stat' % pid).read_text().rsplit(')', 1)[1].split()[0] == 'Z'

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls, _tasks
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import ARM_KERNELS, CAPTURES, KERNELS, write_files
@@ -163,6 +163,21 @@ def test_a_real_task_of_this_host(program, expected):
         finally:
             child.send_signal(signal.SIGKILL)
     assert os.getpid() not in [pid for pid, dummy in _tasks.scan().running], Path('/proc/self/comm').read_text()
+
+
+def test_those_that_read_for_us_are_no_tasks_that_spin():
+    def scans():
+        beside = _syscalls.Child(busy, 'be busy', leads=False)
+        found = [pid for _turn in range(20) for pid, dummy in _tasks.scan().running]
+        return found, beside.pid
+
+    def busy():
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            pass
+
+    found, beside = _syscalls.with_deadline(scans, 30, 'scan')
+    assert not {os.getpid(), beside} & set(found)
 
 
 def test_a_task_inside_a_system_call_is_found(tmp_path):

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was read of the kernel and its modules, as ``ansible_facts.kmod``: each module with diagnosis and remedy."""
+
+from typing import Any, Dict, List
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _ladder
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+
+CURE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
+PARK = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s methods=park"'
+CASCADE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s cascade=true"'
+
+
+def hexadecimal(value):
+    # type: (Any) -> Any
+    """An address as it is returned to users: text, since YAML and JSON readers differ on large numbers."""
+    return f'0x{value:x}' if isinstance(value, int) else value
+
+
+def shown_pointers(live):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """What was read of struct module, its addresses as hexadecimal text."""
+    if is_unavailable(live):
+        return live
+    return {key: hexadecimal(value) if key in ('module', 'init', 'exit') else value
+            for key, value in live.items()}
+
+
+def explained(found, subset):
+    # type: (Dict[str, Any], List[str]) -> Dict[str, Any]
+    """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` of what :func:`_facts.read` found, in those subsets."""
+    modules = {name: _module(facts, details, subset) for name, (facts, details) in found['modules'].items()}
+    facts = {'modules': modules}  # type: Dict[str, Any]
+    if 'kernel' in subset:
+        oopses = found['oopses']
+        facts['kernel'] = {key: value for key, value in found['kernel'].items() if key != 'config'}
+        facts['kernel']['oopses'] = oopses if is_unavailable(oopses) else \
+            sum(1 for entry in oopses if entry['kind'] == 'oops')
+        facts['kernel']['loader'] = _diagnosis.loader(oopses, *found['loads'])
+    return {'facts': facts, 'warnings': found['warnings']}
+
+
+def _module(facts, details, subset):
+    # type: (Dict[str, Any], Dict[str, Any], List[str]) -> Dict[str, Any]
+    entry = facts['module']
+    diagnosis = _diagnosis.diagnose(facts)
+    result = {'state': entry['state']}  # type: Dict[str, Any]
+    if entry['state'] not in ('absent', 'builtin'):
+        if 'state' in subset:
+            result.update((key, entry[key]) for key in ('refcount', 'size', 'used_by', 'permanent', 'taint'))
+            result.update(details, address=_address(entry))
+        if 'pointers' in subset:
+            result['pointers'] = shown_pointers(facts['live'])
+        if 'holders' in subset:
+            result['holders'] = _holders(facts)
+            result['unexplained_references'] = _unexplained_references(facts)
+        if 'oops' in subset:
+            result['oops'] = _oops(facts)
+    result['diagnosis'] = _diagnosed(facts, diagnosis)
+    return result
+
+
+def _address(entry):
+    # type: (Dict[str, Any]) -> Any
+    if entry['address']:
+        return hexadecimal(entry['address'])
+    if is_unavailable(entry['struct_address']):
+        return unavailable('/proc/modules shows 0: addresses are hidden, or all of its code is gone with its init')
+    return unavailable('/proc/modules shows 0: all of its code is gone with its init')
+
+
+def _holders(facts):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    holders = facts['holders']
+    return dict(holders, modules=facts['module']['used_by'], tasks=facts['tasks']['tasks'])
+
+
+def _unexplained_references(facts):
+    # type: (Dict[str, Any]) -> Any
+    """References less the holders found: each dependent, open file, mount and device counts one, as they mostly do."""
+    module, holders = facts['module'], facts['holders']
+    for fact in (module['refcount'], holders):
+        if is_unavailable(fact):
+            return fact
+    found = sum(len(holders[kind]) for kind in ('processes', 'mounts', 'devices')
+                if isinstance(holders.get(kind), list))
+    own = 1 if module['state'] == 'coming' else 0  # a load holds one until init has returned
+    return max(0, module['refcount'] - len(module['used_by']) - found - own)
+
+
+def _oops(facts):
+    # type: (Dict[str, Any]) -> Any
+    if is_unavailable(facts['oopses']):
+        return facts['oopses']
+    oops = _diagnosis.own_oops(facts)
+    if oops is None:
+        return {}
+    return {key: oops[key] for key in ('cause', 'function', 'offset', 'task', 'pid', 'time', 'taint')}
+
+
+def _diagnosed(facts, diagnosis):
+    # type: (Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
+    plan = _ladder.plan(facts, diagnosis, list(_ladder.DEFAULT_METHODS))
+    following = plan['next'] or 'nothing'
+    if plan['method'] != 'none':
+        following = CURE % facts['name']
+    elif any(hazard['code'] == 'dangling_references' for hazard in diagnosis['hazards']) and \
+            _ladder.plan(facts, diagnosis, list(_ladder.METHODS))['method'] == 'park':
+        following = PARK % facts['name']
+    elif diagnosis['verdict'] == 'has_dependents':
+        following = CASCADE % facts['name']
+    return dict(diagnosis, method=plan['method'], next=following, unseen=facts['registrations']['unseen'])
