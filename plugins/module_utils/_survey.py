@@ -151,7 +151,8 @@ class Survey:
 
         ``closely``: the modules will be looked at as ALL there is. ``log``: the log is needed in any case.
         """
-        entries = [self.table['modules'][name] for name in names if name in self.table['modules']]
+        entries = [entry for entry in map(self.table['modules'].get, names)
+                   if entry and not is_unavailable(entry['refcount'])]
         stuck = [entry['name'] for entry in entries if entry['state'] != 'live' or entry['permanent']]
         if stuck:
             self.symbols.read_ahead()

@@ -6,7 +6,7 @@
 import itertools
 import os
 import re
-from typing import Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -29,7 +29,7 @@ class Symbols:
         # type: (str) -> None
         self._path = os.path.join(root, 'proc/kallsyms')
         self._table = None  # type: Optional[bytes]
-        self._ahead = None  # type: Optional[_syscalls.Ahead]
+        self._source = self._read  # type: Callable[[], bytes]
         self._data = None  # type: Optional[bytes]
         self._modules = None  # type: Optional[int]
         self._lists_data = None  # type: Optional[bool]
@@ -37,13 +37,12 @@ class Symbols:
     def read_ahead(self):
         # type: () -> None
         """Has a process of its own read the table, from which this one takes it when it is first needed."""
-        self._ahead = _syscalls.Ahead(self._read)
+        self._source = _syscalls.Ahead(self._read).answer
 
     def _text(self):
         # type: () -> bytes
         if self._table is None:
-            ahead, self._ahead = self._ahead, None
-            self._table = ahead.answer() if ahead else self._read()
+            self._table = self._source()
         return self._table
 
     def _read(self):

@@ -138,7 +138,7 @@ class Child:
     """A function in a process of its own, which has begun when this returns.
 
     ``tried`` completes the sentence "Cannot ...". ``leads``: the process leads a group of its own, and ends with all
-    that it starts; one that does not ends with its parent. Raises KmodError where there is no process to be had.
+    that it starts; one that does not ends with the one that leads. Raises KmodError where no process is to be had.
     """
 
     def __init__(self, function, tried, leads=True):
@@ -220,10 +220,11 @@ class Ahead:
 
     def answer(self):
         # type: () -> Any
-        """Asked once. Raises what ``function`` raises."""
-        if self._child:
+        """Asked again, it is found again. Raises what ``function`` raises."""
+        child, self._child = self._child, None
+        if child:
             try:
-                return self._child.answer()
+                return child.answer()
             except KmodError:
                 pass
         return self._function()
