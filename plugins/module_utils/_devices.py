@@ -12,9 +12,12 @@ import os
 from typing import Any, Dict, List, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import holder, quoted
 
 Found = List[Dict[str, Any]]
 
+# Buses of devices that a module registers itself: they hold no reference of it.
+OWN_BUSES = ('platform', 'faux')
 # Names in /proc/devices that differ from the module's: register_blkdev in the driver's source.
 MAJORS = {
     'device-mapper': 'dm_mod', 'md': 'md_mod', 'mdp': 'md_mod', 'sd': 'sd_mod', 'sr': 'sr_mod', 'ramdisk': 'brd',
@@ -25,7 +28,7 @@ MAJORS = {
 
 def find(name, root='/'):
     # type: (str, str) -> Any
-    """The devices of module ``name``: device, path (in sysfs), evidence. Unavailable where sysfs shows nothing of it.
+    """The devices of module ``name``, as holders with device and path (in sysfs). Unavailable where sysfs shows none.
 
     A disk that is bound to one of the drivers is listed once, as the device of that driver.
     """
@@ -50,7 +53,7 @@ def _bound(name, root):
         for entry in sorted(os.listdir(place)):
             link = os.path.join(place, entry)
             if entry != 'module' and os.path.islink(link):
-                found.append(_device(entry, link, f'driver {driver}', root))
+                found.append(_bound_device(entry, link, driver, root))
     return found
 
 
@@ -70,7 +73,8 @@ def _disks(name, root, known):
         except OSError:
             continue  # it went away
         if major in majors and sectors != '0' and _shown(os.path.join(place, 'device'), root) not in known:
-            found.append(_device(disk, place, f'block major {major} ({majors[major]}), {sectors} sectors', root))
+            evidence = f'block major {major} ({majors[major]}), {sectors} sectors'
+            found.append(holder(f'disk {_utf8(disk)}', _utf8(evidence), device=_utf8(disk), path=_shown(place, root)))
     return found
 
 
@@ -88,9 +92,13 @@ def _pair(line):
     return major, label.strip()
 
 
-def _device(device, link, evidence, root):
+def _bound_device(device, link, driver, root):
     # type: (str, str, str, str) -> Dict[str, Any]
-    return {'device': _utf8(device), 'path': _shown(link, root), 'evidence': _utf8(evidence)}
+    """A device bound to ``driver``, which is BUS:DRIVER."""
+    bus, _colon, name = driver.partition(':')
+    unbind = 'echo {} > {}'.format(quoted(device), quoted(f'/sys/bus/{bus}/drivers/{name}/unbind'))
+    return holder(f'device {_utf8(device)}', _utf8(f'driver {driver}'), unbind, counts=bus not in OWN_BUSES,
+                  device=_utf8(device), path=_shown(link, root))
 
 
 def _shown(link, root):

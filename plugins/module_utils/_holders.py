@@ -11,25 +11,28 @@ asked, which name less. Each reader fails by itself.
 import array
 import fcntl
 import os
-import re
 import stat
 import struct
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import (
+    holder,
+    lines,
+    link_name,
+    numbers,
+    quoted,
+    text,
+    word,
+)
 
 Found = List[Dict[str, Any]]
 Lookup = Callable[[str], Optional[int]]
 
-
-class Mount(NamedTuple):
-    """A line of /proc/PID/mountinfo; number is MAJOR:MINOR of the superblock."""
-
-    device: str
-    path: str
-    type: str
-    number: str
+# Services that hold what others started, or that nobody stops: there the process alone is ended.
+NOT_STOPPED = ('user@', 'ssh.', 'sshd.', 'ssh@', 'sshd@', 'cron.', 'crond.', 'atd.', 'dbus', 'getty@', 'serial-getty@',
+               'container-getty@', 'console-getty', 'systemd-', 'init.', 'rc-local', 'emergency.', 'rescue.')
 
 
 def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True):
@@ -38,9 +41,10 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
 
     ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` the module's own (``fs-ext2``). Where it is
     not ``counted``, nothing holds a reference: open files and mounts, which always do, are not looked for.
-    Each key is a list, or unavailable; every entry has its ``evidence``:
-    processes (pid, command, path, fd), mounts (device, path, type), network (device), protocols (protocol, sockets),
-    algorithms (algorithm, driver, references), and ``notes``: what was looked for in a lesser way, and why.
+    processes (pid, command, path, fd), mounts (device, path, type), network (device), protocols (protocol, sockets) and
+    algorithms (algorithm, driver, references) are each a list, or unavailable; ``others`` (kind) is a list. Every entry
+    is a :func:`_root_files.holder`. ``unread``: what such a module could be held by and could not be read;
+    ``hint``: how one looks for those that cannot be listed; ``notes``: what was looked for in a lesser way, and why.
     """
     own = memory or KernelMemory(root)
     notes = []  # type: List[str]
@@ -53,6 +57,7 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
             'network': _attempt(lambda: _network_devices(name, root)),
             'protocols': _attempt(lambda: _protocols(name, root)),
             'algorithms': _attempt(lambda: _algorithms(name, root)),
+            'others': [], 'unread': [], 'hint': '',
             'notes': notes,
         }
     finally:
@@ -102,10 +107,29 @@ def _open_files(owner, memory, symbols):
 def _open_file(pid, command, descriptor, evidence, root):
     # type: (int, str, int, str, str) -> Dict[str, Any]
     try:
-        path = one_line(_text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))))  # type: Any
+        path = one_line(text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))))  # type: Any
     except OSError as error:
         path = unavailable(error)
-    return {'pid': pid, 'command': one_line(command), 'path': path, 'fd': descriptor, 'evidence': evidence}
+    command = one_line(command)
+    what = 'process %s (pid %d) with %s open' % (command, pid, path if isinstance(path, str) else 'a file')
+    return holder(what, evidence, ends_process(pid, root), pid=pid, command=command, path=path, fd=descriptor)
+
+
+def ends_process(pid, root):
+    # type: (int, str) -> str
+    """The command that ends a process: its service, where it is one's own, or the process; '' for pid 1."""
+    if pid == 1:
+        return ''
+    for line in lines(root, 'proc/%d/cgroup' % pid):
+        number, _colon, rest = line.partition(':')
+        controllers, _colon, path = rest.partition(':')
+        if controllers not in ('', 'name=systemd') or (not controllers and number != '0'):
+            continue
+        # The outermost is the one that this host's systemd manages: in a scope there may be a whole container.
+        unit = next((part for part in path.split('/') if part.endswith(('.service', '.scope'))), '')
+        if unit.endswith('.service') and not unit.startswith(NOT_STOPPED):
+            return f'systemctl stop {quoted(unit)}'
+    return 'kill %d' % pid
 
 
 def _open_devices(name, root):
@@ -114,8 +138,8 @@ def _open_devices(name, root):
     names = _device_names(root)
     known = {}  # type: Dict[Tuple[bool, int], str]
     found = []
-    for pid in _numbers(root, 'proc'):
-        for descriptor in _numbers(root, 'proc/%d/fd' % pid):
+    for pid in numbers(root, 'proc'):
+        for descriptor in numbers(root, 'proc/%d/fd' % pid):
             status = _status(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))
             if status is None or not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
                 continue
@@ -123,7 +147,7 @@ def _open_devices(name, root):
             if key not in known:
                 known[key] = _device_evidence(name, root, key[0], key[1], names)
             if known[key]:
-                command = _lines(root, 'proc/%d/comm' % pid)[0:1]
+                command = lines(root, 'proc/%d/comm' % pid)[0:1]
                 found.append(_open_file(pid, ''.join(command), descriptor, known[key], root))
     return found
 
@@ -133,7 +157,7 @@ def _device_evidence(name, root, block, number, names):
     major, minor = os.major(number), os.minor(number)
     directory = 'sys/dev/%s/%d:%d' % ('block' if block else 'char', major, minor)
     for link in ('device/driver/module', 'driver/module'):
-        if _link_name(os.path.join(root, directory, link)) == name:
+        if link_name(os.path.join(root, directory, link)) == name:
             return f'/{directory}/{link}'
     for key, table in (((block, major, minor), '/proc/misc'), ((block, major, -1), '/proc/devices')):
         if _same_name(names.get(key, ''), name):
@@ -145,13 +169,13 @@ def _device_names(root):
     # type: (str) -> Dict[Tuple[bool, int, int], str]
     """Names by (is a block device, major, minor); minor is -1 for a whole major."""
     names, block = {}, False
-    for line in _lines(root, 'proc/devices'):
+    for line in lines(root, 'proc/devices'):
         fields = line.split()
         if line.startswith('Block'):
             block = True
         elif len(fields) == 2 and fields[0].isdigit():
             names[block, int(fields[0]), -1] = fields[1]
-    for line in _lines(root, 'proc/misc'):
+    for line in lines(root, 'proc/misc'):
         fields = line.split()
         if len(fields) == 2 and fields[0].isdigit():
             names[False, 10, int(fields[0])] = fields[1]
@@ -164,63 +188,16 @@ def _device_names(root):
 def _mounts_by_owner(owner, memory, symbols):
     # type: (int, KernelMemory, Optional[Lookup]) -> Found
     """Every superblock whose file system type belongs to the module, with the places where it is mounted."""
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _owned
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _mounts, _owned
 
-    found, mounts = [], _mounts(memory.root)  # type: Found, List[Mount]
-    for number, kind in _owned.superblocks(owner, memory, symbols):
-        places = [_mount(mount, _owned.OF_A_MOUNT) for mount in mounts if mount.number == number]
-        found.extend(_once(places))
-        if not places:
-            found.append({'device': number, 'path': unavailable('it is mounted in no mount namespace'), 'type': kind,
-                          'evidence': _owned.OF_A_MOUNT})
-    return found
+    return _mounts.of_numbers(_owned.superblocks(owner, memory, symbols), _owned.OF_A_MOUNT, memory.root)
 
 
 def _mounts_by_type(name, aliases, root):
     # type: (str, Iterable[str], str) -> Found
-    types = {name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}
-    return _once([_mount(mount, '/proc/PID/mountinfo') for mount in _mounts(root)
-                  if mount.type.partition('.')[0].replace('-', '_') in types or mount.type in types])
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _mounts
 
-
-def _once(mounts):
-    # type: (Found) -> Found
-    """Without the copies that further mount namespaces, such as those of services, have of a mount."""
-    return [mount for index, mount in enumerate(mounts) if mount not in mounts[:index]]
-
-
-def _mount(mount, evidence):
-    # type: (Mount, str) -> Dict[str, Any]
-    return {'device': one_line(mount.device), 'path': one_line(mount.path), 'type': mount.type, 'evidence': evidence}
-
-
-def _mounts(root):
-    # type: (str) -> List[Mount]
-    """The mounts of every mount namespace, each namespace by the first process in it."""
-    found = []  # type: List[Mount]
-    namespaces = set()  # type: Set[str]
-    for pid in _numbers(root, 'proc'):
-        namespace = _link_name(os.path.join(root, 'proc/%d/ns/mnt' % pid))
-        if namespace is not None and namespace not in namespaces:
-            namespaces.add(namespace)
-            lines = _lines(root, 'proc/%d/mountinfo' % pid)
-            found.extend(mount for mount in (_parse_mount(line) for line in lines) if mount)
-    return found
-
-
-def _parse_mount(line):
-    # type: (str) -> Optional[Mount]
-    """One line of mountinfo (proc(5)): ``22 27 0:21 / /proc rw - proc proc rw``; None where it is not one."""
-    before, _dash, after = line.partition(' - ')
-    fields, kind = before.split(' '), after.split(' ')
-    if len(fields) < 6 or len(kind) < 2:
-        return None
-    return Mount(_unescape(kind[1]), _unescape(fields[4]), kind[0], fields[2])
-
-
-def _unescape(text):
-    # type: (str) -> str
-    return re.sub(r'\\([0-3][0-7]{2})', lambda match: chr(int(match.group(1), 8)), text)
+    return _mounts.of_types({name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}, root)
 
 
 # Network devices, protocols, algorithms
@@ -232,12 +209,15 @@ def _network_devices(name, root):
     directory = os.path.join(root, 'sys/class/net')
     found = []
     for device in sorted(os.listdir(directory)):
-        driver = _link_name(os.path.join(directory, device, 'device/driver/module'))
+        driver = link_name(os.path.join(directory, device, 'device/driver/module'))
         evidence = f'/sys/class/net/{device}/device/driver/module'
         if driver is None and device != 'lo' and os.path.realpath(root) == '/':
             driver, evidence = _ethtool_driver(device), 'ethtool driver name'
         if driver is not None and _same_name(driver, name):
-            found.append({'device': _text(device), 'evidence': _text(evidence)})
+            flags = word(root, f'sys/class/net/{device}/flags')
+            found.append(holder('network device ' + text(device), text(evidence),
+                                'ip link set {} down'.format(quoted(device)), counts=False,
+                                active=flags[-1:] in tuple('13579bdf'), device=text(device)))
     return found
 
 
@@ -261,10 +241,11 @@ def _protocols(name, root):
     # type: (str, str) -> Found
     """Protocols of the module that have sockets (/proc/net/protocols)."""
     found = []
-    for line in _lines(root, 'proc/net/protocols', must_exist=True)[1:]:
+    for line in lines(root, 'proc/net/protocols', must_exist=True)[1:]:
         fields = line.split()
         if len(fields) > 7 and fields[7] == name and fields[2].isdigit() and int(fields[2]):
-            found.append({'protocol': fields[0], 'sockets': int(fields[2]), 'evidence': '/proc/net/protocols'})
+            found.append(holder('%s sockets of protocol %s' % (fields[2], fields[0]), '/proc/net/protocols',
+                                protocol=fields[0], sockets=int(fields[2])))
     return found
 
 
@@ -273,31 +254,23 @@ def _algorithms(name, root):
     """Algorithms of the module that something has allocated (/proc/crypto): more references than their own one."""
     found = []
     entry = {}  # type: Dict[str, str]
-    for line in _lines(root, 'proc/crypto', must_exist=True) + ['']:
+    for line in lines(root, 'proc/crypto', must_exist=True) + ['']:
         key, colon, value = line.partition(':')
         if colon:
             entry[key.strip()] = value.strip()
             continue
         references = entry.get('refcnt', '')
         if entry.get('module') == name and references.isdigit() and int(references) > 1:
-            found.append({'algorithm': entry.get('name', ''), 'driver': entry.get('driver', ''),
-                          'references': int(references) - 1, 'evidence': '/proc/crypto'})
+            algorithm = entry.get('name', '')
+            found.append(holder(f'users of the algorithm {algorithm}', '/proc/crypto', algorithm=algorithm,
+                                driver=entry.get('driver', ''), references=int(references) - 1))
         entry = {}
     return found
-
-
-# Files below /proc and /sys
 
 
 def _same_name(driver, name):
     # type: (str, str) -> bool
     return driver.replace('-', '_') == name
-
-
-def _text(name):
-    # type: (str) -> str
-    """A file's name as text that JSON can carry, whatever bytes it has."""
-    return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
 def _status(path):
@@ -306,32 +279,3 @@ def _status(path):
         return os.stat(path)
     except OSError:
         return None
-
-
-def _link_name(path):
-    # type: (str) -> Optional[str]
-    try:
-        return os.path.basename(os.readlink(path))
-    except OSError:
-        return None
-
-
-def _lines(root, path, must_exist=False):
-    # type: (str, str, bool) -> List[str]
-    try:
-        with open(os.path.join(root, path), 'rb') as stream:
-            return stream.read().decode('utf-8', 'backslashreplace').split('\n')
-    except OSError:
-        if must_exist:
-            raise
-        return []
-
-
-def _numbers(root, directory):
-    # type: (str, str) -> List[int]
-    """The entries that are numbers: processes in proc, file descriptors in proc/PID/fd."""
-    try:
-        entries = os.listdir(os.path.join(root, directory))
-        return sorted(int(entry) for entry in entries if re.match(r'[0-9]{1,10}\Z', entry))
-    except OSError:
-        return []

@@ -60,7 +60,10 @@ PLAIN = ('loop', 'nbd', 'zram', 'brd', 'dm_mod', 'md_mod', 'dashed_name', 'vcs',
 
 
 def found(device, path, evidence):
-    return {'device': device, 'path': '/' + path, 'evidence': evidence}
+    bus, _colon, driver = evidence.partition('driver ')[2].partition(':')
+    return {'device': device, 'path': '/' + path, 'evidence': evidence, 'active': False,
+            'what': ('device ' if driver else 'disk ') + device, 'counts': bus != 'platform',
+            'end_with': 'echo %s > /sys/bus/%s/drivers/%s/unbind' % (device, bus, driver) if driver else ''}
 
 
 # module: what is found of it

@@ -4,9 +4,11 @@
 """Holders: tasks, files, superblocks in memory as four kernels lay them out; /proc and /sys where that fails."""
 
 import functools
+import os
+import subprocess
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _owned
+from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _owned, _root_files
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -80,6 +82,15 @@ class Kernel(Structs):
         return _holders.find(name, MODULE, str(root), symbols=self.symbols.get, **options)
 
 
+SHAPE = {'what', 'evidence', 'end_with', 'counts', 'active'}
+
+
+def shown(entries, *keys):
+    """Those keys of each entry, all of which have what every holder has."""
+    assert all(set(entry) >= SHAPE for entry in entries)
+    return [tuple(entry[key] for key in keys) for entry in entries]
+
+
 def populated(kernel):
     """A kernel with a process for each way to hold a module, and some that hold none."""
     made = Kernel(kernel)
@@ -102,7 +113,7 @@ def populated(kernel):
 def root_of(directory, kernel, made):
     """Its root, with what /proc says of the same processes."""
     root = make_root(directory, kernel, made.memory)
-    mounts = ('22 1 8:1 / / rw - ext4 /dev/vda rw\n'
+    mounts = ('22 1 8:1 / / rw shared:1 - ext4 /dev/vda rw\n'
               '30 22 0:51 / /mnt/with\\040space rw,relatime shared:5 master:1 - foofs foo\\134dev rw\n')
     write_files(root, {'proc/300/fd/3': '-> /dev/foo', 'proc/400/fd/7': '-> /dev/foo0',
                        'proc/400/fd/63': '-> /dev/foo63',
@@ -136,11 +147,13 @@ def test_open_files_by_their_owner(tmp_path, kernel):
 def test_mounts_by_the_owner_of_their_type(tmp_path, kernel):
     made = populated(kernel)
     found = made.find(root_of(tmp_path, kernel, made))['mounts']
-    assert found[:2] == [
-        {'device': 'foo\\dev', 'path': path, 'type': 'foofs', 'evidence': 'file_system_type.owner'}
-        for path in ('/mnt/with space', '/inside')]
-    assert found[2:] == [{'device': '0:52', 'path': {'unavailable': 'it is mounted in no mount namespace'},
-                          'type': 'foofs', 'evidence': 'file_system_type.owner'}]
+    assert shown(found, 'what', 'device', 'path', 'type', 'end_with', 'evidence') == [
+        ('mount /mnt/with space', 'foo\\dev', '/mnt/with space', 'foofs', "umount '/mnt/with space'",
+         'file_system_type.owner'),
+        ('mount /inside (in the mount namespace of pid 400)', 'foo\\dev', '/inside', 'foofs',
+         'nsenter -t 400 -m umount /inside', 'file_system_type.owner'),
+        ('file system 0:52 of type foofs, mounted in no namespace that can be seen', '0:52',
+         {'unavailable': 'it is mounted in no mount namespace'}, 'foofs', '', 'file_system_type.owner')]
 
 
 def test_nothing_found_is_an_empty_list(tmp_path):
@@ -233,7 +246,9 @@ def test_without_kcore_open_devices_are_found_by_their_driver_and_name(tmp_path)
     })
     found = _holders.find('driver_foo', MODULE, str(tmp_path))
     assert found['processes'] == [{'pid': 10, 'command': 'sh', 'path': '/dev/null', 'fd': 3,
-                                   'evidence': '/sys/dev/char/1:3/device/driver/module'}]
+                                   'evidence': '/sys/dev/char/1:3/device/driver/module',
+                                   'what': 'process sh (pid 10) with /dev/null open', 'end_with': 'kill 10',
+                                   'counts': True, 'active': False}]
     assert 'CONFIG_DEBUG_INFO_BTF' in found['notes'][0]
     found = _holders.find('mem_foo', MODULE, str(tmp_path))
     assert [(entry['pid'], entry['path'], entry['evidence']) for entry in found['processes']] == [
@@ -274,8 +289,8 @@ def test_network_devices_by_their_driver(tmp_path):
     write_files(tmp_path, {'sys/class/net/eth0/device/driver/module': '-> ../../../../module/virtio_net',
                            'sys/class/net/eth1/device/driver/module': '-> ../../../../module/e1000',
                            'sys/class/net/lo/type': '772'})
-    assert _holders.find('virtio_net', None, str(tmp_path))['network'] == [
-        {'device': 'eth0', 'evidence': '/sys/class/net/eth0/device/driver/module'}]
+    assert shown(_holders.find('virtio_net', None, str(tmp_path))['network'], 'device', 'evidence') == [
+        ('eth0', '/sys/class/net/eth0/device/driver/module')]
     assert _holders.find('tun', None, str(tmp_path))['network'] == []
     assert 'sys/class/net' in _holders.find('tun', None, str(tmp_path / 'none'))['network']['unavailable']
 
@@ -286,7 +301,7 @@ def test_captured_protocols_and_algorithms(tmp_path, kernel):
     write_files(tmp_path, {'proc/net/protocols': (host / 'proc_net_protocols').read_text(),
                            'proc/crypto': (host / 'proc_crypto_head').read_text()})
     kernel_itself = _holders.find('kernel', None, str(tmp_path))
-    assert {'protocol': 'PACKET', 'sockets': 1, 'evidence': '/proc/net/protocols'} in kernel_itself['protocols']
+    assert ('PACKET', 1, '/proc/net/protocols') in shown(kernel_itself['protocols'], 'protocol', 'sockets', 'evidence')
     assert all(entry['sockets'] > 0 for entry in kernel_itself['protocols'])
     assert _holders.find('vsock', None, str(tmp_path))['protocols'] == []
 
@@ -296,8 +311,8 @@ def test_algorithms_that_something_has_allocated(tmp_path):
         'name         : crc32c\ndriver       : crc32c-intel\nmodule       : crc32c_intel\nrefcnt       : 3\n\n'
         'name         : idle\nmodule       : crc32c_intel\nrefcnt       : 1\n\nnonsense\nmodule : crc32c_intel')})
     found = _holders.find('crc32c_intel', None, str(tmp_path))
-    assert found['algorithms'] == [
-        {'algorithm': 'crc32c', 'driver': 'crc32c-intel', 'references': 2, 'evidence': '/proc/crypto'}]
+    assert shown(found['algorithms'], 'what', 'algorithm', 'driver', 'references') == [
+        ('users of the algorithm crc32c', 'crc32c', 'crc32c-intel', 2)]
     assert 'proc/net/protocols: No such file' in found['protocols']['unavailable']
 
 
@@ -342,6 +357,44 @@ def test_damaged_memory_gives_holders_or_a_reason(tmp_path_factory, damage):
 def test_this_host():
     found = _holders.find('no_such_module', None)
     assert found['network'] == []
-    assert set(found) == set(KINDS) | {'notes'}
+    assert set(found) == set(KINDS) | {'notes', 'others', 'unread', 'hint'}
+    assert (found['others'], found['unread'], found['hint']) == ([], [], '')
     assert _holders._ethtool_driver('lo') is None
     assert _holders._ethtool_driver('no_such_device_at_all') is None
+
+
+@pytest.mark.parametrize(('pid', 'cgroup', 'command'), [
+    (1, '0::/init.scope\n', ''), (7, '', 'kill 7'),
+    (7, '0::/system.slice/foo.service\n', 'systemctl stop foo.service'),
+    (7, '12:cpu:/a.service\n1:name=systemd:/system.slice/system-foo.slice/foo@1.service/inner\n0::/\n',
+     'systemctl stop foo@1.service'),
+    (7, '0::/system.slice/a\\x2db.service\n', "systemctl stop 'a\\x2db.service'"),
+    (7, '0::/user.slice/user-0.slice/session-3.scope\n', 'kill 7'),
+    (7, '0::/user.slice/user-0.slice/user@0.service/app.slice/foo.service\n', 'kill 7'),
+    (7, '0::/machine.slice/c1.scope/system.slice/foo.service\n', 'kill 7'),
+    (7, '0::/system.slice/ssh.service\n', 'kill 7'),
+])
+def test_a_process_ends_with_its_service_where_it_has_one(tmp_path, pid, cgroup, command):
+    write_files(tmp_path, {'proc/%d/cgroup' % pid: cgroup})
+    assert _holders.ends_process(pid, str(tmp_path)) == command
+
+
+def test_mounts_end_deepest_first_and_where_they_are(tmp_path):
+    write_files(tmp_path, {
+        'proc/self/ns/mnt': '-> mnt:[1]', 'proc/1/ns/mnt': '-> mnt:[1]', 'proc/9/ns/mnt': '-> mnt:[2]',
+        'proc/1/mountinfo': ('1 0 8:1 / / rw shared:1 - foo /dev/a rw\n2 1 8:2 / /m rw shared:2 - foo /dev/b rw\n'
+                             '3 2 8:3 / /m/b rw shared:3 - ext4 /dev/c rw\n4 1 8:4 / /mm rw - foo /dev/d rw\n'),
+        # A slave of the host's /m goes with it; a private copy of /mm does not.
+        'proc/9/mountinfo': ('7 0 8:1 / / rw master:1 - ext4 /dev/a rw\n8 7 8:2 / /m rw - foo /dev/b rw\n'
+                             '9 3 8:4 / /mm rw shared:1 - foo /dev/d rw\n')})
+    found = _holders.find('foo', None, str(tmp_path))['mounts']
+    assert shown(found, 'path', 'end_with') == [
+        ('/', ''), ('/m', 'umount -R /m'), ('/mm', 'umount /mm'), ('/mm', 'nsenter -t 9 -m umount /mm')]
+
+
+@pytest.mark.parametrize('argument', ['plain', '', 'a b', "it's", '$(reboot)', 'a\nb\\\x1b', 'ä\udcff', "a\n'b"])
+def test_a_shell_reads_a_quoted_argument_as_it_was(argument):
+    quoted = _root_files.quoted(argument)
+    assert quoted.isprintable()
+    told = subprocess.run(['bash', '-c', "printf '%s.' " + quoted], stdout=subprocess.PIPE, check=True).stdout
+    assert told == os.fsencode(argument) + b'.'

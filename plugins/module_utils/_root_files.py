@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small files, links and directories below a root directory; names that anybody chose, as text and for a shell."""
+
+import os
+import re
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line
+
+# /proc/crypto and /proc/modules of large hosts are tenths of a megabyte.
+MOST_BYTES = 1 << 24
+
+
+def text(name):
+    # type: (str) -> str
+    """A file's name as text that JSON can carry, whatever bytes it has."""
+    return os.fsencode(name).decode('utf-8', 'backslashreplace')
+
+
+def lines(root, path, must_exist=False):
+    # type: (str, str, bool) -> List[str]
+    """The lines of a file; none where it cannot be read, but an OSError where it ``must_exist``."""
+    try:
+        with open(os.path.join(root, path), 'rb') as stream:
+            return stream.read(MOST_BYTES).decode('utf-8', 'backslashreplace').split('\n')
+    except OSError:
+        if must_exist:
+            raise
+        return []
+
+
+def word(root, path):
+    # type: (str, str) -> str
+    """The first line of a file without the space around it; '' where it cannot be read."""
+    return ''.join(lines(root, path)[:1]).strip()
+
+
+def names(root, directory, must_exist=False):
+    # type: (str, str, bool) -> List[str]
+    """The sorted entries of a directory; none where it cannot be read, but an OSError where it ``must_exist``."""
+    try:
+        return sorted(os.listdir(os.path.join(root, directory)))
+    except OSError:
+        if must_exist:
+            raise
+        return []
+
+
+def numbers(root, directory):
+    # type: (str, str) -> List[int]
+    """The entries that are numbers: processes in proc, file descriptors in proc/PID/fd."""
+    return sorted(int(entry) for entry in names(root, directory) if re.match(r'[0-9]{1,10}\Z', entry))
+
+
+def link_name(path):
+    # type: (str) -> Optional[str]
+    """The last part of where a link leads; None where it is none."""
+    try:
+        return os.path.basename(os.readlink(path))
+    except OSError:
+        return None
+
+
+def quoted(argument):
+    # type: (str) -> str
+    """An argument of a shell command, in one line whatever it holds."""
+    if re.match(r'[A-Za-z0-9_@%+=:,./-]+\Z', argument):
+        return argument
+    if argument.isprintable():
+        return "'" + argument.replace("'", "'\"'\"'") + "'"
+    escaped = ''.join(letter if letter.isprintable() and letter not in "'\\" else
+                      ''.join('\\x%02x' % byte for byte in os.fsencode(letter)) for letter in argument)
+    return f"$'{escaped}'"
+
+
+def holder(what, evidence, end_with='', counts=True, active=False, **keys):
+    # type: (str, str, str, bool, bool, **Any) -> Dict[str, Any]
+    """One holder: ``what`` it is, in a phrase; where it was seen; the shell command that ends it, or ''.
+
+    ``counts``: it holds a reference. ``active``: it holds none, and unloading would break something in use.
+    """
+    return dict(keys, what=one_line(what), evidence=one_line(evidence), end_with=end_with, counts=counts,
+                active=active)
