@@ -23,6 +23,13 @@ DISK_SIZE = "4G"
 
 RUNTIME = ("systemd-sysv", "udev", "kmod", "iproute2", "openssh-server", "python3")
 TOOLCHAIN = ("gcc", "make", "libc6-dev", "python3-pyelftools")
+# What puts real modules to use (tests/real): modules that DKMS builds while the image is made, and programs.
+IN_USE = (
+    "dkms", "dm-writeboost-dkms", "v4l2loopback-dkms", "xtables-addons-dkms",
+    "alsa-utils", "bindfs", "btrfs-progs", "cryptsetup-bin", "dmsetup", "ipset", "iptables", "iputils-ping", "mdadm",
+    "nbd-client", "nbd-server", "nfs-common", "nfs-kernel-server", "nftables", "procps", "wireguard-tools",
+    "xfsprogs", "xtables-addons-common",
+)
 
 # Timers and services that would run in the middle of a test, or hold up the boot.
 MASKED_UNITS = (
@@ -31,6 +38,13 @@ MASKED_UNITS = (
     "systemd-networkd-wait-online.service", "systemd-logind.service", "systemd-pstore.service", "getty@tty1.service",
     "serial-getty@ttyS0.service", "rc-local.service", "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service",
+)
+
+# Services of these packages that the tests start themselves.
+NOT_AT_BOOT = (
+    "alsa-restore.service", "mdmonitor-oneshot.timer", "mdcheck_start.timer", "mdcheck_continue.timer",
+    "nbd-server.service", "nbd.service", "nfs-client.target", "nfs-server.service", "nftables.service",
+    "rpcbind.service", "rpcbind.socket",
 )
 
 # Files that must be there before the packages are: the initrd is made while the kernel's package is set up.
@@ -68,6 +82,7 @@ class Recipe(NamedTuple):
     suite: str
     toolchain: bool = True
     kernel_from: str = ""  # a further suite from which the linux-* packages come
+    programs: tuple[str, ...] = ()  # what is installed besides
 
 
 RECIPES = {
@@ -81,6 +96,8 @@ RECIPES = {
     "bare-7.3": Recipe("trixie", kernel_from="trixie-backports", toolchain=False),
     "arm64-6.1": Recipe("bookworm"),
     "arm64-6.12": Recipe("trixie"),
+    "real-6.1": Recipe("bookworm", programs=IN_USE),
+    "real-6.12": Recipe("trixie", programs=IN_USE),
 }
 
 
@@ -135,6 +152,8 @@ def customize_hooks(recipe: Recipe) -> list[str]:
     hooks.append('chroot "$1" systemctl enable systemd-networkd.service')
     if recipe.toolchain:
         hooks.append('chroot "$1" apt-get install -qy "linux-headers-$(ls "$1/lib/modules")"')
+    if recipe.programs:
+        hooks += [f'chroot "$1" systemctl disable {unit} || true' for unit in NOT_AT_BOOT]
     return hooks
 
 
@@ -143,14 +162,15 @@ def recipe_key(kernel: str, public_key: str) -> str:
     recipe = RECIPES[kernel]
     machine = architectures.of(kernel)
     parts = [
-        recipe, apt_sources(recipe), early_files(recipe), LATE_FILES, customize_hooks(recipe),
+        # Its programs are among the packages, and who has none keeps the image from before there were any.
+        recipe[:3], apt_sources(recipe), early_files(recipe), LATE_FILES, customize_hooks(recipe),
         packages(recipe, machine),
     ]
     return digest(json.dumps([*parts, DISK_SIZE, public_key], sort_keys=True))
 
 
 def packages(recipe: Recipe, machine: Architecture) -> list[str]:
-    return [*RUNTIME, *(TOOLCHAIN if recipe.toolchain else ()), f"linux-image-{machine.debian}"]
+    return [*RUNTIME, *(TOOLCHAIN if recipe.toolchain else ()), *recipe.programs, f"linux-image-{machine.debian}"]
 
 
 def image(kernel: str) -> Image:

@@ -25,7 +25,7 @@ import guests  # noqa: E402
 import images  # noqa: E402
 from host import LabError, cache_dir, digest, locked  # noqa: E402
 
-__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'helper', 'progress')
+__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'guests', 'helper', 'progress')
 
 HELPER_SOURCES = CHECKOUT / 'roles/force_unload/files/kmod_reset'
 UTILITIES = CHECKOUT / 'plugins/module_utils'
@@ -155,11 +155,10 @@ class Rig:
         with tarfile.open(fileobj=archive, mode='w') as tar:
             for source in sorted(UTILITIES.glob('*.py')):
                 tar.add(source, arcname=f'torture/{PACKAGE}/{source.name}')
-            for source in sorted(IN_GUEST.glob('*.py')):
-                tar.add(source, arcname=f'torture/{source.name}')
             for path in [Path(PACKAGE), *Path(PACKAGE).parents][:-1]:
                 tar.addfile(tarfile.TarInfo(f'torture/{path}/__init__.py'))
-            tar.add(self.faults, arcname='lab')
+            for source, name in self._besides():
+                tar.add(source, arcname=name)
             tar.add(self.helper, arcname='torture/kmod_reset.ko')
         place = f'/var/lib/kmod_reset/{release}'
         self.install_helper = f'mkdir -p -m 755 {place} && install -m 600 {GUEST_DIRECTORY}/kmod_reset.ko {place}/'
@@ -167,6 +166,12 @@ class Rig:
             f'tar -x -C /root --no-same-owner --touch && {self.install_helper} && sync', timeout=120,
             stdin=archive.getvalue(), what=f'Moving into {self.guest.name}')
         self.inventory.write_text(guests.inventory([self.guest.name]), encoding='utf-8')
+
+    def _besides(self) -> Iterator[Tuple[Path, str]]:
+        """What is moved in besides the utilities and the helper, and its name below /root."""
+        yield self.faults, 'lab'
+        for source in sorted(IN_GUEST.glob('*.py')):
+            yield source, f'torture/{source.name}'
 
     def sh(self, script: str, timeout: float = 60) -> Said:
         """Runs a shell script in the guest; never raises for what the guest does."""
