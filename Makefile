@@ -71,6 +71,7 @@ mypy: venv
 	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
 	@$(STEP) 'mypy, guides' -- mypy tests/guides
+	@$(STEP) 'mypy, real' -- mypy tests/real
 
 .PHONY: yamllint
 yamllint: venv
@@ -153,6 +154,13 @@ torture-hazards: prepare venv ## every hazard refused, accepted by name, and wha
 torture-memory: prepare venv ## 200 cures in one guest, and what grows by them, on each of KERNELS (10 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture memory --kernels '$(KERNELS)'
+
+# Which of them: make real CASES="wireguard; loop", by the names or modules in tests/real/use_cases.py; empty: all.
+CASES ?=
+
+.PHONY: real
+real: prepare venv ## real modules in real use, refused, named, and freed by the command told; on 6.12 unless told (30 minutes)
+	@$(BIN)/python tests/real --kernels '$(if $(filter file,$(origin KERNELS)),6.12,$(KERNELS))' --cases '$(CASES)'
 
 .PHONY: trees
 trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a minute)

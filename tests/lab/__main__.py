@@ -24,7 +24,7 @@ SIDE_BY_SIDE = 2
 def build(arguments: argparse.Namespace) -> None:
     with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         built = partial(images.build, again=arguments.again)
-        for image in pool.map(built, arguments.kernels or images.RECIPES):
+        for image in pool.map(built, arguments.kernels or images.usual()):
             print(f"{image.kernel}: {image.release} in {image.directory}")
 
 
@@ -102,7 +102,8 @@ def parser() -> argparse.ArgumentParser:
 
     command("prepare", lambda _arguments: host.prepare(), "install the Debian packages that the lab needs")
     one = command("build", build, "build the disk images that the cache lacks")
-    one.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"default: all ({kernels})")
+    usual = ", ".join(images.usual())
+    one.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"some of {kernels}; default: {usual}")
     one.add_argument("--again", action="store_true", help="with the mirror's present packages, even if cached")
     one = command("modules", build_modules, "build the fault modules that the cache lacks")
     one.add_argument("kernels", nargs="*", metavar="KERNEL", help="default: all whose image has a compiler")

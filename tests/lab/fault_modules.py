@@ -120,7 +120,7 @@ chroot "$tree" "$@"
 
 
 def kernels_with_compiler() -> list[str]:
-    return [kernel for kernel, recipe in images.RECIPES.items() if recipe.toolchain]
+    return [kernel for kernel in images.usual() if images.RECIPES[kernel].toolchain]
 
 
 def build(kernel: str) -> Path:
@@ -129,7 +129,7 @@ def build(kernel: str) -> Path:
     ``other_compiler/healthy.ko`` comes from a compiler that did not build the kernel.
     """
     image = images.image(images.known(kernel))
-    if not images.RECIPES[kernel].toolchain:
+    if kernel not in OTHER_COMPILERS:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
     code = [inspect.getsource(part) for part in (_build_into, Workplace, padded)]
@@ -146,7 +146,7 @@ def build(kernel: str) -> Path:
 
 def _build_of_same_release(image: images.Image) -> Path:
     """The modules of the image that has the same kernel and a compiler."""
-    return build(_of_same_release(image, image.kernel.removeprefix("bare-")).kernel)
+    return build(_of_same_release(image, image.kernel.rpartition("-")[2]).kernel)
 
 
 def _of_same_release(image: images.Image, kernel: str) -> images.Image:

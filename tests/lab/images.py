@@ -101,6 +101,11 @@ RECIPES = {
 }
 
 
+def usual() -> list[str]:
+    """The kernels whose images are built unless others are named: those without further programs."""
+    return [kernel for kernel, recipe in RECIPES.items() if not recipe.programs]
+
+
 class Image(NamedTuple):
     """A built image. ``directory`` holds it, ``release`` is what `uname -r` says in it."""
 

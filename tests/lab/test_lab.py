@@ -105,6 +105,14 @@ def test_the_bare_image_gets_no_compiler() -> None:
     assert not any("headers" in hook for hook in images.customize_hooks(images.RECIPES["bare-6.1"]))
 
 
+def test_images_with_programs_are_built_when_named_alone() -> None:
+    usual, packages = set(images.usual()), set(images.packages(images.RECIPES["real-6.12"], architectures.AMD64))
+    assert set(images.RECIPES) - usual == {"real-6.1", "real-6.12"}
+    assert {*images.IN_USE, *images.TOOLCHAIN} <= packages
+    # Whose key they do not change: else everyone would build every image again.
+    assert not set(images.IN_USE) & set(images.packages(images.RECIPES["6.12"], architectures.AMD64))
+
+
 def test_the_pad_stands_before_exit() -> None:
     header = "struct module {\n\tint refs;\n\tvoid (*exit)(void);\n\tatomic_t refcnt;\n};\n"
     text = fault_modules.padded(header)

@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog='python3 tests/real', description='Real modules in real use.')
     top.add_argument('--kernels', default='6.12')
-    top.add_argument('--cases', default='', help='names of cases or of modules, with commas between; default: all')
+    top.add_argument('--cases', default='', help='names of cases or of modules, with semicolons between; default: all')
     top.add_argument('--guest', default='', help='the guest\'s name')
     return top
 

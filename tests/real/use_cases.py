@@ -217,7 +217,7 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
                  'enc "cbc(aes)" 0x00112233445566778899aabbccddeeff '
                  'auth "hmac(sha256)" 0x00112233445566778899aabbccddeeff',
                  'xfrm|esp', 'ip xfrm state | grep -q 0x00000077'),
-    'nft_limit': firewall('nft_limit', CHAIN + 'nft add rule ip lab in icmp type echo-request limit rate 1000/second accept'),
+    'nft_limit': firewall('nft_limit', CHAIN + 'nft add rule ip lab in ip protocol icmp limit rate 99/second accept'),
     'nft_ct': firewall('nft_ct', CHAIN + 'nft add rule ip lab in ct state established,related,new accept', r'\bct\b'),
     'nf_tables': firewall('nf_tables', CHAIN + 'nft add rule ip lab in counter accept', r'\blab\b'),
     'xt_connlimit': firewall(
@@ -251,7 +251,7 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
 
 
 def cases_for(kernel: str, names: str = '') -> Dict[str, Case]:
-    """The cases that a kernel is asked; of them only those whose name or module is one of ``names``, by commas."""
-    wanted = [name.strip() for name in names.split(',') if name.strip()]
+    """The cases that a kernel is asked; of them only those whose name or module is one of ``names``, by semicolons."""
+    wanted = [name.strip() for name in names.split(';') if name.strip()]
     return {name: case for name, case in CASES.items() if kernel in case.kernels
             and (not wanted or any(word in (name, case.module) for word in wanted))}

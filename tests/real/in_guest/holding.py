@@ -21,7 +21,7 @@ import time
 from typing import Callable, Dict
 
 PLACE = '/run/holding'
-DEADLINE_S = 60
+DEADLINE_S = 30
 Use = Callable[[], object]
 
 
