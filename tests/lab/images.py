@@ -26,7 +26,7 @@ TOOLCHAIN = ("gcc", "make", "libc6-dev", "python3-pyelftools")
 # What puts real modules to use (tests/real): modules that DKMS builds while the image is made, and programs.
 IN_USE = (
     "dkms", "dm-writeboost-dkms", "v4l2loopback-dkms", "xtables-addons-dkms",
-    "alsa-utils", "bindfs", "btrfs-progs", "cryptsetup-bin", "dmsetup", "ipset", "iptables", "iputils-ping", "mdadm",
+    "alsa-utils", "btrfs-progs", "cryptsetup-bin", "dmsetup", "e2fsprogs", "ipset", "iptables", "iputils-ping", "mdadm",
     "nbd-client", "nbd-server", "nfs-common", "nfs-kernel-server", "nftables", "procps", "wireguard-tools",
     "xfsprogs", "xtables-addons-common",
 )

@@ -20,6 +20,8 @@ __all__ = ('OUTPUT', 'LabError', 'Place', 'Steps', 'progress')
 
 OUTPUT = TESTS / 'output/real'
 IN_GUEST = Path(__file__).resolve().parent / 'in_guest'
+MODULES = Path(__file__).resolve().parent / 'modules'
+LIVEPATCH = 'lab_livepatch'
 READY = 'ready'
 CASE_DEADLINE_S = 900
 Steps = List[Dict[str, Any]]
@@ -36,6 +38,7 @@ class Place(rig.Rig):
         rig.OUTPUT.mkdir(parents=True, exist_ok=True)
         OUTPUT.mkdir(parents=True, exist_ok=True)
         self.helper = rig.helper(self.kernel)
+        self.livepatch = rig.built(self.kernel, LIVEPATCH, MODULES)
         self.guest = rig.guests.up(self.guest.name, self.kernel)
         self.restore()
         self.guest.close_connections()
@@ -45,6 +48,7 @@ class Place(rig.Rig):
         return self
 
     def _besides(self) -> Iterator[Tuple[Path, str]]:
+        yield self.livepatch, f'lab/{LIVEPATCH}.ko'
         for directory in (rig.IN_GUEST, IN_GUEST):
             for source in sorted(directory.glob('*.py')):
                 yield source, f'torture/{source.name}'

@@ -110,8 +110,8 @@ device=/dev/mapper/boosted''', 'boosted|/mnt/used'),
                            'wg genkey > /root/key\n'
                            'ip netns exec vpn wg set wg7 private-key /root/key listen-port 4711\n'
                            'ip -n vpn address add 10.7.8.1/24 dev wg7', 'wg7'),
-    'bonding': elsewhere('bonding', 'modprobe bonding max_bonds=0\nip link add bond7 type bond\n'
-                         'ip link add dummy8 type dummy\nip link set dummy8 master bond7\nip link set bond7 netns vpn',
+    'bonding': elsewhere('bonding', 'modprobe bonding max_bonds=0\nip -n vpn link add bond7 type bond\n'
+                         'ip -n vpn link add dummy8 type dummy\nip -n vpn link set dummy8 master bond7',
                          'bond7'),
     'vxlan': elsewhere('vxlan', 'ip -n vpn link add vxlan7 type vxlan id 7 dstport 4789', 'vxlan7'),
     'veth': elsewhere('veth', 'ip link add veth7 type veth peer name veth8\nip link set veth7 netns vpn', 'veth7'),
@@ -246,6 +246,9 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
                      'until_true "test -e /dev/i2c-$number"\nholding start i2c "/dev/i2c-$number"', PROCESS),
     'usb_f_acm': Case('usb_f_acm', GADGET, 'usb_gadget/lab',
                       'test -e /dev/ttyGS0; grep -q dummy_udc.0 /sys/kernel/config/usb_gadget/lab/UDC'),
+    'livepatch': Case('lab_livepatch', 'insmod /root/lab/lab_livepatch.ko\n'
+                      'until_true "grep -q 0 /sys/kernel/livepatch/lab_livepatch/transition"', 'live ?patch',
+                      'grep -q "live patched" /proc/cmdline'),
     'slip': Case('slip', 'modprobe slip\nholding start line_discipline 1', PROCESS + '|sl0'),
 }
 

@@ -70,17 +70,22 @@ def progress(text: str) -> None:
 
 def helper(kernel: str) -> Path:
     """The compiled helper of this checkout for a kernel of the lab, built on its image's headers; kept."""
+    return built(kernel, 'kmod_reset', HELPER_SOURCES)
+
+
+def built(kernel: str, name: str, directory: Path) -> Path:
+    """The module of this name from a directory with its Kbuild, built on the headers of a kernel's image; kept."""
     image = images.image(images.known(kernel))
-    sources = [path.name + '\n' + path.read_text(encoding='ascii') for path in sorted(HELPER_SOURCES.iterdir())]
-    key = digest(image.key, image.release, inspect.getsource(fault_modules.Workplace), *sources)
+    sources = [path.name + '\n' + path.read_text(encoding='ascii') for path in sorted(directory.iterdir())]
+    key = digest(image.key, image.release, inspect.getsource(fault_modules.Workplace), name, *sources)
     kept = cache_dir() / 'helpers' / f'{kernel}-{key}.ko'
     with locked(f'helper-{kernel}'):
         if not kept.exists():
-            progress(f'building the helper for {kernel}')
+            progress(f'building {name} for {kernel}')
             with fault_modules.workplace(image) as place, tempfile.TemporaryDirectory(dir=cache_dir()) as made:
-                place.make(['kmod_reset'], Path(made), sources=HELPER_SOURCES)
+                place.make([name], Path(made), sources=directory)
                 kept.parent.mkdir(exist_ok=True)
-                Path(made, 'kmod_reset.ko').rename(kept)
+                Path(made, f'{name}.ko').rename(kept)
     return kept
 
 

@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from typing import Any, Callable, Dict, List, Optional
 
 import turns
@@ -20,6 +21,7 @@ SHELL_DEADLINE_S = 120
 COMMAND_DEADLINE_S = 60
 # Whoever ends what is named looks again: a mount, then the device below it.
 ROUNDS = 3
+SETTLE_S = 10
 PRELUDE = r'''
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 holding() { python3 /root/torture/holding.py "$@"; }
@@ -124,6 +126,13 @@ def carried_out(command: str, seconds: float) -> Dict[str, Any]:
     return {'command': command, 'status': int('failed' in report), 'said': str(report.get('msg'))}
 
 
+def until_unused(module: str) -> None:
+    """Returns once nothing counts as using the module, or after SETTLE_S seconds: a live patch takes its time to go."""
+    end = time.monotonic() + SETTLE_S
+    while witness.text('/sys/module/%s/refcnt' % module) not in ('', '0') and time.monotonic() < end:
+        time.sleep(0.5)
+
+
 def brief(report: Dict[str, Any]) -> Dict[str, Any]:
     """What the driver judges of a run's return values."""
     kept = ('failed', 'msg', 'changed', 'verdict', 'reason', 'method', 'hazards', 'helper', 'steps', 'warnings')
@@ -170,6 +179,7 @@ def run(case: Dict[str, Any], seconds: float) -> None:
             say('command', **carried_out(command, seconds))
         if not more:
             return
+        until_unused(module)
         again = unloaded(module, seconds)
         say('again', **again)
         if not again['loaded']:
