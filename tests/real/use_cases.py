@@ -58,7 +58,7 @@ CHAIN = 'nft add table ip lab\nnft "add chain ip lab in { type filter hook input
 DUMMY = ('ip link add dummy7 type dummy\nip address add 10.7.7.1/24 dev dummy7\nip link set dummy7 up\n'
          'ip neighbour add 10.7.7.2 lladdr 02:00:00:00:00:02 dev dummy7\n')
 SEND = 'ping -c 1 -W 1 10.7.7.2 > /dev/null || true\n'
-GADGET = '''modprobe dummy_hcd
+GADGET = '''modprobe -a dummy_hcd libcomposite
 mount -t configfs none /sys/kernel/config 2> /dev/null || true
 cd /sys/kernel/config/usb_gadget
 mkdir lab
@@ -239,10 +239,12 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
     'msr': held('msr', 'opened /dev/cpu/0/msr', before='until_true "test -e /dev/cpu/0/msr"'),
     'vgem': held('vgem', 'opened /dev/dri/card0', before='until_true "test -e /dev/dri/card0"'),
     'hci_vhci': held('hci_vhci', 'opened /dev/vhci', before='until_true "test -e /dev/vhci"'),
-    'softdog': Case('softdog', 'modprobe softdog soft_margin=3600 soft_noboot=1\nuntil_true "test -e /dev/watchdog0"\n'
-                    'holding start watchdog /dev/watchdog0', PROCESS),
+    'softdog': Case('softdog', 'modprobe softdog soft_margin=3600 soft_noboot=1\n'
+                    'until_true "grep -q Software /sys/class/watchdog/*/identity"\n'
+                    'number=$(grep -l Software /sys/class/watchdog/*/identity | sed "s/[^0-9]//g")\n'
+                    'until_true "test -e /dev/watchdog$number"\nholding start watchdog "/dev/watchdog$number"', PROCESS),
     'i2c_stub': Case('i2c_stub', 'modprobe i2c_dev\nmodprobe i2c_stub chip_addr=0x50\n'
-                     'number=$(grep -l stub /sys/class/i2c-adapter/*/name | sed "s:.*i2c-\\([0-9]*\\)/name:\\1:")\n'
+                     'number=$(grep -l stub /sys/bus/i2c/devices/*/name | sed "s:.*i2c-\\([0-9]*\\)/name:\\1:")\n'
                      'until_true "test -e /dev/i2c-$number"\nholding start i2c "/dev/i2c-$number"', PROCESS),
     'usb_f_acm': Case('usb_f_acm', GADGET, 'usb_gadget/lab',
                       'test -e /dev/ttyGS0; grep -q dummy_udc.0 /sys/kernel/config/usb_gadget/lab/UDC'),

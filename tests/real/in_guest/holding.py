@@ -120,7 +120,7 @@ def algorithm(kind: str, name: str) -> Use:
             working.sendmsg_afalg([bytes(32)], op=socket.ALG_OP_ENCRYPT, iv=bytes(16))
         else:
             working.sendall(b'words')
-        if not working.recv(512):
+        if not working.recv(32):
             raise OSError('nothing came')
 
     return use
