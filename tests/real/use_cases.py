@@ -242,7 +242,8 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
     'softdog': Case('softdog', 'modprobe softdog soft_margin=3600 soft_noboot=1\n'
                     'until_true "grep -q Software /sys/class/watchdog/*/identity"\n'
                     'number=$(grep -l Software /sys/class/watchdog/*/identity | sed "s/[^0-9]//g")\n'
-                    'until_true "test -e /dev/watchdog$number"\nholding start watchdog "/dev/watchdog$number"', PROCESS),
+                    'until_true "test -e /dev/watchdog$number"\nholding start watchdog "/dev/watchdog$number"',
+                    PROCESS),
     'i2c_stub': Case('i2c_stub', 'modprobe i2c_dev\nmodprobe i2c_stub chip_addr=0x50\n'
                      'number=$(grep -l stub /sys/bus/i2c/devices/*/name | sed "s:.*i2c-\\([0-9]*\\)/name:\\1:")\n'
                      'until_true "test -e /dev/i2c-$number"\nholding start i2c "/dev/i2c-$number"', PROCESS),
