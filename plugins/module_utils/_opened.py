@@ -1,0 +1,359 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The processes that use a module: what they have open or mapped, and what waits for them; its kernel threads.
+
+Part of :mod:`_holders`; from kernel memory alone, by BTF, /proc/kcore and the symbol table. /proc names what was found.
+"""
+
+import os
+import re
+import shlex
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_files, _kernel_tasks
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_files import Evidence, Owner
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_tasks import Task
+
+Lookup = Callable[[str], Optional[int]]
+Found = List[Dict[str, Any]]
+
+# All descriptors and mappings of 2,000 processes take a second on a real processor.
+SECONDS = 15.0
+# Between two looks at the clock.
+MAPPINGS_AT_A_TIME = 1024
+WALKS = _kernel_tasks.WALKS
+# Files that others keep open, one behind the other: a socket in flight to a socket in flight.
+MOST_CARRIED = 1 << 16
+CANNOT_MATCH = 'operations that lie in its own memory'
+HOW = {'open': '{process} with {path} open', 'mapped': '{process} with {path} mapped',
+       'in flight': '{process}, to which a descriptor of {path} was sent and not yet received',
+       'registered': '{process} with {path} registered in an io_uring'}
+# What systemd.unit(5) allows in a name.
+UNIT = re.compile(r'[A-Za-z0-9:_.\\@-]+\.service\Z')
+
+
+class Held(NamedTuple):
+    """Something of the module that a process has."""
+
+    task: Task
+    how: str
+    evidence: Evidence
+    file: int
+    descriptor: int  # -1: none leads to it
+    start: int
+    end: int
+
+
+class Look:
+    """Looks through all tasks for what is the module's. ``unread`` says what could not be looked at, and why."""
+
+    def __init__(self, owner, memory, symbols, seconds=SECONDS):
+        # type: (Owner, KernelMemory, Optional[Lookup], float) -> None
+        self._memory, self._owner = memory, owner
+        self._until, self._seconds = time.monotonic() + seconds, seconds
+        self._tasks = _kernel_tasks.Tasks(memory, symbols)
+        self.tasks = self._tasks.all()
+        self.files = _kernel_files.Files(memory, owner)
+        self.unread = {}  # type: Dict[str, List[str]]
+
+    def all(self):
+        # type: () -> List[Held]
+        """What processes have, each descriptor and each mapped file once."""
+        found = []  # type: List[Held]
+        for look in (self._opened, self._mapped, self._carried):
+            try:
+                found.extend(look())
+            except KmodError as error:
+                self._lost('processes', str(error))
+        return found
+
+    def _lost(self, what, why):
+        # type: (str, str) -> None
+        whose = self.unread.setdefault(why, [])
+        if what not in whose:
+            whose.append(what)
+
+    def _check_the_time(self, done, of, what):
+        # type: (int, int, str) -> None
+        if time.monotonic() > self._until:
+            raise KmodError(f'look through {what}', 'after %g seconds %d of %d processes were looked at' % (
+                self._seconds, done, of))
+
+    def _opened(self):
+        # type: () -> Iterator[Held]
+        tables = _kernel_tasks.by_table(self.tasks, 'files')
+        for done, (files, task) in enumerate(tables.items()):
+            self._check_the_time(done, len(tables), 'the open files')
+            try:
+                for descriptor, address, slot in self._tasks.descriptors(files):
+                    evidence = self._evidence(address, slot, task)
+                    if evidence:
+                        yield Held(task, 'open', evidence, address, descriptor, 0, 0)
+            except KmodError as error:
+                if self._tasks.still_has(task, 'files', files):
+                    self._lost(f'open files of {_process(task)}', str(error))
+
+    def _evidence(self, address, slot, task):
+        # type: (int, int, Task) -> Optional[Evidence]
+        """Why a file is the module's. One that was closed while it was looked at is no longer where it was."""
+        try:
+            return self.files.evidence(address)
+        except KmodError as error:
+            if self._memory.kcore.u64(slot) == address:
+                self._lost(f'an open file of {_process(task)}', str(error))
+            return None
+
+    def _mapped(self):
+        # type: () -> Iterator[Held]
+        spaces = _kernel_tasks.by_table(self.tasks, 'mm')
+        for done, (space, task) in enumerate(spaces.items()):
+            held, lost = [], None  # type: List[Held], Optional[KmodError]
+            for _walk in range(WALKS):
+                self._check_the_time(done, len(spaces), 'what is mapped')
+                try:
+                    held, lost = self._mapped_by(task, space, done, len(spaces))
+                except KmodError as error:
+                    lost = error
+                if not lost:
+                    break
+            if lost and self._tasks.still_has(task, 'mm', space):
+                self._lost(f'mappings of {_process(task)}', str(lost))
+            yield from held
+
+    def _mapped_by(self, task, space, done, of):
+        # type: (Task, int, int, int) -> Tuple[List[Held], Optional[KmodError]]
+        """What is mapped, and why one of the files could not be looked at."""
+        held, lost = {}, None  # type: Dict[Tuple[int, int], Held], Optional[KmodError]
+        for number, mapping in enumerate(self._tasks.mappings(space)):
+            if number % MAPPINGS_AT_A_TIME == MAPPINGS_AT_A_TIME - 1:
+                self._check_the_time(done, of, 'what is mapped')
+            try:
+                evidence = self._evidence_of(mapping)
+            except KmodError as error:
+                lost = error
+                continue
+            if evidence:
+                held.setdefault((mapping.file, 0 if mapping.file else mapping.operations), Held(
+                    task, 'mapped', evidence, mapping.file, -1, mapping.start, mapping.end))
+        return list(held.values()), lost
+
+    def _evidence_of(self, mapping):
+        # type: (_kernel_tasks.Mapping) -> Optional[Evidence]
+        evidence = self.files.evidence(mapping.file) if mapping.file else None
+        if evidence or not self._owner.holds(mapping.operations):
+            return evidence
+        own = mapping.file and self.files.is_of_own_file_system(self.files.opened(mapping.file))
+        return None if own else Evidence('vm_area_struct.vm_ops', False)
+
+    def _carried(self):
+        # type: () -> Iterator[Held]
+        """What sockets and io_urings keep open, also those that are kept open so themselves."""
+        waiting = list(self._carriers())
+        seen = set()  # type: Set[Tuple[int, int]]
+        while waiting:
+            task, carrier = waiting.pop()
+            if (task.pid, carrier) in seen:
+                continue
+            seen.add((task.pid, carrier))
+            if len(seen) > MOST_CARRIED:
+                raise KmodError('look through what sockets and io_urings hold', 'there are too many')
+            self._check_the_time(len(seen), len(seen) + len(waiting), 'sockets and io_urings')
+            for how, file in self._carried_by(task, carrier):
+                try:
+                    evidence = self.files.evidence(file)
+                except KmodError as error:
+                    self._lost(f'a file that {_process(task)} is to get', str(error))
+                    continue
+                if evidence:
+                    yield Held(task, how, evidence, file, -1, 0, 0)
+                if file in self.files.carriers:
+                    waiting.append((task, file))
+
+    def _carried_by(self, task, carrier):
+        # type: (Task, int) -> List[Tuple[str, int]]
+        """A queue that changed while it was walked is walked again."""
+        for _walk in range(WALKS):
+            try:
+                return self.files.carried(carrier)
+            except KmodError as error:
+                lost = str(error)
+        self._lost(f'what a socket or io_uring of {_process(task)} holds', lost)
+        return []
+
+    def _carriers(self):
+        # type: () -> Iterator[Tuple[Task, int]]
+        """The sockets and io_urings, each with the process that has it."""
+        for files, task in _kernel_tasks.by_table(self.tasks, 'files').items():
+            try:
+                for _descriptor, address, _slot in self._tasks.descriptors(files):
+                    if address in self.files.carriers:
+                        yield task, address
+            except KmodError:
+                continue  # said where the open files were looked through
+        for task in self.tasks:
+            try:
+                rings = self._tasks.rings(task.rings) if task.rings else []
+                for address in rings:
+                    self.files.evidence(address)
+                    yield task, address
+            except KmodError as error:
+                self._lost(f'io_urings of {_process(task)}', str(error))
+
+
+def find(owner, ranges, memory, symbols, seconds=SECONDS):
+    # type: (int, Any, KernelMemory, Optional[Lookup], float) -> Tuple[Found, Found, List[str]]
+    """The processes that use the module, its kernel threads, and what could not be looked at.
+
+    ``owner`` is the address of its struct module, ``ranges`` its memory or unavailable: then what merely lies there is
+    not found, which is said. Raises KmodError where the tasks cannot be read.
+    """
+    known = ranges if isinstance(ranges, list) else []
+    look = Look(Owner(owner, tuple(known)), memory, symbols, seconds)
+    namer = Namer(memory.root, look.files)
+    found = [namer.entry(held) for held in look.all()]
+    threads, lost = _threads(look.tasks, Owner(owner, tuple(known)), memory)
+    unread = ['processes: {}: {}'.format(_few(whose), why) for why, whose in look.unread.items()]
+    if not known:
+        why = ranges['unavailable'] if isinstance(ranges, dict) else 'where it lies is not known'
+        unread.append(f'processes: {CANNOT_MATCH}: {why}')
+    return found, threads, unread + lost
+
+
+def _few(texts):
+    # type: (List[str]) -> str
+    return ', '.join(texts[:3]) + (' and %d more' % (len(texts) - 3) if len(texts) > 3 else '')
+
+
+def _threads(tasks, owner, memory):
+    # type: (List[Task], Owner, KernelMemory) -> Tuple[Found, List[str]]
+    """The kernel threads whose function, or what that works on, lies in the module, wherever they sleep."""
+    try:
+        threads, lost = _kernel_tasks.kernel_threads(tasks, memory)
+    except KmodError as error:
+        return [], [f'kernel threads: {error}']
+    found = []
+    for task, function, data in threads:
+        member = 'threadfn' if owner.holds(function) else 'data' if owner.holds(data) else ''
+        if member:
+            command = one_line(task.command)
+            found.append({'kind': 'kernel thread', 'pid': task.pid, 'command': command,
+                          'what': 'kernel thread %s (pid %d)' % (command, task.pid), 'evidence': f'kthread.{member}',
+                          'end_with': '', 'counts': False, 'active': False})
+    return found, ['kernel threads: %s cannot be read' % _few([_process(task) for task in lost])] if lost else []
+
+
+def _process(task):
+    # type: (Task) -> str
+    return 'process %s (pid %d)' % (one_line(task.command), task.pid)
+
+
+class Namer:
+    """Says what was found, by /proc: paths, and the command that ends a process."""
+
+    def __init__(self, root, files):
+        # type: (str, _kernel_files.Files) -> None
+        self._root, self._files = root, files
+        self._ours = ancestors(root)
+        self._our_units = {unit_of(root, pid) for pid in self._ours}
+
+    def entry(self, held):
+        # type: (Held) -> Dict[str, Any]
+        """The dictionary for it."""
+        task, path = held.task, self._path(held)
+        known = path if isinstance(path, str) else 'a file'
+        what = HOW[held.how].format(process=_process(task), path=known)
+        if task.pid in self._ours:
+            what += ', which this very task runs under'
+        return {'pid': task.pid, 'command': one_line(task.command), 'path': path,
+                'fd': held.descriptor if held.descriptor >= 0 else None, 'evidence': held.evidence.text, 'what': what,
+                'end_with': self.end(task.pid), 'counts': held.evidence.counts, 'active': not held.evidence.counts}
+
+    def _path(self, held):
+        # type: (Held) -> Any
+        names = {'open': 'fd/%d' % held.descriptor, 'mapped': 'map_files/%x-%x' % (held.start, held.end)}
+        failed = unavailable('no name leads to it')
+        if held.how in names:
+            try:
+                return _shown(os.readlink(os.path.join(self._root, 'proc/%d' % held.task.pid, names[held.how])))
+            except OSError as error:
+                failed = unavailable(error)
+        if held.how == 'open' or not held.file:
+            return failed
+        try:
+            opened = self._files.opened(held.file)
+            return self._device(opened) or _shown(self._files.name(opened))
+        except KmodError:
+            return failed
+
+    def _device(self, opened):
+        # type: (_kernel_files.Opened) -> str
+        """``/dev/foo``, as the kernel names a device by its number."""
+        if not opened.device:
+            return ''
+        kind = 'block' if opened.mode & _kernel_files.S_IFMT == _kernel_files.S_IFBLK else 'char'
+        number = '%d:%d' % (opened.device >> _kernel_files.MINOR_BITS,
+                            opened.device & ((1 << _kernel_files.MINOR_BITS) - 1))
+        for line in _text(self._root, f'sys/dev/{kind}/{number}/uevent').splitlines():
+            if line.startswith('DEVNAME='):
+                return one_line('/dev/' + line[8:])
+        return ''
+
+    def end(self, pid):
+        # type: (int) -> str
+        """The command that ends a process; none for the first, nor for those that this one runs under."""
+        if pid <= 1 or pid in self._ours:
+            return ''
+        unit = unit_of(self._root, pid)
+        if unit and unit not in self._our_units:
+            return f'systemctl stop {shlex.quote(unit)}'
+        return 'kill %d' % pid
+
+
+def unit_of(root, pid):
+    # type: (str, int) -> str
+    """The service of the system's systemd that a process belongs to, by its control group; empty where none does."""
+    for line in _text(root, 'proc/%d/cgroup' % pid).splitlines():
+        fields = line.split(':', 2)
+        if len(fields) != 3 or fields[1] not in ('', 'name=systemd'):
+            continue
+        parts = fields[2].split('/')
+        # What is below user.slice are logins, and services of a user's own systemd.
+        if 'user.slice' not in parts:
+            for part in parts:
+                if UNIT.match(part):
+                    return part
+    return ''
+
+
+def ancestors(root):
+    # type: (str) -> Set[int]
+    """The pids of this process and of all that it descends from, but the first."""
+    found = set()  # type: Set[int]
+    try:
+        pid = int(os.readlink(os.path.join(root, 'proc/self')))
+    except (OSError, ValueError):
+        return found
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        # The command in parentheses may hold anything, a ')' too.
+        fields = _text(root, 'proc/%d/stat' % pid).rpartition(')')[2].split()
+        pid = int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
+    return found
+
+
+def _shown(name):
+    # type: (str) -> str
+    return one_line(os.fsencode(name).decode('utf-8', 'backslashreplace'))
+
+
+def _text(root, path):
+    # type: (str, str) -> str
+    try:
+        with open(os.path.join(root, path), 'rb') as stream:
+            return stream.read(1 << 16).decode('utf-8', 'backslashreplace')
+    except OSError:
+        return ''
