@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_lists
+from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_lists, _kernel_net
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_lists import pointer
@@ -183,16 +183,12 @@ class Callbacks:
 
     def _network_devices(self):
         # type: () -> Iterator[Entry]
-        kcore, net = self._memory.kcore, self._offsets('net', 'list', 'dev_base_head')
-        device = self._offsets('net_device', 'dev_list', 'name', 'netdev_ops', 'ethtool_ops')
-        for address, _data in _kernel_lists.ring(kcore, self._symbol('net_namespace_list'), net['list'], 0,
-                                                 'net_namespace_list'):
-            for place, data in _kernel_lists.ring(kcore, address + net['dev_base_head'], device['dev_list'],
-                                                  max(device.values()) + NAME_LENGTH, 'dev_base_head'):
+        members = ['name', 'netdev_ops', 'ethtool_ops']
+        for namespace in _kernel_net.namespaces(self._memory, self._symbol('net_namespace_list')):
+            for place, data, at in _kernel_net.devices(self._memory, namespace.address, members, NAME_LENGTH):
                 pointers = [('struct net_device', place)]
-                pointers += [(f'net_device.{member}', pointer(data, device[member]))
-                             for member in ('netdev_ops', 'ethtool_ops')]
-                yield Entry(_constant(_string(data[device['name']:][:16])), pointers)
+                pointers += [(f'net_device.{member}', pointer(data, at[member])) for member in members[1:]]
+                yield Entry(_constant(_string(data[at['name']:][:16])), pointers)
 
     def _timers(self):
         # type: () -> Iterator[Entry]

@@ -8,40 +8,34 @@ itself counts as the module's (file_operations.owner, proto_ops.owner, file_syst
 asked, which name less. Each reader fails by itself.
 """
 
-import array
-import fcntl
 import os
 import stat
-import struct
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import (
     holder,
     lines,
     link_name,
     numbers,
-    quoted,
     text,
-    word,
 )
 
 Found = List[Dict[str, Any]]
 Lookup = Callable[[str], Optional[int]]
 
-# Services that hold what others started, or that nobody stops: there the process alone is ended.
-NOT_STOPPED = ('user@', 'ssh.', 'sshd.', 'ssh@', 'sshd@', 'cron.', 'crond.', 'atd.', 'dbus', 'getty@', 'serial-getty@',
-               'container-getty@', 'console-getty', 'systemd-', 'init.', 'rc-local', 'emergency.', 'rescue.')
-
-
-def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True):
-    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], bool) -> Dict[str, Any]
+def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True,
+         ranges=None):
+    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], bool, Any) -> Dict[str, Any]
     """What uses module ``name``, whose struct module is at ``module_address`` (unavailable, None or 0: not known).
 
-    ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` the module's own (``fs-ext2``). Where it is
-    not ``counted``, nothing holds a reference: open files and mounts, which always do, are not looked for.
-    processes (pid, command, path, fd), mounts (device, path, type), network (device), protocols (protocol, sockets) and
+    ``ranges``: start and end of each part of its memory, or unavailable: without them, what merely points into it is
+    not found. ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` the module's own (``fs-ext2``).
+    Where it is not ``counted``, nothing holds a reference: mounts, which always do, are not looked for.
+    processes (pid, command, path, fd: None where there is no descriptor), mounts (device, path, type), network (device,
+    namespace, up, carries), protocols (protocol, sockets) and
     algorithms (algorithm, driver, references) are each a list, or unavailable; ``others`` (kind) is a list. Every entry
     is a :func:`_root_files.holder`. ``unread``: what such a module could be held by and could not be read;
     ``hint``: how one looks for those that cannot be listed; ``notes``: what was looked for in a lesser way, and why.
@@ -49,15 +43,16 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
     own = memory or KernelMemory(root)
     notes = []  # type: List[str]
     try:
+        processes, threads, unread = _processes(name, module_address, ranges, own, symbols, notes)
+        network, not_seen = _network_devices(name, module_address, ranges, own, symbols, notes)
         return {
-            'processes': _or_lesser(lambda: _open_files(_needed(module_address), own, symbols),
-                                    lambda: _open_devices(name, root), notes) if counted else [],
+            'processes': processes,
             'mounts': _or_lesser(lambda: _mounts_by_owner(_needed(module_address), own, symbols),
                                  lambda: _mounts_by_type(name, aliases(), root), notes) if counted else [],
-            'network': _attempt(lambda: _network_devices(name, root)),
+            'network': network,
             'protocols': _attempt(lambda: _protocols(name, root)),
             'algorithms': _attempt(lambda: _algorithms(name, root)),
-            'others': [], 'unread': [], 'hint': '',
+            'others': threads, 'unread': unread + not_seen, 'hint': '',
             'notes': notes,
         }
     finally:
@@ -94,14 +89,38 @@ def _needed(address):
     raise KmodError('find what uses the module', f'the address of its struct module is not known{why}')
 
 
-# Open files
+# Processes and network devices
 
 
-def _open_files(owner, memory, symbols):
-    # type: (int, KernelMemory, Optional[Lookup]) -> Found
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _owned
+def _processes(name, module_address, ranges, memory, symbols, notes):
+    # type: (str, Any, Any, KernelMemory, Optional[Lookup], List[str]) -> Tuple[Any, Found, List[str]]
+    """The processes, the kernel threads, and what could not be read."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _opened
 
-    return [_open_file(*opened, memory.root) for opened in _owned.open_files(owner, memory, symbols)]
+    try:
+        return _opened.find(_needed(module_address), ranges, memory, symbols)
+    except KmodError as error:
+        found = _attempt(lambda: _open_devices(name, memory.root))
+        if isinstance(found, list) and found:
+            notes.append(str(error))
+            return found, [], [f'processes: {error}']
+        return unavailable(error), [], []
+
+
+def _network_devices(name, module_address, ranges, memory, symbols, notes):
+    # type: (str, Any, Any, KernelMemory, Optional[Lookup], List[str]) -> Tuple[Any, List[str]]
+    """The network devices, and what could not be read."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _network
+
+    try:
+        return _network.find(_needed(module_address), ranges, memory, symbols)
+    except KmodError as error:
+        try:
+            found, unread = _network.find_lesser(name, memory.root)
+        except OSError as failure:
+            return unavailable(failure), []
+        notes.append(str(error))
+        return found, [*unread, f'network devices in other namespaces: {error}']
 
 
 def _open_file(pid, command, descriptor, evidence, root):
@@ -113,23 +132,6 @@ def _open_file(pid, command, descriptor, evidence, root):
     command = one_line(command)
     what = 'process %s (pid %d) with %s open' % (command, pid, path if isinstance(path, str) else 'a file')
     return holder(what, evidence, ends_process(pid, root), pid=pid, command=command, path=path, fd=descriptor)
-
-
-def ends_process(pid, root):
-    # type: (int, str) -> str
-    """The command that ends a process: its service, where it is one's own, or the process; '' for pid 1."""
-    if pid == 1:
-        return ''
-    for line in lines(root, 'proc/%d/cgroup' % pid):
-        number, _colon, rest = line.partition(':')
-        controllers, _colon, path = rest.partition(':')
-        if controllers not in ('', 'name=systemd') or (not controllers and number != '0'):
-            continue
-        # The outermost is the one that this host's systemd manages: in a scope there may be a whole container.
-        unit = next((part for part in path.split('/') if part.endswith(('.service', '.scope'))), '')
-        if unit.endswith('.service') and not unit.startswith(NOT_STOPPED):
-            return f'systemctl stop {quoted(unit)}'
-    return 'kill %d' % pid
 
 
 def _open_devices(name, root):
@@ -200,41 +202,7 @@ def _mounts_by_type(name, aliases, root):
     return _mounts.of_types({name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}, root)
 
 
-# Network devices, protocols, algorithms
-
-
-def _network_devices(name, root):
-    # type: (str, str) -> Found
-    """Network devices of this network namespace whose driver is the module."""
-    directory = os.path.join(root, 'sys/class/net')
-    found = []
-    for device in sorted(os.listdir(directory)):
-        driver = link_name(os.path.join(directory, device, 'device/driver/module'))
-        evidence = f'/sys/class/net/{device}/device/driver/module'
-        if driver is None and device != 'lo' and os.path.realpath(root) == '/':
-            driver, evidence = _ethtool_driver(device), 'ethtool driver name'
-        if driver is not None and _same_name(driver, name):
-            flags = word(root, f'sys/class/net/{device}/flags')
-            found.append(holder('network device ' + text(device), text(evidence),
-                                'ip link set {} down'.format(quoted(device)), counts=False,
-                                active=flags[-1:] in tuple('13579bdf'), device=text(device)))
-    return found
-
-
-def _ethtool_driver(device):
-    # type: (str) -> Optional[str]
-    """The driver that ETHTOOL_GDRVINFO names (include/uapi/linux/ethtool.h); None where there is none."""
-    import socket  # a tenth of a second on a slow host
-
-    siocethtool, gdrvinfo = 0x8946, 3
-    information = array.array('B', struct.pack('=I192x', gdrvinfo))
-    request = struct.pack('=16sQ16x', os.fsencode(device)[:15], information.buffer_info()[0])
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-            fcntl.ioctl(channel.fileno(), siocethtool, request)
-    except OSError:
-        return None
-    return information.tobytes()[4:36].split(b'\0', 1)[0].decode('utf-8', 'backslashreplace') or None
+# Protocols, algorithms
 
 
 def _protocols(name, root):

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_sockets
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
-from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Evidence, Owner
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Evidence
 
 # include/uapi/linux/stat.h
 S_IFMT, S_IFCHR, S_IFBLK, S_IFSOCK = 0o170000, 0o020000, 0o060000, 0o140000
@@ -56,7 +56,7 @@ class Files:
     """Looks at files, each once. A file that was freed meanwhile, or is none, is a KmodError."""
 
     def __init__(self, memory, owner):
-        # type: (KernelMemory, Owner) -> None
+        # type: (KernelMemory, _kernel_sockets.Owner) -> None
         self.memory, self.owner = memory, owner
         self._kcore = memory.kcore
         self._offsets = memory.once('file', lambda types: _btf.layout_of(types, FILE))
@@ -167,7 +167,7 @@ class Files:
 
     def _character_device(self, opened):
         # type: (Opened) -> Optional[Evidence]
-        """Of cores such as videodev or snd the operations are of the core; the reference is that of the cdev's owner."""
+        """The operations may be those of a core such as videodev; the reference is that of the cdev's owner."""
         if opened.cdev:
             found = self._named_owner(opened.cdev, 'cdev')
             operations = self.owner_of(opened.cdev, 'cdev', 'ops')
@@ -315,7 +315,7 @@ class Files:
 
     def _registered(self, ring):
         # type: (int) -> List[int]
-        """struct io_ring_ctx: up to 6.12 an array of tagged pointers, since 6.13 one of pointers to nodes."""
+        """In struct io_ring_ctx: up to 6.12 an array of tagged pointers, since 6.13 one of pointers to nodes."""
         types, kcore = self.memory.btf, self._kcore
         table = ring + types.offset('io_ring_ctx', 'file_table')
         try:

@@ -75,8 +75,8 @@ class Tasks:
     def __init__(self, memory, symbols):
         # type: (KernelMemory, Optional[Lookup]) -> None
         self._memory = memory
-        self._first = symbol(symbols, 'init_task')
         self._offsets = _btf.layout_of(memory.btf, TASK)
+        self._first = symbol(symbols, 'init_task')
         self._thread_head = memory.btf.offset('signal_struct', 'thread_head')
         # Since 5.17 a kernel thread has its struct kthread in a member of its own.
         self._kthread = _first_of(memory.btf, 'worker_private', 'set_child_tid')

@@ -7,16 +7,16 @@ Part of :mod:`_holders`; from kernel memory alone, by BTF, /proc/kcore and the s
 """
 
 import os
-import re
-import shlex
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_files, _kernel_tasks
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
-from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_files import Evidence, Owner
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Evidence, Owner
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_tasks import Task
+from ansible_collections.kernelops.kmod.plugins.module_utils._process_names import ancestors, ends_process
+from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import holder, lines, text
 
 Lookup = Callable[[str], Optional[int]]
 Found = List[Dict[str, Any]]
@@ -32,8 +32,6 @@ CANNOT_MATCH = 'operations that lie in its own memory'
 HOW = {'open': '{process} with {path} open', 'mapped': '{process} with {path} mapped',
        'in flight': '{process}, to which a descriptor of {path} was sent and not yet received',
        'registered': '{process} with {path} registered in an io_uring'}
-# What systemd.unit(5) allows in a name.
-UNIT = re.compile(r'[A-Za-z0-9:_.\\@-]+\.service\Z')
 
 
 class Held(NamedTuple):
@@ -240,9 +238,8 @@ def _threads(tasks, owner, memory):
         member = 'threadfn' if owner.holds(function) else 'data' if owner.holds(data) else ''
         if member:
             command = one_line(task.command)
-            found.append({'kind': 'kernel thread', 'pid': task.pid, 'command': command,
-                          'what': 'kernel thread %s (pid %d)' % (command, task.pid), 'evidence': f'kthread.{member}',
-                          'end_with': '', 'counts': False, 'active': False})
+            found.append(holder('kernel thread %s (pid %d)' % (command, task.pid), f'kthread.{member}', counts=False,
+                                kind='kernel thread', pid=task.pid, command=command))
     return found, ['kernel threads: %s cannot be read' % _few([_process(task) for task in lost])] if lost else []
 
 
@@ -258,7 +255,7 @@ class Namer:
         # type: (str, _kernel_files.Files) -> None
         self._root, self._files = root, files
         self._ours = ancestors(root)
-        self._our_units = {unit_of(root, pid) for pid in self._ours}
+        self._ends = {}  # type: Dict[int, str]
 
     def entry(self, held):
         # type: (Held) -> Dict[str, Any]
@@ -268,9 +265,15 @@ class Namer:
         what = HOW[held.how].format(process=_process(task), path=known)
         if task.pid in self._ours:
             what += ', which this very task runs under'
-        return {'pid': task.pid, 'command': one_line(task.command), 'path': path,
-                'fd': held.descriptor if held.descriptor >= 0 else None, 'evidence': held.evidence.text, 'what': what,
-                'end_with': self.end(task.pid), 'counts': held.evidence.counts, 'active': not held.evidence.counts}
+        return holder(what, held.evidence.text, self._end(task.pid), held.evidence.counts, not held.evidence.counts,
+                      pid=task.pid, command=one_line(task.command), path=path,
+                      fd=held.descriptor if held.descriptor >= 0 else None)
+
+    def _end(self, pid):
+        # type: (int) -> str
+        if pid not in self._ends:
+            self._ends[pid] = ends_process(pid, self._root)
+        return self._ends[pid]
 
     def _path(self, held):
         # type: (Held) -> Any
@@ -278,14 +281,15 @@ class Namer:
         failed = unavailable('no name leads to it')
         if held.how in names:
             try:
-                return _shown(os.readlink(os.path.join(self._root, 'proc/%d' % held.task.pid, names[held.how])))
+                return one_line(text(os.readlink(os.path.join(self._root, 'proc/%d' % held.task.pid,
+                                                              names[held.how]))))
             except OSError as error:
                 failed = unavailable(error)
         if held.how == 'open' or not held.file:
             return failed
         try:
             opened = self._files.opened(held.file)
-            return self._device(opened) or _shown(self._files.name(opened))
+            return self._device(opened) or one_line(self._files.name(opened))
         except KmodError:
             return failed
 
@@ -297,63 +301,7 @@ class Namer:
         kind = 'block' if opened.mode & _kernel_files.S_IFMT == _kernel_files.S_IFBLK else 'char'
         number = '%d:%d' % (opened.device >> _kernel_files.MINOR_BITS,
                             opened.device & ((1 << _kernel_files.MINOR_BITS) - 1))
-        for line in _text(self._root, f'sys/dev/{kind}/{number}/uevent').splitlines():
+        for line in lines(self._root, f'sys/dev/{kind}/{number}/uevent'):
             if line.startswith('DEVNAME='):
                 return one_line('/dev/' + line[8:])
-        return ''
-
-    def end(self, pid):
-        # type: (int) -> str
-        """The command that ends a process; none for the first, nor for those that this one runs under."""
-        if pid <= 1 or pid in self._ours:
-            return ''
-        unit = unit_of(self._root, pid)
-        if unit and unit not in self._our_units:
-            return f'systemctl stop {shlex.quote(unit)}'
-        return 'kill %d' % pid
-
-
-def unit_of(root, pid):
-    # type: (str, int) -> str
-    """The service of the system's systemd that a process belongs to, by its control group; empty where none does."""
-    for line in _text(root, 'proc/%d/cgroup' % pid).splitlines():
-        fields = line.split(':', 2)
-        if len(fields) != 3 or fields[1] not in ('', 'name=systemd'):
-            continue
-        parts = fields[2].split('/')
-        # What is below user.slice are logins, and services of a user's own systemd.
-        if 'user.slice' not in parts:
-            for part in parts:
-                if UNIT.match(part):
-                    return part
-    return ''
-
-
-def ancestors(root):
-    # type: (str) -> Set[int]
-    """The pids of this process and of all that it descends from, but the first."""
-    found = set()  # type: Set[int]
-    try:
-        pid = int(os.readlink(os.path.join(root, 'proc/self')))
-    except (OSError, ValueError):
-        return found
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        # The command in parentheses may hold anything, a ')' too.
-        fields = _text(root, 'proc/%d/stat' % pid).rpartition(')')[2].split()
-        pid = int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
-    return found
-
-
-def _shown(name):
-    # type: (str) -> str
-    return one_line(os.fsencode(name).decode('utf-8', 'backslashreplace'))
-
-
-def _text(root, path):
-    # type: (str, str) -> str
-    try:
-        with open(os.path.join(root, path), 'rb') as stream:
-            return stream.read(1 << 16).decode('utf-8', 'backslashreplace')
-    except OSError:
         return ''

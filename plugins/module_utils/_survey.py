@@ -94,9 +94,11 @@ class Survey:
         if entry['refcount'] > 0 or depth in (ALL, FREED):
             from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
 
+            ranges = _struct_module.ranges(entry['struct_address'], self.memory)
             counted = entry['refcount'] > 0 or entry['permanent'] or depth == FREED
             found = _holders.find(
                 name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
+                ranges=ranges,
                 aliases=lambda: _module_table.aliases(name, self.release, self.root))
             facts['holders'] = dict(found, devices=_devices.find(name, self.root))
         return facts

@@ -8,80 +8,20 @@ import os
 import subprocess
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _holders, _owned, _root_files
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _holders,
+    _kernel_files,
+    _kernel_sockets,
+    _network,
+    _root_files,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_memory import ALL_KERNELS, CAPTURES, KERNELS, Structs, make_root, write_files
+from kernel_memory import ALL_KERNELS, CAPTURES, KERNELS, make_root, write_files
+from used_kernel import MODULE, OTHER, UsedKernel
 
-MODULE, OTHER = 0xFFFFFFFFC0500040, 0xFFFFFFFFC0600040
 KINDS = ('processes', 'mounts', 'network', 'protocols', 'algorithms')
-
-
-class Kernel(Structs):
-    """Tasks, open files and superblocks of a kernel, in memory."""
-
-    def __init__(self, kernel):
-        super().__init__(kernel)
-        self.symbols, self.leaders, self.supers, self.lost = {}, [], [], []
-        self.symbols['init_task'] = self.new('task_struct')
-        self.symbols['socket_file_ops'] = self.new('file_operations', owner=0)
-        self.symbols['super_blocks'] = self.space(16)
-
-    def file(self, owner):
-        """An open file whose operations a module owns."""
-        return self.new('file', f_op=self.new('file_operations', owner=owner))
-
-    def socket(self, owner):
-        """An open socket of a protocol that a module owns."""
-        opened = self.new('socket', ops=self.new('proto_ops', owner=owner))
-        return self.new('file', f_op=self.symbols['socket_file_ops'], private_data=opened)
-
-    def table(self, files, size=64):
-        """A files_struct with files by descriptor."""
-        slots = self.space(8 * size)
-        for descriptor, address in files.items():
-            self.memory.u64(slots + 8 * descriptor, address)
-        fdtable = self.new('fdtable', fd=slots)
-        self.memory.u32(fdtable + self.types.offset('fdtable', 'max_fds'), size)
-        return self.new('files_struct', fdt=fdtable)
-
-    def process(self, pid, command, *tables):
-        """A process with a thread for each file table; 0 is a thread that has given its own back."""
-        signal = self.new('signal_struct')
-        threads = [self.new('task_struct', signal=signal, files=files, comm=command.encode()[:15] + b'\0')
-                   for files in tables]
-        for thread in threads:
-            self.memory.u32(thread + self.types.offset('task_struct', 'tgid'), pid)
-        nodes = [signal + self.types.offset('signal_struct', 'thread_head')]
-        nodes += [thread + self.types.offset('task_struct', 'thread_node') for thread in threads]
-        for node, following in zip(nodes, nodes[1:] + nodes[:1]):
-            self.memory.u64(node, following)
-        self.leaders.append(threads[0])
-        return threads
-
-    def superblock(self, device, owner, name):
-        """A mounted file system."""
-        text = self.space(32)
-        self.memory.write(text, name.encode() + b'\0')
-        kind = self.new('file_system_type', owner=owner, name=text)
-        address = self.new('super_block', s_type=kind)
-        self.memory.u32(address + self.types.offset('super_block', 's_dev'), device[0] << 20 | device[1])
-        self.supers.append(address + self.types.offset('super_block', 's_list'))
-
-    def close_lists(self):
-        """Links the tasks and the superblocks."""
-        at = self.types.offset('task_struct', 'tasks')
-        for nodes in ([self.symbols['init_task'] + at] + [leader + at for leader in self.leaders],
-                      [self.symbols['super_blocks']] + self.supers):
-            for node, following in zip(nodes, nodes[1:] + nodes[:1]):
-                self.memory.u64(node, following)
-
-    def find(self, root, name='foo', **options):
-        """What the reader finds of the module in this kernel."""
-        return _holders.find(name, MODULE, str(root), symbols=self.symbols.get, **options)
-
-
 SHAPE = {'what', 'evidence', 'end_with', 'counts', 'active'}
 
 
@@ -93,7 +33,7 @@ def shown(entries, *keys):
 
 def populated(kernel):
     """A kernel with a process for each way to hold a module, and some that hold none."""
-    made = Kernel(kernel)
+    made = UsedKernel(kernel)
     plain, built_in = made.file(OTHER), made.file(0)
     made.process(1, 'systemd', made.table({0: built_in, 5: plain}))
     made.process(2, 'kthreadd', 0)
@@ -101,8 +41,9 @@ def populated(kernel):
     shared = made.table({7: made.file(MODULE), 63: made.file(MODULE)})
     made.process(400, 'two threads', shared, shared)
     made.process(500, 'leader is gone', 0, made.table({9: made.file(MODULE)}))
-    made.process(600, 'protocol', made.table({4: made.socket(MODULE), 5: made.socket(OTHER), 6: made.socket(0)}))
-    made.process(700, 'unreadable', 0x1000, made.table({1: 0x1000, 2: made.file(MODULE)}))
+    made.process(600, 'protocol', made.table({4: made.socket(MODULE)[0], 5: made.socket(OTHER)[0],
+                                              6: made.socket(0)[0]}))
+    made.process(700, 'unreadable', 0xDEAD000, made.table({1: 0x1000, 2: made.file(MODULE)}))
     made.superblock((0, 51), MODULE, 'foofs')
     made.superblock((8, 1), OTHER, 'ext4')
     made.superblock((0, 52), MODULE, 'foofs')
@@ -141,6 +82,10 @@ def test_open_files_by_their_owner(tmp_path, kernel):
     assert (last['pid'], last['fd']) == (700, 2)
     assert 'No such file' in last['path']['unavailable']
     assert found['notes'] == []
+    # What cannot be read may be the module's.
+    assert [text.partition(': Cannot')[0] for text in found['unread']] == [
+        'processes: open files of process unreadable (pid 700)',
+        'processes: an open file of process unreadable (pid 700)']
 
 
 @pytest.mark.parametrize('kernel', KERNELS)
@@ -157,18 +102,20 @@ def test_mounts_by_the_owner_of_their_type(tmp_path, kernel):
 
 
 def test_nothing_found_is_an_empty_list(tmp_path):
-    made = Kernel('linux-6.12')
+    made = UsedKernel('linux-6.12')
     made.process(1, 'systemd', made.table({0: made.file(OTHER)}))
     made.superblock((8, 1), OTHER, 'ext4')
     made.close_lists()
     found = made.find(root_of(tmp_path, 'linux-6.12', made))
-    assert found['processes'] == found['mounts'] == []
+    assert (found['processes'], found['mounts'], found['others'], found['unread']) == ([], [], [], [])
 
 
-def test_what_counts_no_reference_is_not_looked_for(tmp_path):
+def test_what_always_counts_is_not_looked_for_where_nothing_does(tmp_path):
     made = populated('linux-6.1')
     found = made.find(root_of(tmp_path, 'linux-6.1', made), counted=False)
-    assert found['processes'] == found['mounts'] == []
+    assert found['mounts'] == []
+    # A file need not count to be open.
+    assert len(found['processes']) == 6
 
 
 @pytest.mark.parametrize(('break_it', 'why'), [
@@ -205,18 +152,19 @@ def test_a_broken_superblock_list_costs_the_mounts_only(tmp_path, break_it, why)
 
 def test_a_kernel_that_moved_one_field_costs_one_fact(tmp_path, monkeypatch):
     made = populated('linux-6.1')
-    monkeypatch.setitem(_owned.FILES, 'f_op', ('file', 'f_operations'))
-    monkeypatch.setitem(_owned.SOCKETS, 'ops', ('socket', 'operations'))
+    monkeypatch.setitem(_kernel_files.FILE, 'f_op', ('file', 'f_operations'))
     found = made.find(root_of(tmp_path, 'linux-6.1', made))
     assert 'f_operations in struct file' in found['processes']['unavailable']
     assert len(found['mounts']) == 3
 
 
-def test_without_socket_types_files_are_still_found(tmp_path, monkeypatch):
+def test_without_socket_types_files_are_still_found_and_sockets_unread(tmp_path, monkeypatch):
     made = populated('linux-6.1')
-    monkeypatch.setitem(_owned.SOCKETS, 'ops', ('socket', 'operations'))
+    monkeypatch.setitem(_kernel_sockets.SOCKET, 'ops', ('socket', 'operations'))
     found = made.find(root_of(tmp_path, 'linux-6.1', made))
     assert [entry['pid'] for entry in found['processes']] == [300, 400, 400, 500, 700]
+    assert any('an open file of process protocol (pid 600)' in text and 'operations in struct socket' in text
+               for text in found['unread'])
 
 
 def refuse(_name):
@@ -358,9 +306,10 @@ def test_this_host():
     found = _holders.find('no_such_module', None)
     assert found['network'] == []
     assert set(found) == set(KINDS) | {'notes', 'others', 'unread', 'hint'}
-    assert (found['others'], found['unread'], found['hint']) == ([], [], '')
-    assert _holders._ethtool_driver('lo') is None
-    assert _holders._ethtool_driver('no_such_device_at_all') is None
+    assert (found['others'], found['hint']) == ([], '')
+    assert [text.partition(':')[0] for text in found['unread']] == ['network devices in other namespaces']
+    assert _network.ethtool_driver('lo') is None
+    assert _network.ethtool_driver('no_such_device_at_all') is None
 
 
 @pytest.mark.parametrize(('pid', 'cgroup', 'command'), [
