@@ -97,12 +97,13 @@ ansible_facts:
           description:
             - The modules by name.
             - In C(holders), every entry has C(what) (a phrase), C(evidence), C(end_with) (the command that ends it, empty
-              where there is none that is safe), C(counts) (it holds a reference) and C(active) (it holds none, and
-              unloading would break something in use).
+              where none is safe), C(counts) (it holds a reference) and C(active) (it holds none, and unloading would break
+              something in use).
             - C(processes) have the module's file, device or socket open or mapped, or are about to receive it; C(fd) is
               null where no descriptor leads to it. The module's kernel threads are in C(others).
-            - C(network) are the network devices of every network namespace. C(namespace) is null for the host's own, else
-              a pid in it or a file that names it; C(carries) is V(the default route), V(this ssh connection) or empty.
+            - C(network) are the network devices of every network namespace. C(namespace) is null for the host's own,
+              else a pid in it or a file that names it; C(carries) is V(the default route), V(this ssh connection) or
+              empty.
             - C(unread) says what could hold the module and could not be read. It counts as found.
             - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
               shows. No hazard found does not mean that there is none.
