@@ -96,9 +96,9 @@ ansible_facts:
         modules:
           description:
             - The modules by name.
-            - In C(holders), every entry has C(what) (a phrase), C(evidence), C(end_with) (the command that ends it, empty
-              where none is safe), C(counts) (it holds a reference) and C(active) (it holds none, and unloading would break
-              something in use).
+            - In C(holders), every entry has C(what) (a phrase), C(evidence), C(end_with) (the command that ends it,
+              empty where none is safe), C(counts) (it holds a reference) and C(active) (it holds none, and unloading
+              would break something in use).
             - C(processes) have the module's file, device or socket open or mapped, or are about to receive it; C(fd) is
               null where no descriptor leads to it. The module's kernel threads are in C(others).
             - C(network) are the network devices of every network namespace. C(namespace) is null for the host's own,
