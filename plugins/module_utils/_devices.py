@@ -11,8 +11,9 @@ none sysfs names no module.
 import os
 from typing import Any, Dict, List, Set, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._disks import Disks
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import holder, quoted
+from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import holder, names, quoted
 
 Found = List[Dict[str, Any]]
 
@@ -32,17 +33,17 @@ def find(name, root='/'):
 
     A disk that is bound to one of the drivers is listed once, as the device of that driver.
     """
-    found = []  # type: Found
+    found, disks = [], Disks(root)  # type: Found, Disks
     try:
-        found.extend(_bound(name, root))
-        found.extend(_disks(name, root, {entry['path'] for entry in found}))
+        found.extend(_bound(name, root, disks))
+        found.extend(_served(name, root, disks, {entry['path'] for entry in found}))
     except OSError as error:
         return found or unavailable(error)
     return found
 
 
-def _bound(name, root):
-    # type: (str, str) -> Found
+def _bound(name, root, disks):
+    # type: (str, str, Disks) -> Found
     """Devices bound to the module's drivers (module_add_driver in drivers/base/module.c makes the links)."""
     directory = os.path.join(root, 'sys/module', name)
     if 'drivers' not in os.listdir(directory):
@@ -53,12 +54,12 @@ def _bound(name, root):
         for entry in sorted(os.listdir(place)):
             link = os.path.join(place, entry)
             if entry != 'module' and os.path.islink(link):
-                found.append(_bound_device(entry, link, driver, root))
+                found.append(_bound_device(entry, link, driver, disks))
     return found
 
 
-def _disks(name, root, known):
-    # type: (str, str, Set[str]) -> Found
+def _served(name, root, disks, known):
+    # type: (str, str, Disks, Set[str]) -> Found
     """Disks of the module's block majors that hold something: a loop device with no file has size 0."""
     majors = _block_majors(name, root)
     if not majors:
@@ -74,7 +75,12 @@ def _disks(name, root, known):
             continue  # it went away
         if major in majors and sectors != '0' and _shown(os.path.join(place, 'device'), root) not in known:
             evidence = f'block major {major} ({majors[major]}), {sectors} sectors'
-            found.append(holder(f'disk {_utf8(disk)}', _utf8(evidence), device=_utf8(disk), path=_shown(place, root)))
+            used = disks.told(disk)
+            # Those that somebody sets up hold their module from then on, others while somebody uses them.
+            kept = any(os.path.exists(os.path.join(place, entry)) for entry in ('dm', 'loop', 'pid'))
+            found.append(holder('disk ' + disks.label(disk) + (f': {used}' if used else ''), _utf8(evidence),
+                                disks.end_with(disk), counts=bool(used) or kept, device=_utf8(disk),
+                                path=_shown(place, root)))
     return found
 
 
@@ -92,13 +98,22 @@ def _pair(line):
     return major, label.strip()
 
 
-def _bound_device(device, link, driver, root):
-    # type: (str, str, str, str) -> Dict[str, Any]
-    """A device bound to ``driver``, which is BUS:DRIVER."""
+def _bound_device(device, link, driver, disks):
+    # type: (str, str, str, Disks) -> Dict[str, Any]
+    """A device bound to ``driver``, which is BUS:DRIVER; where disks of it are used, with who uses them."""
     bus, _colon, name = driver.partition(':')
-    unbind = 'echo {} > {}'.format(quoted(device), quoted(f'/sys/bus/{bus}/drivers/{name}/unbind'))
-    return holder(f'device {_utf8(device)}', _utf8(f'driver {driver}'), unbind, counts=bus not in OWN_BUSES,
-                  device=_utf8(device), path=_shown(link, root))
+    what, end_with = f'device {_utf8(device)}', 'echo {} > {}'.format(
+        quoted(device), quoted(f'/sys/bus/{bus}/drivers/{name}/unbind'))
+    below = os.path.realpath(link) + '/'
+    own = [disk for disk in names(disks.root, 'sys/block')
+           if os.path.realpath(os.path.join(disks.root, 'sys/block', disk)).startswith(below)]
+    used = [disk for disk in own if disks.uses(disk)]
+    if used:
+        what += ' ({})'.format('; '.join(f'disk {_utf8(disk)}: {disks.told(disk)}' for disk in used))
+        chains = [disks.chain(disk) for disk in used]
+        end_with = ' && '.join(command for chain in chains for command in chain or []) if all(chains) else ''
+    return holder(what, _utf8(f'driver {driver}'), end_with, counts=bus not in OWN_BUSES or bool(used),
+                  device=_utf8(device), path=_shown(link, disks.root))
 
 
 def _shown(link, root):

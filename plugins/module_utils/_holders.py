@@ -43,17 +43,26 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
     own = memory or KernelMemory(root)
     notes = []  # type: List[str]
     try:
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _uses_block, _uses_net, _uses_other
+
+        own_aliases = list(aliases())
+        names = [name] + own_aliases
         processes, threads, unread = _processes(name, module_address, ranges, own, symbols, notes)
         network, not_seen = _network_devices(name, module_address, ranges, own, symbols, notes)
+        parts = [(threads, unread + not_seen), _in_networks(names, root), _uses_block.find(names, root),
+                 _uses_other.find(name, own_aliases, root)]
+        known = {entry['pid'] for entry in processes} if isinstance(processes, list) else set()
         return {
             'processes': processes,
             'mounts': _or_lesser(lambda: _mounts_by_owner(_needed(module_address), own, symbols),
-                                 lambda: _mounts_by_type(name, aliases(), root), notes) if counted else [],
+                                 lambda: _mounts_by_type(name, own_aliases, root), notes) if counted else [],
             'network': network,
-            'protocols': _attempt(lambda: _protocols(name, root)),
-            'algorithms': _attempt(lambda: _algorithms(name, root)),
-            'others': threads, 'unread': unread + not_seen, 'hint': '',
-            'notes': notes,
+            'protocols': _attempt(lambda: _uses_net.protocols(name, root)),
+            'algorithms': _attempt(lambda: _uses_other.algorithms(name, root)),
+            # What kernel memory names exactly is not told again the lesser way.
+            'others': [entry for others, _unread in parts for entry in others if entry.get('pid') not in known],
+            'unread': [reason for _others, reasons in parts for reason in reasons],
+            'hint': _uses_other.hint(name, own_aliases), 'notes': notes,
         }
     finally:
         if memory is None:
@@ -202,38 +211,40 @@ def _mounts_by_type(name, aliases, root):
     return _mounts.of_types({name} | {alias[3:] for alias in aliases if alias.startswith('fs-')}, root)
 
 
-# Protocols, algorithms
+# Others
 
 
-def _protocols(name, root):
-    # type: (str, str) -> Found
-    """Protocols of the module that have sockets (/proc/net/protocols)."""
-    found = []
-    for line in lines(root, 'proc/net/protocols', must_exist=True)[1:]:
-        fields = line.split()
-        if len(fields) > 7 and fields[7] == name and fields[2].isdigit() and int(fields[2]):
-            found.append(holder('%s sockets of protocol %s' % (fields[2], fields[0]), '/proc/net/protocols',
-                                protocol=fields[0], sockets=int(fields[2])))
-    return found
+def _in_networks(names, root):
+    # type: (List[str], str) -> Tuple[Found, List[str]]
+    """What of traffic control, netfilter and the like uses a module of these names, and what could not be read."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils import (
+        _netlink,
+        _networks,
+        _uses_net,
+        _uses_netfilter,
+    )
 
+    readers = _uses_net.readers(names) + _uses_netfilter.readers(names)
+    if not readers:
+        return [], []
 
-def _algorithms(name, root):
-    # type: (str, str) -> Found
-    """Algorithms of the module that something has allocated (/proc/crypto): more references than their own one."""
-    found = []
-    entry = {}  # type: Dict[str, str]
-    for line in lines(root, 'proc/crypto', must_exist=True) + ['']:
-        key, colon, value = line.partition(':')
-        if colon:
-            entry[key.strip()] = value.strip()
+    def look(network):
+        # type: (_networks.Network) -> List[Any]
+        return [(kind,) + _uses_net.complete(read, network, _netlink.dump, root) for kind, read in readers]
+
+    try:
+        answers = _networks.in_each(look, 'look into the network namespaces', root)
+    except KmodError as error:
+        return [], [f'{kind}: {error}' for kind, _read in readers]
+    found, unread = [], []  # type: Found, List[str]
+    for answer in answers:
+        if isinstance(answer, dict):
+            unread.append('a network namespace: {}'.format(answer['unavailable']))
             continue
-        references = entry.get('refcnt', '')
-        if entry.get('module') == name and references.isdigit() and int(references) > 1:
-            algorithm = entry.get('name', '')
-            found.append(holder(f'users of the algorithm {algorithm}', '/proc/crypto', algorithm=algorithm,
-                                driver=entry.get('driver', ''), references=int(references) - 1))
-        entry = {}
-    return found
+        for kind, entries, reason in answer:
+            found.extend(entries)
+            unread.extend([f'{kind}: {reason}'] if reason else [])
+    return _uses_net.name_sockets(found, root), list(dict.fromkeys(unread))
 
 
 def _same_name(driver, name):

@@ -125,10 +125,11 @@ def is_builtin(name, release, root='/'):
 
 def aliases(name, release, root='/'):
     # type: (str, str, str) -> List[str]
-    """The module's aliases in ``modules.alias`` of the kernel ``release`` that name file systems: ``fs-ext2``."""
+    """The module's aliases in ``modules.alias`` of the kernel ``release``, but for those of hardware: ``fs-ext2``."""
     try:
         with open(os.path.join(root, 'lib/modules', release, 'modules.alias'), errors='replace') as stream:
-            lines = [line.split() for line in stream if line.startswith('alias fs-')]
+            lines = [line.split() for line in stream
+                     if ':' not in line[:20] or line.startswith(('alias ip_set', 'alias usbfunc'))]
     except OSError:
         return []
     return [words[1] for words in lines if len(words) == 3 and words[2].replace('-', '_') == name]

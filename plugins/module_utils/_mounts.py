@@ -69,11 +69,12 @@ def parse(line, pid=0):
     if len(fields) < 6 or len(kind) < 2 or not fields[0] or not fields[1]:
         return None
     groups = {tag: group for tag, colon, group in (field.partition(':') for field in fields[6:]) if colon}
-    return Mount(_unescape(kind[1]), _unescape(fields[4]), kind[0], fields[2], pid, ' '.join(fields[:2]), groups)
+    return Mount(unescape(kind[1]), unescape(fields[4]), kind[0], fields[2], pid, ' '.join(fields[:2]), groups)
 
 
-def _unescape(text):
+def unescape(text):
     # type: (str) -> str
+    """A name of /proc/PID/mountinfo or /proc/swaps, where a space is written as its number in octal, as it is."""
     return re.sub(r'\\([0-3][0-7]{2})', lambda match: chr(int(match.group(1), 8)), text)
 
 

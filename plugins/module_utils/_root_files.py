@@ -5,12 +5,13 @@
 
 import os
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Set
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line
 
 # /proc/crypto and /proc/modules of large hosts are tenths of a megabyte.
 MOST_BYTES = 1 << 24
+PIECE = 1 << 16
 
 
 def text(name):
@@ -23,12 +24,22 @@ def lines(root, path, must_exist=False):
     # type: (str, str, bool) -> List[str]
     """The lines of a file; none where it cannot be read, but an OSError where it ``must_exist``."""
     try:
-        with open(os.path.join(root, path), 'rb') as stream:
-            return stream.read(MOST_BYTES).decode('utf-8', 'backslashreplace').split('\n')
+        with open(os.path.join(root, path), 'rb', buffering=0) as stream:
+            return b''.join(_chunks(stream)).decode('utf-8', 'backslashreplace').split('\n')
     except OSError:
         if must_exist:
             raise
         return []
+
+
+def _chunks(stream):
+    # type: (BinaryIO) -> Iterator[bytes]
+    """A whole file, in pieces: what lies below /proc/sys refuses to be read with a large buffer (ENOMEM)."""
+    for _piece in range(MOST_BYTES // PIECE):
+        chunk = stream.read(PIECE)
+        if not chunk:
+            return
+        yield chunk
 
 
 def word(root, path):
@@ -61,6 +72,21 @@ def link_name(path):
         return os.path.basename(os.readlink(path))
     except OSError:
         return None
+
+
+def has_code(root, name):
+    # type: (str, str) -> bool
+    """Whether a module is loaded, or is of the kernel itself: only then may it be asked what it lists."""
+    if os.path.isdir(os.path.join(root, 'sys/module', name)):
+        return True
+    built_in = 'lib/modules/{}/modules.builtin'.format(word(root, 'proc/sys/kernel/osrelease') or os.uname().release)
+    return any(line.rpartition('/')[2].replace('-', '_') == name + '.ko' for line in lines(root, built_in))
+
+
+def ending(module_names, *prefixes):
+    # type: (Iterable[str], *str) -> Set[str]
+    """What follows each prefix in the names of a module: ``htb`` of ``sch_htb``."""
+    return {name[len(prefix):] for name in module_names for prefix in prefixes if name.startswith(prefix)}
 
 
 def quoted(argument):

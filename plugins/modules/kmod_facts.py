@@ -104,7 +104,15 @@ ansible_facts:
             - C(network) are the network devices of every network namespace. C(namespace) is null for the host's own,
               else a pid in it or a file that names it; C(carries) is V(the default route), V(this ssh connection) or
               empty.
+            - C(devices) are bound to its drivers, or disks of its block major, each with who is on it; C(protocols) and
+              C(algorithms) those of its own that somebody uses.
+            - C(others) have a C(kind). They are kernel threads, rules of iptables and nf_tables, ipsets, queueing
+              disciplines, classifiers and actions, congestion control, IPsec states, virtual servers (each in every
+              network namespace), devices of the device-mapper, I/O schedulers, arrays, configfs items, consoles, streams
+              of sound cards, watchdogs, I2C adapters, AF_ALG sockets, virtual machines, NFS mounts, livepatches.
             - C(unread) says what could hold the module and could not be read. It counts as found.
+            - C(hint) says how one looks by hand for holders of such a module that cannot be listed, or not all of them. It
+              is empty for a module of a family that is not known.
             - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
               shows. No hazard found does not mean that there is none.
           type: dict
@@ -138,6 +146,9 @@ ansible_facts:
                 devices: []
                 protocols: []
                 algorithms: []
+                others: []
+                unread: []
+                hint: ''
                 notes: []
                 tasks: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
               unexplained_references: 0

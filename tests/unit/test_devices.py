@@ -62,7 +62,7 @@ PLAIN = ('loop', 'nbd', 'zram', 'brd', 'dm_mod', 'md_mod', 'dashed_name', 'vcs',
 def found(device, path, evidence):
     bus, _colon, driver = evidence.partition('driver ')[2].partition(':')
     return {'device': device, 'path': '/' + path, 'evidence': evidence, 'active': False,
-            'what': ('device ' if driver else 'disk ') + device, 'counts': bus != 'platform',
+            'what': ('device ' if driver else 'disk ') + device, 'counts': bus not in ('platform', ''),
             'end_with': 'echo %s > /sys/bus/%s/drivers/%s/unbind' % (device, bus, driver) if driver else ''}
 
 
