@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was read of the kernel and its modules, as ``ansible_facts.kmod``: each module with diagnosis and remedy."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _ladder
+from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _died, _hazards, _ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
 
 CURE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
-PARK = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s methods=park"'
 CASCADE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s cascade=true"'
 
 
@@ -31,21 +30,20 @@ def shown_pointers(live):
 def explained(found, subset):
     # type: (Dict[str, Any], List[str]) -> Dict[str, Any]
     """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` of what :func:`_facts.read` found, in those subsets."""
-    modules = {name: _module(facts, details, subset) for name, (facts, details) in found['modules'].items()}
+    modules = {name: _module(facts, details, subset, found) for name, (facts, details) in found['modules'].items()}
     facts = {'modules': modules}  # type: Dict[str, Any]
     if 'kernel' in subset:
         oopses = found['oopses']
         facts['kernel'] = {key: value for key, value in found['kernel'].items() if key != 'config'}
         facts['kernel']['oopses'] = oopses if is_unavailable(oopses) else \
             sum(1 for entry in oopses if entry['kind'] == 'oops')
-        facts['kernel']['loader'] = _diagnosis.loader(oopses, *found['loads'])
+        facts['kernel']['loader'] = _died.loader(oopses, *found['loads'])
     return {'facts': facts, 'warnings': found['warnings']}
 
 
-def _module(facts, details, subset):
-    # type: (Dict[str, Any], Dict[str, Any], List[str]) -> Dict[str, Any]
+def _module(facts, details, subset, found):
+    # type: (Dict[str, Any], Dict[str, Any], List[str], Dict[str, Any]) -> Dict[str, Any]
     entry = facts['module']
-    diagnosis = _diagnosis.diagnose(facts)
     result = {'state': entry['state']}  # type: Dict[str, Any]
     if entry['state'] not in ('absent', 'builtin'):
         if 'state' in subset:
@@ -58,7 +56,7 @@ def _module(facts, details, subset):
             result['unexplained_references'] = _unexplained_references(facts)
         if 'oops' in subset:
             result['oops'] = _oops(facts)
-    result['diagnosis'] = _diagnosed(facts, diagnosis)
+    result['diagnosis'] = _diagnosed(facts, found)
     return result
 
 
@@ -79,36 +77,69 @@ def _holders(facts):
 
 def _unexplained_references(facts):
     # type: (Dict[str, Any]) -> Any
-    """References less the holders found: each dependent, open file, mount and device counts one, as they mostly do."""
+    """References less the holders found: each dependent, and whatever holds it, counts one, as they mostly do."""
     module, holders = facts['module'], facts['holders']
     for fact in (module['refcount'], holders):
         if is_unavailable(fact):
             return fact
-    found = sum(len(holders[kind]) for kind in ('processes', 'mounts', 'devices')
-                if isinstance(holders.get(kind), list))
     own = 1 if module['state'] == 'coming' else 0  # a load holds one until init has returned
-    return max(0, module['refcount'] - len(module['used_by']) - found - own)
+    return max(0, module['refcount'] - len(module['used_by']) - len(_hazards.counted(holders)) - own)
 
 
 def _oops(facts):
     # type: (Dict[str, Any]) -> Any
+    """The last oops that has to do with the module: the one that ended its init or exit, or another in its code."""
     if is_unavailable(facts['oopses']):
         return facts['oopses']
-    oops = _diagnosis.own_oops(facts)
+    oops = _diagnosis.own_death(facts) or _died.last_of(facts['oopses'], facts['name'])
     if oops is None:
         return {}
-    return {key: oops[key] for key in ('cause', 'function', 'offset', 'task', 'pid', 'time', 'taint')}
+    return {key: oops[key] for key in ('cause', 'function', 'offset', 'task', 'pid', 'time', 'taint', 'died_in', 'of',
+                                       'locks')}
 
 
-def _diagnosed(facts, diagnosis):
+def _diagnosed(facts, found):
     # type: (Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
-    plan = _ladder.plan(facts, diagnosis, list(_ladder.DEFAULT_METHODS))
+    diagnosis = _diagnosis.diagnose(facts)
+    plan = _ladder.plan(facts, diagnosis, list(_ladder.METHODS))
     following = plan['next'] or 'nothing'
     if plan['method'] != 'none':
         following = CURE % facts['name']
-    elif any(hazard['code'] == 'dangling_references' for hazard in diagnosis['hazards']) and \
-            _ladder.plan(facts, diagnosis, list(_ladder.METHODS))['method'] == 'park':
-        following = PARK % facts['name']
+        if _ladder.helper_lacks(found['helpers'], plan['method']):
+            following = _ladder.with_helper(facts['name'], facts['kernel'])
     elif diagnosis['verdict'] == 'has_dependents':
-        following = CASCADE % facts['name']
+        following = with_dependents(facts, found['dependents'])
     return dict(diagnosis, method=plan['method'], next=following, unseen=facts['registrations']['unseen'])
+
+
+def with_dependents(facts, dependents):
+    # type: (Dict[str, Any], Dict[str, Any]) -> str
+    """What to do about a module that others use: the first of those that would not go, or all of them in one go."""
+    left = list(facts['module']['used_by'])
+    seen = set()  # type: Set[str]
+    while left:
+        name = left.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name not in dependents:
+            return f'Ask why {name}, which uses it, cannot go'
+        users = dependents[name]['module'].get('used_by', [])
+        left += users
+        # It is judged as it will be once those that use it are gone.
+        alone = without_dependents(dependents[name])
+        plan = _ladder.plan(alone, _diagnosis.diagnose(alone), [method for method in _ladder.METHODS
+                                                                if method != 'park'])
+        if plan['refusal']:
+            return 'First {}, which uses it: {}. {}'.format(name, plan['refusal'].rstrip('.'), plan['next'])
+    return CASCADE % facts['name']
+
+
+def without_dependents(facts):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """The facts as they will be once the dependents, each of which holds one reference, are gone."""
+    module = facts['module']
+    users = module.get('used_by', [])
+    if not users or is_unavailable(module['refcount']):
+        return facts
+    return dict(facts, module=dict(module, used_by=[], refcount=max(0, module['refcount'] - len(users))))

@@ -32,6 +32,7 @@ def answer(names, subset, timeout, root='/'):
     Raises _syscalls.Deadline, which says what hangs, ``timeout`` seconds after the reading began.
     """
     wanted = chosen(subset)
+    _syscalls.checked_timeout(timeout)
     reading = _syscalls.Child(lambda: read(names, wanted, root), 'read the kernel and its modules')
     # Utilities are compiled at each run: what judges by this process, while the other one compiles what reads.
     from ansible_collections.kernelops.kmod.plugins.module_utils import _explained
@@ -50,9 +51,9 @@ def read(names, subset, root):
     with Survey(root) as survey:
         asked = [kernel_name(name, 'look at') for name in names]
         looked_at = asked or sorted(survey.table['modules'])
-        survey.read_ahead(looked_at, closely=bool(asked), log='kernel' in subset)
+        survey.read_ahead(looked_at)
         known_files = _module_details.files(survey.release, root, looked_at) if 'state' in subset else {}
-        modules = {}
+        modules, dependents = {}, {}
         for name in looked_at:
             facts, details = survey.module(name, ALL if asked else BRIEF), {}  # type: Dict[str, Any], Dict[str, Any]
             if 'state' in subset and facts['module']['state'] not in ('absent', 'builtin'):
@@ -60,7 +61,22 @@ def read(names, subset, root):
                 details['same_as_file'] = _module_details.same_as_file(details, root) if asked else \
                     unavailable(f'not compared: ask for {name} by name')
             modules[name] = facts, details
-        found = {'modules': modules, 'warnings': survey.table['warnings']}  # type: Dict[str, Any]
+            if asked:
+                dependents.update(survey.dependents(facts['module'].get('used_by', [])))
+        found = {'modules': modules, 'dependents': dependents, 'warnings': survey.table['warnings'],
+                 'helpers': _helpers(survey, modules, root)}  # type: Dict[str, Any]
         if 'kernel' in subset:
             found.update(kernel=survey.kernel, oopses=survey.oopses, loads=survey.running_loads())
         return found
+
+
+def _helpers(survey, modules, root):
+    # type: (Any, Dict[str, Any], str) -> Dict[str, str]
+    """Why either kind of helper cannot be used here; asked only where one may be needed."""
+    stuck = [facts for facts, _details in modules.values() if facts['module']['state'] in ('coming', 'going') or
+             facts['module'].get('permanent')]
+    if not stuck:
+        return {'compiled': '', 'synthesized': ''}
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _synthesized
+
+    return _synthesized.lacking(survey.kernel, survey.memory, root)

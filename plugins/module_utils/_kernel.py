@@ -108,6 +108,30 @@ def _signatures(options, lock, root):
     return 'enforced' if 'CONFIG_MODULE_SIG_FORCE' in options else 'permissive'
 
 
+def loads_refused(signatures, root='/'):
+    # type: (Any, str) -> Dict[str, str]
+    """Why this kernel would not load a helper, by what the helper lacks; an empty text where it would.
+
+    ``unsigned``: one without a signature of a key that the kernel trusts. ``from_memory``: any that init_module(2) is
+    given, signed or not: IMA appraisal answers EACCES (ima_read_file in security/integrity/ima/ima_main.c), LoadPin
+    EPERM (security/loadpin/loadpin.c), since there is no file to look at.
+    """
+    refused = {'unsigned': '', 'from_memory': ''}
+    if signatures == 'enforced':
+        refused['unsigned'] = 'this kernel takes only modules that are signed by a key it trusts'
+    security = _text('sys/kernel/security/lsm', root)
+    enforced = [_text('proc/sys/kernel/loadpin/' + name, root) for name in ('enforce', 'enabled')]
+    if not is_unavailable(security) and 'loadpin' in security.split(',') and '1' in enforced:
+        refused['from_memory'] = 'LoadPin is enforced: modules are taken from one file system alone'
+    policy, command_line = _text('sys/kernel/security/ima/policy', root), _text('proc/cmdline', root)
+    rules = [] if is_unavailable(policy) else policy.splitlines()
+    words = [] if is_unavailable(command_line) else command_line.split()
+    asked = any(word.startswith('ima_policy=') and 'secure_boot' in word for word in words)
+    if asked or any(rule.startswith('appraise') and 'func=MODULE_CHECK' in rule for rule in rules):
+        refused['from_memory'] = 'IMA appraises modules: one that comes from memory has no file to appraise'
+    return refused
+
+
 def headers(release, root='/'):
     # type: (str, str) -> Dict[str, Any]
     """``dir`` is where kbuild for ``release`` is looked for, ``present`` whether a Makefile and a .config are there."""
@@ -128,13 +152,15 @@ def read(root='/', release=None, machine=None):
     else:
         lock = lockdown(lock)
     options = config(release, root)
+    signatures = _signatures(options, lock, root)
     return {
         'release': release,
         'arch': machine or os.uname().machine,
         'version_banner': _text('proc/version', root),
         'taint': taint if is_unavailable(taint) else {'value': taint, 'flags': taint_flags(taint)},
         'lockdown': lock,
-        'module_signatures': _signatures(options, lock, root),
+        'module_signatures': signatures,
+        'loads_refused': loads_refused(signatures, root),
         'modules_disabled': _number('proc/sys/kernel/modules_disabled', root),
         'kptr_restrict': _number('proc/sys/kernel/kptr_restrict', root),
         'panic_on_oops': _number('proc/sys/kernel/panic_on_oops', root),

@@ -5,28 +5,34 @@
 
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._diagnosis import DIED, HALF_WAY
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import HAZARDS
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import is_parked
 
 METHODS = ('plain', 'kernel_force', 'reset', 'park')
-# What leaves the code in the kernel is done only where it is asked for.
-DEFAULT_METHODS = METHODS[:3]
 HELPED = ('reset', 'park')
 # MODULE_REF_BASE in kernel/module/main.c: the loader's own reference
 REFCOUNT_BASE = 1
-HALF_WAY = ('init_running', 'exit_running')
-DIED = ('init_died', 'exit_died')
+# By default the code of these stays: nobody uses them, and what they left may still be called.
+PARKED_BY_DEFAULT = DIED + ('no_exit',)
+LET_IT_FINISH = 'Let it finish, or end what it waits for; when it never does, only a reboot helps'
+# It builds the compiled helper for the host's own kernel, and takes the same steps.
+PLAYBOOK = "ansible-playbook kernelops.kmod.force_unload -l HOST -e '{force_unload_names: [%s]}'"
+SIGNED = 'set force_unload_sign_key and force_unload_sign_cert: this kernel takes only signed modules'
 NEXT_STEPS = {
     'builtin': 'Only a kernel built without it can do without it',
     'unload_disabled': 'Only a reboot helps',
     'has_dependents': 'Unload those first, or set cascade=true',
-    'init_running': 'Let it finish; when it never does, only a reboot helps',
-    'exit_running': 'Let it finish; when it never does, only a reboot helps',
     'in_use': 'End what holds it, then unload it again',
+    'in_use_unknown': 'Find and end what uses it, then unload it again',
 }
-REBOOT = 'Reboot required: an oops outside the module may have left locks held, so nothing may be loaded'
+NEXT_STEPS.update(dict.fromkeys(HALF_WAY, LET_IT_FINISH))
 PARK = ('Add park to methods: it leaves the code in place, so that nothing dangles, and a fixed build can be loaded '
         'under the name if it does not register the same again')
+REBOOT = 'Reboot required: an oops outside the module may have left locks held, so nothing may be loaded'
+REBOOT_HARD = ('Reboot required, and an ordinary one may hang: sync, then echo b > /proc/sysrq-trigger (sysrq must be '
+               'enabled: kernel.sysrq=1)')
 SHOW_ADDRESSES = ('Set kernel.kptr_restrict to 1 or 0 for the time of the cure (sysctl kernel.kptr_restrict=1), then '
                   'unload it again')
 
@@ -39,17 +45,21 @@ def keeps_exit(verdict, run_exit):
     return run_exit == 'always'
 
 
-def _guards(verdict, facts, runs_exit):
-    # type: (str, Dict[str, Any], bool) -> Dict[str, bool]
+def _guards(diagnosis, facts, methods, runs_exit):
+    # type: (Dict[str, Any], Dict[str, Any], List[str], bool) -> Dict[str, bool]
+    verdict = diagnosis['verdict']
     live = facts['module']['state'] == 'live'
     has_exit = verdict not in ('no_exit', 'exit_lost')
     forced = live and facts['kernel']['force_unload'] is True
+    in_use = any(hazard['code'] in ('in_use', 'undecided') for hazard in diagnosis['hazards'])
+    by_default = verdict in DIED or (verdict in PARKED_BY_DEFAULT and not in_use)
     return {
-        'plain': verdict == 'unloadable' and runs_exit,
+        'plain': runs_exit and facts['module']['refcount'] == 0 and live and has_exit,
         # Without O_TRUNC's help the kernel would free a module whose exit is lost and never run it.
         'kernel_force': forced and (runs_exit if has_exit else verdict == 'no_exit' or not runs_exit),
         'reset': True,
-        'park': not is_parked(facts['name']),
+        # A live module that is in use keeps its name, unless parking it is all that was asked for.
+        'park': not is_parked(facts['name']) and (by_default or list(methods) == ['park']),
     }
 
 
@@ -65,8 +75,6 @@ def _reset_lacks(facts):
 def blocking(diagnosis, method, runs_exit, accepted):
     # type: (Dict[str, Any], str, bool, Any) -> List[Dict[str, Any]]
     """The hazards that forbid ``method``: those neither accepted by name nor seen to by the step itself."""
-    if method == 'plain':
-        return []
     return [hazard for hazard in diagnosis['hazards']
             if hazard['code'] not in accepted and not _seen_to(hazard, diagnosis['verdict'], method, runs_exit)]
 
@@ -77,14 +85,16 @@ def _seen_to(hazard, verdict, method, runs_exit):
     code = hazard['code']
     if code == 'foreign_oops':
         return method not in HELPED
-    if code == 'dangling_references':
+    if code in ('dangling_references', 'reachability_unknown'):
         return runs_exit or method == 'park'
-    if verdict in HALF_WAY:
+    if code == 'locks_held' or verdict in HALF_WAY:
         return False
+    threads_alone = code == 'running_task' and all(task.get('kernel_thread') for task in hazard['evidence'])
     if method == 'park':
-        return code in ('running_task', 'undecided', 'in_use')
-    # The module's own exit stops its kernel threads.
-    return code == 'running_task' and runs_exit and all(task.get('kernel_thread') for task in hazard['evidence'])
+        # A process in the code of one that died may be the very init or exit, and alive.
+        return code in ('undecided', 'in_use') or threads_alone or (code == 'running_task' and verdict not in DIED)
+    # The module's own exit stops its kernel threads: one that holds a reference is in_use as well.
+    return threads_alone and runs_exit
 
 
 def frees_without_exit(verdict, chosen):
@@ -106,6 +116,34 @@ def look_for(verdict, method, runs_exit, accepted):
     return 'user_tasks' if runs_exit and verdict not in HALF_WAY + ('no_exit',) else 'tasks'
 
 
+def with_helper(name, kernel):
+    # type: (str, Dict[str, Any]) -> str
+    """The command that builds the compiled helper and uses it, or why none would help."""
+    if kernel['loads_refused']['from_memory']:
+        return 'Only a reboot helps: {}'.format(kernel['loads_refused']['from_memory'])
+    if kernel['loads_refused']['unsigned']:
+        return f'{PLAYBOOK % name} ({SIGNED})'
+    return PLAYBOOK % name
+
+
+def helper_lacks(helpers, method, wanted='auto'):
+    # type: (Dict[str, str], str, str) -> str
+    """Why the step cannot be taken for want of a helper; empty where one will do, or none is needed.
+
+    ``helpers``: for each kind (compiled, synthesized) why it cannot be used, or an empty text. ``wanted``: the option
+    helper. A rename takes functions of the kernel, which a synthesized helper cannot call.
+    """
+    if method not in HELPED:
+        return ''
+    if method == 'park' and wanted == 'synthesized':
+        return 'a synthesized helper cannot park: it calls nothing in the kernel'
+    if method == 'park' or wanted == 'compiled':
+        return helpers['compiled']
+    if wanted == 'auto' and not helpers['compiled']:
+        return ''
+    return helpers['synthesized']
+
+
 def reset_values(facts, verdict, runs_exit, entry):
     # type: (Dict[str, Any], str, bool, Dict[str, Any]) -> Dict[str, Any]
     """What the reset writes over ``entry`` (state, refcount, init, exit as read): LIVE, the base, pointers mended."""
@@ -125,7 +163,8 @@ def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
     """``{'method', 'runs_exit', 'refusal', 'next'}``: the one step that will work, or why none is taken.
 
     ``method`` is ``none`` where nothing is to be done or nothing may be; ``runs_exit``: whether the module's own exit
-    runs, as far as it has one; ``refusal`` is None or one sentence.
+    runs, as far as it has one; ``refusal`` is None or one sentence. Whether the helper that the step needs is there is
+    not asked: see :func:`_helper_state.lacking`.
     """
     verdict = diagnosis['verdict']
     runs_exit = keeps_exit(verdict, run_exit)
@@ -134,43 +173,64 @@ def plan(facts, diagnosis, methods, run_exit='auto', accepted=()):
         return answer
     if verdict in ('builtin', 'unload_disabled', 'has_dependents'):
         return dict(answer, refusal=diagnosis['reason'], next=NEXT_STEPS[verdict])
-    guards = _guards(verdict, facts, runs_exit)
-    blocked = []  # type: List[Dict[str, Any]]
-    for method in METHODS:
-        if method not in methods or not guards[method]:
-            continue
-        blocked = blocking(diagnosis, method, runs_exit and verdict != 'no_exit', accepted)
-        if not blocked and not (method in HELPED and _reset_lacks(facts)):
-            return dict(answer, method=method, runs_exit=runs_exit and method != 'park')
-    parks = guards['park'] and 'park' not in methods and not _reset_lacks(facts) and \
-        not blocking(diagnosis, 'park', False, accepted)
-    return dict(answer, **_refusal(facts, diagnosis, guards, blocked, parks))
-
-
-def _refusal(facts, diagnosis, guards, blocked, parks):
-    # type: (Dict[str, Any], Dict[str, Any], Dict[str, bool], List[Dict[str, Any]], bool) -> Dict[str, Optional[str]]
+    guards = _guards(diagnosis, facts, methods, runs_exit)
     lacks = _reset_lacks(facts)
-    if lacks and all(hazard['code'] == 'dangling_references' for hazard in blocked):
+    why = {method: blocking(diagnosis, method, runs_exit and verdict != 'no_exit', accepted)
+           for method in METHODS if guards[method]}
+    free = [method for method, hazards in why.items() if not hazards and not (method in HELPED and lacks)]
+    for method in free:
+        if method in methods:
+            return dict(answer, method=method, runs_exit=runs_exit and method != 'park')
+    # What the step of the least harm would take tells most; the reset always asks for more.
+    named = [hazards for method, hazards in why.items() if method in methods] or list(why.values())
+    return dict(answer, **_refusal(facts, diagnosis, min(named, key=len), lacks, free))
+
+
+def _refusal(facts, diagnosis, blocked, lacks, free):
+    # type: (Dict[str, Any], Dict[str, Any], List[Dict[str, Any]], Optional[str], List[str]) -> Dict[str, Optional[str]]
+    """``blocked``: the hazards in the way; ``lacks``: what a helper would lack; ``free``: what may be done, unasked."""
+    if lacks and all(hazard['code'] in ('dangling_references', 'reachability_unknown') for hazard in blocked):
         blocked = []  # what is lacking is what it takes to see them, too
     if blocked:
-        reasons = '; '.join(hazard['reason'] for hazard in blocked)
-        codes = ', '.join(hazard['code'] for hazard in blocked)
-        undecided = any(hazard['code'] == 'undecided' for hazard in blocked)
-        advice = NEXT_STEPS.get(diagnosis['verdict'],
-                                'Find and end what uses it' if undecided else 'Remove what the hazard names')
-        if parks and any(hazard['code'] == 'dangling_references' for hazard in blocked):
-            advice = PARK
-        if any(hazard['code'] == 'foreign_oops' for hazard in blocked):
-            advice = REBOOT
-        return {'refusal': f'it is not safe: {reasons}',
-                'next': f'{advice} (accept_hazards={codes} overrides this, at the risk of the host)'}
-    would = [method for method in DEFAULT_METHODS if guards[method] and not (method == 'reset' and lacks)]
-    if lacks and not would:
+        advice = PARK if free == ['park'] else _advice(facts, diagnosis, blocked)
+        return {'refusal': 'it is not safe: {}'.format('; '.join(hazard['reason'] for hazard in blocked)),
+                'next': f'{advice}. {override(blocked)}'}
+    if lacks and not free:
         hidden = facts['kernel']['kptr_restrict'] == 2
         return {'refusal': '{} Only a reset would get it out: {}'.format(diagnosis['reason'], lacks),
                 'next': SHOW_ADDRESSES if hidden else 'Only a reboot helps where that cannot be mended'}
     return {'refusal': '{} None of the methods allowed will get it out'.format(diagnosis['reason']),
-            'next': 'Allow one of methods={}'.format(','.join(would))}
+            'next': 'Allow one of methods={}'.format(','.join(free))}
+
+
+def _advice(facts, diagnosis, blocked):
+    # type: (Dict[str, Any], Dict[str, Any], List[Dict[str, Any]]) -> str
+    """What to do about it, without danger."""
+    codes = [hazard['code'] for hazard in blocked]
+    if 'foreign_oops' in codes:
+        return REBOOT
+    if 'locks_held' in codes:
+        return REBOOT_HARD
+    ends = [entry['end_with'] for hazard in blocked if hazard['code'] == 'in_use' for entry in hazard['evidence']
+            if entry.get('end_with')]
+    if ends:
+        return 'End what holds it: {}'.format('; '.join(ends[:5]))
+    advice = NEXT_STEPS.get(diagnosis['verdict'], 'Remove what the hazard names')
+    if is_parked(facts['name']):
+        advice = 'Leave it: parked, its code does no harm, and it goes with the next reboot'
+    hint = '' if is_unavailable(facts['holders']) else facts['holders'].get('hint', '')
+    return f'{advice}. {hint}' if hint and 'undecided' in codes else advice
+
+
+def override(blocked):
+    # type: (List[Dict[str, Any]]) -> str
+    """The dangerous way, told last and with what it means."""
+    codes = []  # type: List[str]
+    for hazard in blocked:
+        if hazard['code'] not in codes:
+            codes.append(hazard['code'])
+    means = '; '.join(HAZARDS.get(code, 'the host may crash') for code in codes)
+    return 'accept_hazards={} overrides this at the risk of the host: {}'.format(','.join(codes), means)
 
 
 def expected(facts):

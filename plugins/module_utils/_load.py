@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
+    _died,
     _elf,
     _kernel,
     _kernel_log,
@@ -145,8 +146,7 @@ class Load:
             # A step that was taken failed by what the kernel answered; else what was found speaks against any.
             taken = error.facts.get('method', 'plain') != 'none'
             raise self._failure(
-                'replace_refused', 'the build that is loaded cannot be unloaded by plain means: {}'.format(
-                    error.why if taken else error.facts['reason']),
+                'replace_refused', f'the build that is loaded cannot be unloaded by plain means: {error.why}',
                 error.next_step if taken else _load_plan.FORCE.format(self.name)) from error
         self.result['unload'] = _unloading(done)
         self.result['changed'] = True
@@ -255,11 +255,11 @@ def look(name, depends, kernel, root='/'):
 
 def host(kernel, root='/'):
     # type: (Dict[str, Any], str) -> Dict[str, Any]
-    """What decides whether this kernel takes a module file; ``loader`` as _diagnosis.loader says it."""
+    """What decides whether this kernel takes a module file; ``loader`` as _died.loader says it."""
     from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
 
     with _survey.Survey(root, kernel) as survey:
-        loader = _diagnosis.loader(survey.oopses, *survey.running_loads())
+        loader = _died.loader(survey.oopses, *survey.running_loads())
     found = {key: kernel[key] for key in ('modules_disabled', 'module_signatures', 'lockdown')}
     return dict(_toolchain_facts.kernel(root, kernel), loader=loader, **found)
 

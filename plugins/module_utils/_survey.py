@@ -18,6 +18,13 @@ IDEM_BUCKETS = 256
 IDEM_BYTES = IDEM_BUCKETS * 8
 _TASKS = 'tasks in '
 ALL, NEEDED, BRIEF, FREED = 'all', 'needed', 'brief', 'freed'
+# Modules that use another, below each other, whose facts are read.
+MOST_DEPENDENTS = 64
+# Modules that one uses whose holders are looked for.
+MOST_BELOW = 8
+NO_TASKS = {'tasks': [], 'unreadable': []}  # type: Dict[str, List[Any]]
+# Who points into a module is not searched for in memory: nothing here can show that nobody does.
+NOT_SEARCHED = {'answer': 'unknown', 'reason': 'kernel memory is not searched for pointers into it', 'hits': []}  # type: Dict[str, Any]
 
 
 class Survey:
@@ -53,8 +60,9 @@ class Survey:
         that is to be FREED without its exit.
 
         Keys: name, kernel, module (its line in the table), live (struct module), cleanup_module (address), exit_offsets
-        (where a lost exit is), tasks, spinning, holders, oopses, registrations (of a module whose exit cannot run,
-        ran half way, or is not to run).
+        (where a lost exit is), tasks, loader_tasks, namespace (why not all tasks are seen), spinning, holders,
+        holders_below (of the modules that it uses, where a task waits in its init or exit), oopses, oopses_lost,
+        reachability, registrations (of a module whose exit cannot run, ran half way, or is not to run).
         """
         return dict(self._module(name, depth), kernel=self.kernel)
 
@@ -64,7 +72,8 @@ class Survey:
         facts = {
             'name': name, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
-            'tasks': {'tasks': [], 'unreadable': []}, 'spinning': [], 'holders': {}, 'oopses': [],
+            'tasks': dict(NO_TASKS), 'loader_tasks': dict(NO_TASKS), 'namespace': '', 'spinning': [], 'holders': {},
+            'holders_below': {}, 'oopses': [], 'oopses_lost': [], 'reachability': dict(NOT_SEARCHED),
             'registrations': {'found': [], 'unseen': [], 'blind': ''},
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
@@ -75,33 +84,59 @@ class Survey:
         if is_unavailable(entry['refcount']):
             return facts
         is_live = entry['state'] == 'live'
-        if is_idle(entry) and depth not in (ALL, FREED):
-            return facts
+        facts.update(tasks=self.tasks(name), loader_tasks=self.loader_tasks, namespace=self.namespace,
+                     oopses=self.oopses, oopses_lost=self.oopses_lost)
         if is_live and not entry['permanent'] and depth == BRIEF:
-            return dict(facts, holders=unavailable(f'not looked for: ask for {name} by name'))
-        facts['tasks'] = self.tasks(name)
-        facts['oopses'] = self.oopses
+            # An idle one needs no search: a device of it that is up is told where it is asked for by name.
+            return facts if is_idle(entry) else dict(
+                facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         if not is_live or entry['permanent'] or depth == FREED:
             facts['registrations'] = self._registrations(entry)
         if not is_live:
             facts['spinning'] = self.spinning
-            return facts
         if entry['permanent']:
             facts['cleanup_module'] = self._cleanup_module(name)
             if isinstance(facts['cleanup_module'], int) and isinstance(entry['struct_address'], int):
                 facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
                                                                     self.memory)
-        if entry['refcount'] > 0 or depth in (ALL, FREED):
-            from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders
-
-            ranges = _struct_module.ranges(entry['struct_address'], self.memory)
-            counted = entry['refcount'] > 0 or entry['permanent'] or depth == FREED
-            found = _holders.find(
-                name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
-                ranges=ranges,
-                aliases=lambda: _module_table.aliases(name, self.release, self.root))
-            facts['holders'] = dict(found, devices=_devices.find(name, self.root))
+        facts['holders'] = self._holders(entry, depth)
+        if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
+            facts['holders_below'] = self._holders_below(name)
         return facts
+
+    def dependents(self, users):
+        # type: (List[str]) -> Dict[str, Any]
+        """The facts of the modules that use another, and of those that use them: each must go before it."""
+        found, left = {}, list(users)  # type: Dict[str, Any], List[str]
+        while left and len(found) < MOST_DEPENDENTS:
+            name = left.pop(0)
+            if name not in found:
+                found[name] = self.module(name, ALL)
+                left += found[name]['module'].get('used_by', [])
+        return found
+
+    def _holders(self, entry, depth):
+        # type: (Dict[str, Any], str) -> Any
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders, _struct_module
+
+        name = entry['name']
+        counted = entry['refcount'] > 0 or entry['state'] != 'live' or entry['permanent'] or depth == FREED
+        found = _holders.find(
+            name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
+            ranges=_struct_module.ranges(entry['struct_address'], self.memory),
+            aliases=lambda: _module_table.aliases(name, self.release, self.root))
+        return dict(found, devices=_devices.find(name, self.root))
+
+    def _holders_below(self, name):
+        # type: (str) -> Dict[str, Any]
+        """Who holds the modules that this one uses: what its init or exit waits for may be theirs."""
+        below = sorted(entry['name'] for entry in self.table['modules'].values() if name in entry['used_by'])
+        found = []  # type: List[Any]
+        for other in below[:MOST_BELOW]:
+            entry = _module_table.module(other, self.release, self.root, self.table)
+            found += [user for users in self._holders(entry, ALL).values() if isinstance(users, list)
+                      for user in users if isinstance(user, dict) and user['counts']]
+        return {'others': found}
 
     @property
     def kernel(self):
@@ -135,6 +170,18 @@ class Survey:
         return self._once(_TASKS + name, lambda: self._tasks_in(name))
 
     @property
+    def loader_tasks(self):
+        # type: () -> Dict[str, List[Any]]
+        """The tasks inside the loader's system calls."""
+        return self._once('loader_tasks', self._tasks_in_loader)
+
+    @property
+    def namespace(self):
+        # type: () -> str
+        """Why not every task of the host is seen from here; mostly an empty text."""
+        return self._once('namespace', self._other_namespace)
+
+    @property
     def spinning(self):
         # type: () -> Any
         """The tasks that spin in the kernel."""
@@ -146,31 +193,33 @@ class Survey:
         """The kernel log's oopses and warnings; ``task_gone``: whoever died is no longer there."""
         return self._once('oopses', self._read_oopses)
 
-    def read_ahead(self, names, closely, log):
-        # type: (List[str], bool, bool) -> None
-        """Has other processes read, while this one reads the rest, what is no kernel memory: the kernel, and what facts
-        of these modules need of its tasks, its log and its symbol table.
-
-        ``closely``: the modules will be looked at as ALL there is. ``log``: the log is needed in any case.
+    def read_ahead(self, names):
+        # type: (List[str]) -> None
+        """Has other processes read, while this one reads the rest, what is no kernel memory: the kernel, its tasks, its
+        log and its symbol table.
         """
         entries = [entry for entry in map(self.table['modules'].get, names)
                    if entry and not is_unavailable(entry['refcount'])]
-        stuck = [entry['name'] for entry in entries if entry['state'] != 'live' or entry['permanent']]
-        if stuck:
+        half_way = any(entry['state'] != 'live' for entry in entries)
+        if half_way or any(entry['permanent'] for entry in entries):
             self.symbols.read_ahead()
-        watched = [entry['name'] for entry in entries] if closely else stuck
 
         def look():
             # type: () -> Dict[str, Any]
-            found = {_TASKS + name: self.tasks(name) for name in watched}  # type: Dict[str, Any]
-            found['kernel'] = self.kernel
-            if watched or log:
-                found['oopses'] = self.oopses
-            if stuck:
+            found = {_TASKS + entry['name']: self.tasks(entry['name']) for entry in entries}  # type: Dict[str, Any]
+            found.update(kernel=self.kernel, loader_tasks=self.loader_tasks, namespace=self.namespace,
+                         oopses=self.oopses)
+            if half_way:
                 found['spinning'] = self.spinning
             return found
 
         self._ahead = _syscalls.Ahead(look)
+
+    @property
+    def oopses_lost(self):
+        # type: () -> List[str]
+        """Why the log may lack an oops that there was: a sentence each."""
+        return []
 
     def _once(self, what, read):
         # type: (str, Callable[[], Any]) -> Any
@@ -194,6 +243,18 @@ class Survey:
 
         return _tasks.in_module_code(name, self.root, self._scan())
 
+    def _tasks_in_loader(self):
+        # type: () -> Dict[str, List[Any]]
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+
+        return _tasks.in_loader(self.root, self._scan())
+
+    def _other_namespace(self):
+        # type: () -> str
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
+
+        return _tasks.other_namespace(self.root)
+
     def _tasks_that_spin(self):
         # type: () -> Any
         from ansible_collections.kernelops.kmod.plugins.module_utils import _tasks
@@ -216,9 +277,10 @@ class Survey:
         lines = _kernel_log.read(self.root, from_alarm=True)
         if is_unavailable(lines) or not lines:
             return lines
-        from ansible_collections.kernelops.kmod.plugins.module_utils import _oops
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _attribution, _oops
 
-        return [dict(entry, task_gone=not _syscalls.is_alive(entry['pid'], self.root)) for entry in _oops.oopses(lines)]
+        return [dict(entry, task_gone=not _syscalls.is_alive(entry['pid'], self.root),
+                     **_attribution.attribution(entry)) for entry in _oops.oopses(lines)]
 
     def running_loads(self):
         # type: () -> Tuple[bool, Any]
@@ -320,6 +382,13 @@ def module(name, root='/', kernel=None, depth=NEEDED):
         entry = facts['module']
         loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
         return dict(facts, anchors=survey.anchors() if loaded and (depth in (ALL, FREED) or not is_idle(entry)) else {})
+
+
+def dependents(users, kernel):
+    # type: (List[str], Optional[Dict[str, Any]]) -> Dict[str, Any]
+    """:meth:`Survey.dependents` of this host."""
+    with Survey('/', kernel) as survey:
+        return survey.dependents(users)
 
 
 def is_idle(entry):

@@ -10,7 +10,7 @@ takes no lock and looks at no stack.
 
 import os
 import struct
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _elf_writer,
@@ -74,6 +74,31 @@ def find_donor(release, root='/'):
             return Donor(os.path.join(tree, path), found['vermagic'], found['machine'], layout['size'], layout['init'],
                          layout['exit'], found['crc'])
     raise KmodError(tried, last, 'Install the package of this kernel')
+
+
+def lacking(kernel, memory, root='/'):
+    # type: (Dict[str, Any], Any, str) -> Dict[str, str]
+    """For each kind of helper why it cannot be used on this host now; an empty text where it can.
+
+    ``kernel`` as _kernel.read has it. Nothing is loaded to find out.
+    """
+    from_memory, unsigned = kernel['loads_refused']['from_memory'], kernel['loads_refused']['unsigned']
+    if from_memory:
+        return {'compiled': from_memory, 'synthesized': from_memory}
+    path = os.path.join(root, _reset.helper_path(kernel['release']).lstrip('/'))
+    return {
+        'compiled': _reason(lambda: _reset.vet_helper(path, kernel, _struct_module.layout(root, memory))),
+        'synthesized': unsigned or _reason(lambda: find_donor(kernel['release'], root)),
+    }
+
+
+def _reason(attempt):
+    # type: (Callable[[], Any]) -> str
+    try:
+        attempt()
+    except KmodError as error:
+        return str(error)
+    return ''
 
 
 def write(donor, table):

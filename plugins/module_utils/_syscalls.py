@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -19,7 +19,13 @@ NUMBERS = {
     'x86_64': {'init_module': 175, 'delete_module': 176, 'finit_module': 313},
     'aarch64': {'init_module': 105, 'delete_module': 106, 'finit_module': 273},
 }  # type: Dict[str, Dict[str, int]]
+# The same calls of a 32-bit program: arch/x86/entry/syscalls/syscall_32.tbl, arch/arm/tools/syscall.tbl
+NARROW = {
+    'x86_64': {'init_module': 128, 'delete_module': 129, 'finit_module': 350},
+    'aarch64': {'init_module': 128, 'delete_module': 129, 'finit_module': 379},
+}  # type: Dict[str, Dict[str, int]]
 FOREVER = 1e9
+LONGEST_TIMEOUT = 1000000
 
 
 class Deadline(KmodError):
@@ -34,6 +40,15 @@ def numbers(machine=None):
         raise KmodError('call the module loader', f'the system call numbers of {machine} are not known here',
                         'Supported architectures are {}'.format(', '.join(sorted(NUMBERS))))
     return NUMBERS[machine]
+
+
+def loader_calls(machine=None):
+    # type: (Optional[str]) -> Tuple[Dict[str, str], Dict[str, str]]
+    """The loader's calls by their number as /proc/PID/syscall prints it: of a 64-bit program, and of a 32-bit one."""
+    machine = machine or os.uname().machine
+    wide, narrow = ({str(number): name for name, number in table.get(machine, {}).items()}
+                    for table in (NUMBERS, NARROW))
+    return wide, narrow
 
 
 def _call(name, *arguments):
@@ -85,13 +100,17 @@ def _innermost(pid):
 def is_alive(pid, root='/'):
     # type: (Any, str) -> bool
     """Whether there is a process of that number, if it is one, and it has not ended: see proc(5), stat."""
-    if not isinstance(pid, int):
-        return False
+    return isinstance(pid, int) and _state(pid, root) not in ('', 'Z', 'X')
+
+
+def _state(pid, root='/'):
+    # type: (int, str) -> str
+    """The letter of a process's state; empty where there is no such process."""
     try:
         with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
-            return stream.read().rsplit(')', 1)[-1].split()[0] not in ('Z', 'X')
+            return stream.read().rsplit(')', 1)[-1].split()[0]
     except (OSError, IndexError):
-        return False
+        return ''
 
 
 def _child_hangs_in(pid):
@@ -176,12 +195,10 @@ class Child:
             if data is None:
                 hanging = _innermost(self.pid)
                 hangs_in = _child_hangs_in(hanging)
+                late = _late(self._tried, seconds, hanging, hangs_in)
                 if not outlives:
                     _end(self.pid)
-                raise Deadline(self._tried,
-                               'no answer within %g seconds; process %d hangs in %s' % (seconds, hanging, hangs_in),
-                               'Reboot required if a kernel lock died with its owner: it never comes free then',
-                               hangs_in=hangs_in)
+                raise late
         finally:
             os.close(self._read_end)
             reap(self.pid)
@@ -195,6 +212,27 @@ class Child:
         return answer['value']
 
 
+def checked_timeout(seconds):
+    # type: (float) -> float
+    """The option timeout, if it is a number of seconds above 0 and below a million. Raises KmodError otherwise."""
+    if not 0 < seconds < LONGEST_TIMEOUT:
+        raise KmodError(f'set a deadline of {seconds:g} seconds',
+                        f'timeout must be above 0 and below {LONGEST_TIMEOUT}',
+                        'Give a number of seconds, such as timeout=30')
+    return seconds
+
+
+def _late(tried, seconds, pid, hangs_in):
+    # type: (str, float, int, str) -> Deadline
+    """Only a process that waits uninterruptibly in the kernel is said to hang: any other is merely slow."""
+    if _state(pid) == 'D':
+        return Deadline(tried, 'no answer within %g seconds; process %d hangs in %s' % (seconds, pid, hangs_in),
+                        'Reboot required if a kernel lock died with its owner: it never comes free then',
+                        hangs_in=hangs_in)
+    return Deadline(tried, 'no answer within %g seconds; process %d is not done yet (%s)' % (seconds, pid, hangs_in),
+                    'Run the task again with a longer timeout', hangs_in=hangs_in)
+
+
 def with_deadline(function, seconds, tried, outlives=False):
     # type: (Callable[[], Any], float, str, bool) -> Any
     """Runs ``function`` in a child and returns its result, of which marshal can carry all: no object of a class.
@@ -204,6 +242,7 @@ def with_deadline(function, seconds, tried, outlives=False):
     ``outlives``: what takes longer is not killed but left to finish, since what it does must not be cut short.
     Raises what ``function`` raised where that is a :class:`KmodError`.
     """
+    checked_timeout(seconds)
     return Child(function, tried).answer(seconds, outlives)
 
 

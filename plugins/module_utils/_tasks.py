@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks with a module's code on their stack, tasks that spin in the kernel.
+"""Tasks with a module's code on their stack, tasks inside the loader's system calls, tasks that spin in the kernel.
 
 From /proc/PID/task/TID/{stack,syscall,stat,comm} (fs/proc/base.c, proc(5)). One pass over /proc serves both: take it
 with :func:`scan` and hand it to each question. A task that ends while it is read is normal and left out.
@@ -17,6 +17,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_
 
 PF_KTHREAD = 0x00200000
 LARGEST_FILE = 1 << 14
+FIRST_NAMESPACE = 'pid:[4026531836]'
 
 Stat = Tuple[int, int, int, int]
 
@@ -28,9 +29,12 @@ class Scan:
         # type: (str) -> None
         self.proc = os.path.join(root, 'proc')
         self.running = []  # type: List[Tuple[int, int]]
+        # Those that may be inside the loader's system calls: pid, tid, number of the call, its arguments, stack.
+        self.in_calls = []  # type: List[Tuple[int, int, str, List[str], bytes]]
         self.stacks = []  # type: List[Tuple[int, int, bytes]]
         self.tasks = 0
         self._refused = {}  # type: Dict[Tuple[str, str], int]
+        self._numbers = {number.encode() for known in _syscalls.loader_calls() for number in known}
         self._ourselves = {os.getpid(), *_syscalls.waiting} if os.path.realpath(root) == '/' else set()
         for pid, tid in _ids(self.proc):
             self.tasks += 1
@@ -81,6 +85,10 @@ class Scan:
         stack = self._try(pid, tid, 'stack')
         if call.strip() == b'running' and not self._reads_beside_us(pid):
             self.running.append((pid, tid))
+        number = call.split(b' ', 1)[0]
+        if number in self._numbers or b'_module+0x' in stack or b'_module.' in stack:
+            words = call.decode('ascii', 'replace').split()
+            self.in_calls.append((pid, tid, ''.join(words[:1]), words[1:], stack))
         if b' [' in stack:
             self.stacks.append((pid, tid, stack))
 
@@ -110,6 +118,35 @@ def scan(root='/'):
     # type: (str) -> Scan
     """One pass over ROOT/proc."""
     return Scan(root)
+
+
+def in_loader(root='/', seen=None):
+    # type: (str, Optional[Scan]) -> Dict[str, List[Any]]
+    """Tasks inside the loader's system calls: ``{'tasks': [task], 'unreadable': [reason]}``.
+
+    A task has pid, tid, kernel_thread, command, ``call`` (``delete_module``), ``module`` (None where it cannot be told
+    which) and ``waits_in`` (the function, or None for a task that is on a CPU).
+    """
+    seen = seen or scan(root)
+    found = []
+    if seen.in_calls:
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _loading
+
+        found = _loading.tasks(seen)
+    return {'tasks': found, 'unreadable': seen.unreadable('syscall')}
+
+
+def other_namespace(root='/'):
+    # type: (str) -> str
+    """Why not every task of the host is seen from here; empty in the host's own PID namespace.
+
+    PROC_PID_INIT_INO in include/linux/proc_ns.h is the number of the first one.
+    """
+    try:
+        name = os.readlink(os.path.join(root, 'proc/self/ns/pid'))
+    except OSError as error:
+        return f'whether this is the host\'s own PID namespace cannot be told: {error.strerror}'
+    return '' if name == FIRST_NAMESPACE else f'this is another PID namespace ({name}), such as a container\'s'
 
 
 def in_module_code(name, root='/', seen=None):

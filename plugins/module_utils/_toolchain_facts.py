@@ -110,6 +110,7 @@ def gather(names, paths, scope, root='/', timeout=DEADLINE):
     """
     from ansible_collections.kernelops.kmod.plugins.module_utils import _compilers, _toolchain
 
+    _syscalls.checked_timeout(timeout)
     patience = timeout / 2 if paths and not names else None
 
     def read():

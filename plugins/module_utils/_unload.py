@@ -18,7 +18,11 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _syscalls,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._explained import shown_pointers
+from ansible_collections.kernelops.kmod.plugins.module_utils._explained import (
+    shown_pointers,
+    with_dependents,
+    without_dependents,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
@@ -36,6 +40,7 @@ class Options(NamedTuple):
     helper_path: Optional[str]
     timeout: float
     check_mode: bool
+    helper_will_be_built: bool = False
 
 
 class Unload:
@@ -67,8 +72,9 @@ class Unload:
         forced = self.options.run_exit == 'never' or not {'plain', 'kernel_force'}.intersection(self.options.methods)
         diagnosis = _diagnosis.diagnose(facts, forced)
         # With the dependents gone it is another case: that one is planned for.
-        ahead = _diagnosis.diagnose(without_dependents(facts), forced) if dependents else diagnosis
-        plan = _ladder.plan(facts, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
+        alone = without_dependents(facts) if dependents else facts
+        ahead = _diagnosis.diagnose(alone, forced)
+        plan = _ladder.plan(alone, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
                   'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper, 'look': {},
@@ -78,6 +84,8 @@ class Unload:
             return dict(result, method='none', after=after, diff={'before': before, 'after': after}, hazards=[],
                         msg=f'{self.name} was unloaded by someone else meanwhile.')
         if plan['refusal']:
+            if ahead['verdict'] == 'has_dependents':
+                plan['next'] = with_dependents(facts, self._dependents(facts))
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
@@ -120,7 +128,7 @@ class Unload:
         code = error.facts['hazard']
         result.update(method='none', hazards=result['hazards'] + [
             {'code': code, 'reason': error.why, 'evidence': [result['look']]}])
-        following = f'{error.next_step} (accept_hazards={code} overrides this, at the risk of the host)'
+        following = '{}. {}'.format(error.next_step, _ladder.override(result['hazards'][-1:]))
         return KmodError(error.tried, error.why, following, **result)
 
     def _told(self, result):
@@ -139,7 +147,7 @@ class Unload:
     def _carry_out(self, verdict, plan, facts, dependents):
         # type: (str, Dict[str, Any], Dict[str, Any], List[str]) -> Dict[str, Any]
         """``after`` as it was read again, or as it would be; and ``parked_as``. Raises KmodError where a step fails."""
-        helper = self._helper(plan['method']) if plan['method'] in _ladder.HELPED else None
+        helper = self._helper(plan['method']) if plan['method'] in _ladder.HELPED else None  # type: Any
         self._unload_dependents(dependents)
         done = {}  # type: Dict[str, Any]
         if plan['method'] == 'park':
@@ -164,6 +172,11 @@ class Unload:
             depth = _survey.FREED
         return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, depth=depth),
                                        self.options.timeout, f'read the state of {self.name}')
+
+    def _dependents(self, facts):
+        # type: (Dict[str, Any]) -> Dict[str, Any]
+        """The facts of the modules that use this one: what is advised must be what will work."""
+        return dict(self._in_child(lambda: _survey.dependents(facts['module']['used_by'], self.kernel)))
 
     def _is_gone(self):
         # type: () -> bool
@@ -211,36 +224,52 @@ class Unload:
 
     def _helper(self, method):
         # type: (str) -> Any
-        """The helper of either kind; None in check mode where the compiled one is asked for, and the role builds it."""
+        """The helper of either kind. Raises KmodError where none can be used, in check mode as well: only what can
+        happen is promised. None in check mode where the compiled one will be built.
+        """
         self.helper['needed'] = True
-        if self.options.helper == 'synthesized':
-            return self._synthesized('it was asked for')
-        layout = self._in_child(_struct_module.layout)
-        self.helper['compiled'] = {'path': self.helper['path'], 'key': _reset.fitting(self.kernel or {}, layout)}
+        kernel, wanted = self.kernel or {}, self.options.helper
         try:
-            return self._compiled(layout)
+            if wanted == 'synthesized':
+                return self._synthesized('it was asked for', method)
+            layout = self._in_child(_struct_module.layout)
+            self.helper['compiled'] = {'path': self.helper['path'], 'key': _reset.fitting(kernel, layout)}
+            try:
+                return self._compiled(layout)
+            except KmodError as error:
+                if wanted == 'auto' and method != 'park' and not any(kernel['loads_refused'].values()):
+                    return self._synthesized(str(error), method)
+                raise KmodError(error.tried, error.why, self._have_it_built()) from error
         except KmodError as error:
-            # A rename takes functions of the kernel, which a synthesized helper cannot call.
-            if self.options.helper == 'auto' and method != 'park':
-                return self._synthesized(str(error))
             self.helper.update(usable=False, reason=str(error))
-            if self.options.check_mode:
+            if 'compiled' in self.helper and self.options.check_mode and self.options.helper_will_be_built:
                 return None
             raise
+
+    def _have_it_built(self):
+        # type: () -> str
+        return 'Have it built: ' + _ladder.with_helper(self.name, self.kernel or {})
 
     def _compiled(self, layout):
         # type: (Dict[str, Any]) -> _reset.Helper
         path, kernel = self.helper['path'], self.kernel or {}
+        if kernel['loads_refused']['from_memory']:
+            self.helper.pop('compiled')  # to build one would not help
+            raise KmodError('use a helper', kernel['loads_refused']['from_memory'])
         image = self._in_child(lambda: _reset.vet_helper(path, kernel, layout))
         self.helper.update(kind='compiled', usable=True, reason='built for this kernel, owned by root')
         return _reset.Helper(image)
 
-    def _synthesized(self, why):
-        # type: (str) -> Any
+    def _synthesized(self, why, method):
+        # type: (str, str) -> Any
         # Compiled at each run of a module, like all else: only where there is no compiled helper.
         from ansible_collections.kernelops.kmod.plugins.module_utils import _synthesized
 
-        release = (self.kernel or {})['release']
+        kernel = self.kernel or {}
+        release, refused = kernel['release'], kernel['loads_refused']
+        if method == 'park' or any(refused.values()):
+            lacks = refused['from_memory'] or refused['unsigned'] or 'it calls nothing in the kernel: it cannot park'
+            raise KmodError('use a helper that is written on the spot', lacks, self._have_it_built())
         donor = _synthesized.Donor(*self._in_child(lambda: tuple(_synthesized.find_donor(release))))
         self.helper.update(kind='synthesized', usable=True, path=donor.path, reason=f'written on the spot: {why}')
         return _synthesized.Helper(donor)
@@ -349,14 +378,6 @@ class Unload:
                 'the module is {}, but the loader was {}'.format(
                     'parked' if method == 'park' else 'unloaded', words[report['loader']]),
                 'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
-
-
-def without_dependents(facts):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
-    """The facts as they will be once the dependents, each of which holds one reference, are gone."""
-    module = facts['module']
-    remaining = max(0, module['refcount'] - len(module['used_by']))
-    return dict(facts, module=dict(module, used_by=[], refcount=remaining))
 
 
 def unseen(facts):

@@ -11,10 +11,12 @@ description:
   - Reads the module table, C(struct module) in the running kernel, the tasks, the holders and the kernel log.
   - Decides why the module cannot go, takes the one step that will work with the least force, reads again and reports
     what it saw.
-  - Refuses a module in whose code a task still runs, or that something found still uses, and names the task, process,
-    mount or dependent module.
-  - On request, parks a module that cannot go safely. It stays in the kernel under another name, out of the way of a
-    fixed build.
+  - Refuses a module in whose code a task still runs, or that something still uses, and names the task, process, mount
+    or dependent module and the command that ends that. What could not be seen counts as found.
+  - Frees the code of a module only where its own exit runs on a module that nothing uses, or where it is shown that
+    nothing in the kernel can reach that code any more.
+  - Parks a module whose init or exit died, or that has no exit, where that is not shown. It stays in the kernel under
+    another name, out of the way of a fixed build.
   - A module that is not loaded is V(ok), unchanged.
 author:
   - kernelops.kmod contributors (@kernelops)
@@ -30,20 +32,23 @@ options:
     description:
       - The steps that may be taken. The one with the least force that will work is taken.
       - V(plain) is C(delete_module), as C(rmmod) calls it.
-      - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module with leaked
-        references or without an exit function on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
+      - V(kernel_force) is the same with C(O_TRUNC), as C(rmmod --force) calls it. It helps a live module whose
+        references are leaked on a kernel with C(CONFIG_MODULE_FORCE_UNLOAD=y), and taints it.
       - V(reset) loads a helper (see O(helper)), which sets state, reference count and pointers of this one module and
         never stays loaded; then V(plain) follows at once.
-      - V(park) unloads nothing. The helper renames the module to C(NAME_parkedN), and its code stays in the kernel, so
-        that nothing that it registered dangles and a fixed build of the same name can be loaded beside it. That build
-        cannot register the same again, such as a device of the same name. V(park) is taken only where it is named here,
-        and where the other methods named are refused or do not help. A parked module is unloaded by this module under
-        its new name.
+      - V(kernel_force) and V(reset) are taken where it is shown that nothing can reach the module's code any more,
+        where the hazards that stand in the way are accepted by name (see O(accept_hazards)), or where the reset makes
+        the module's own exit run on a module that nothing uses.
+      - V(park) unloads nothing. The compiled helper renames the module to C(NAME_parkedN), and its code stays in the
+        kernel, so that nothing that it registered dangles and a fixed build of the same name can be loaded beside it.
+        That build cannot register the same again, such as a device of the same name. It is the last step for a module
+        whose init or exit died, or that has no exit. A live module that is in use is parked only where V(park) is all
+        that is named. A parked module is unloaded by this module under its new name.
       - A module whose exported symbols others use is neither reset nor parked.
     type: list
     elements: str
     choices: [plain, kernel_force, reset, park]
-    default: [plain, kernel_force, reset]
+    default: [plain, kernel_force, reset, park]
   run_exit:
     description:
       - Whether the module's own exit function runs.
@@ -64,21 +69,30 @@ options:
     description:
       - Hazards that shall not lead to a refusal. Each must be named; none is accepted by default, and to accept one is
         not to accept another.
-      - V(running_task) is a task seen in the module's code. Freeing that code under it crashes the kernel.
-      - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or that references
-        of a module of the kernel's own are leaked.
-      - V(in_use) is a process, mount, network device, disk or bound device found to hold the module.
+      - V(running_task) is a task in the module's code, or inside the system call that loads or unloads it. Freeing that
+        code under it crashes the kernel.
+      - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or who holds its
+        references, or that what would show it could not be read. Whoever uses it unseen crashes the kernel.
+      - V(in_use) is a process, mount, network device, disk, rule or the like found to use the module.
+      - V(dangling_references) is something found that the module registered and that would point into freed code, such
+        as a device, a timer or a kernel thread. The method V(park) is the safe way.
+      - V(reachability_unknown) means that nothing shows that the kernel can no longer reach the code of a module whose
+        exit does not run. What it left and nobody has seen crashes the kernel when it is used.
+      - V(locks_held) is a kernel lock that died with the task that held it. Whoever takes it waits for ever.
       - V(foreign_oops) is an oops outside the module, which may have left kernel locks held. A reboot is required where
         the kernel's loader died with them.
-      - V(dangling_references) is something that the module registered and that would point into freed code, such as a
-        device, a timer or a kernel thread. It forbids the methods that free the code without running the module's exit.
-        The method V(park) is the safe way. Where none of the kernel's lists of such things can be read, that is this
-        hazard too.
       - Before it writes, the compiled helper looks once more whether a task or a CPU is in the module's code. To accept
         V(running_task) leaves that out as well.
     type: list
     elements: str
-    choices: [running_task, undecided, in_use, foreign_oops, dangling_references]
+    choices:
+      - running_task
+      - undecided
+      - in_use
+      - dangling_references
+      - reachability_unknown
+      - locks_held
+      - foreign_oops
     default: []
   helper:
     description:
@@ -97,9 +111,18 @@ options:
       - The default is C(/var/lib/kmod_reset/RELEASE/kmod_reset.ko), where the role P(kernelops.kmod.force_unload#role)
         puts it.
     type: path
+  helper_will_be_built:
+    description:
+      - In check mode, whether the compiled helper will have been built by the time that the module runs in earnest, as
+        the role P(kernelops.kmod.force_unload#role) does. Then what it will do is foreseen.
+      - Otherwise a helper that is lacking is the same error in check mode as in a run.
+    type: bool
+    default: false
+    version_added: 0.2.0
   timeout:
     description:
-      - Seconds for each of reading and acting. A kernel whose locks died gives an answer after that, not a hang.
+      - Seconds for each of reading and acting, above 0 and below a million. A kernel whose locks died gives an answer
+        after that, not a hang.
     type: float
     default: 30
 notes:
@@ -124,11 +147,10 @@ EXAMPLES = r'''
     name: used_base
     cascade: true
 
-- name: Out of the way of a fixed build, also where its code cannot be freed safely
+- name: Out of the way of a fixed build, whatever else would do
   kernelops.kmod.kmod_force_unload:
     name: init_oops
-    methods: [plain, kernel_force, reset, park]
-  register: unloaded
+    methods: [park]
 
 - name: Load the fixed build in its place
   kernelops.kmod.kmod_load:
@@ -141,8 +163,9 @@ RETURN = r'''
 verdict:
   description:
     - Why the module could not go, as found before anything was done.
-    - One of V(unloadable), V(absent), V(builtin), V(has_dependents), V(init_running), V(init_died), V(exit_running),
-      V(exit_died), V(no_exit), V(exit_lost), V(in_use), V(references_leaked), V(unload_disabled).
+    - One of V(unloadable), V(absent), V(builtin), V(has_dependents), V(init_running), V(init_waiting), V(init_died),
+      V(exit_running), V(exit_waiting), V(exit_died), V(no_exit), V(exit_lost), V(in_use), V(in_use_unknown),
+      V(references_leaked), V(unload_disabled).
   returned: when the module could be read
   type: str
   sample: init_died
@@ -152,10 +175,12 @@ reason:
   type: str
   sample: 'The init of init_oops died: BUG: kernel NULL pointer dereference, address: 0000000000000000 in f_init.'
 method:
-  description: The step that was taken, or would be in check mode; V(none) where nothing is to be done or may be.
+  description:
+    - The step that was taken, or would be in check mode; V(none) where nothing is to be done or may be.
+    - Where the helper that it needs is lacking, the module fails with the step that it is needed for.
   returned: when the module could be read
   type: str
-  sample: reset
+  sample: park
 before:
   description:
     - The module as it was; V(state) alone for one that is not loaded or built in.
@@ -252,7 +277,7 @@ look:
   sample: {result: clear, tasks: 97, nanoseconds: 2181000, pid: 0, command: '', cpu: -1, at: 0}
 helper:
   description:
-    - The helper that the V(reset) and V(park) need.
+    - The helper that the V(reset) and V(park) need; where none is C(usable), V(reason) says why, in check mode too.
     - Of a synthesized one, C(path) is the module file that it took the layout from.
     - C(compiled), where a compiled one will do, is where that is looked for, and a C(key) that is the same on all hosts
       that one build serves (a SHA-256 of release, architecture, banner, configuration and layout of the kernel).
@@ -288,13 +313,15 @@ def argument_spec():
     return {
         'name': {'type': 'str', 'required': True},
         'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset', 'park'],
-                    'default': ['plain', 'kernel_force', 'reset']},
+                    'default': ['plain', 'kernel_force', 'reset', 'park']},
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
         'cascade': {'type': 'bool', 'default': False},
         'accept_hazards': {'type': 'list', 'elements': 'str', 'default': [],
-                           'choices': ['running_task', 'undecided', 'in_use', 'foreign_oops', 'dangling_references']},
+                           'choices': ['running_task', 'undecided', 'in_use', 'dangling_references',
+                                       'reachability_unknown', 'locks_held', 'foreign_oops']},
         'helper': {'type': 'str', 'choices': ['auto', 'compiled', 'synthesized'], 'default': 'auto'},
         'helper_path': {'type': 'path'},
+        'helper_will_be_built': {'type': 'bool', 'default': False},
         'timeout': {'type': 'float', 'default': 30},
     }
 

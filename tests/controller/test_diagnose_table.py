@@ -38,7 +38,7 @@ def module(verdict='in_use', method='none', following='Close them', **facts):
 def holders(**kinds):
     """Holders as kmod_facts returns them: nothing found."""
     return dict({kind: [] for kind in ('modules', 'tasks', 'processes', 'mounts', 'network', 'devices', 'protocols',
-                                       'algorithms', 'notes')}, **kinds)
+                                       'algorithms', 'others', 'unread', 'notes')}, **kinds)
 
 
 @pytest.fixture
@@ -46,9 +46,10 @@ def captured(tmp_path):
     """What kmod_facts says of a captured host with stuck modules, one of them with a task and one with a mount."""
     root = builders.captured_root('6.1', tmp_path)
     write_files(root, {
-        'proc/1876/task/1876/stack': STACK, 'proc/1876/task/1876/syscall': '175 0x1 0x2',
+        'proc/1876/task/1876/stack': STACK, 'proc/1876/task/1876/syscall': '175 0x1 0x2 0x0',
         'proc/1876/task/1876/comm': 'insmod\n', 'proc/1876/task/1876/stat': STATUS % (1876, 'insmod'),
-        'proc/1876/stat': STATUS % (1876, 'insmod'), 'proc/1876/ns/mnt': '-> mnt:[1]', 'proc/1876/mountinfo': MOUNT,
+        'proc/1876/stat': STATUS % (1876, 'insmod'), 'proc/self/ns/pid': '-> pid:[4026531836]',
+        'proc/1876/ns/mnt': '-> mnt:[1]', 'proc/1876/mountinfo': MOUNT,
         'sys/class/net/lo/mtu': '', 'proc/net/protocols': '', 'proc/crypto': '', 'proc/devices': '',
     })
     write_files(root, {f'sys/module/{name}/refcnt': '' for name in ('ccp', 'cdev_busy', 'init_hang', 'no_exit')})
@@ -64,34 +65,43 @@ def captured(tmp_path):
 CAPTURED = '''\
 HOST             MODULE     VERDICT         METHOD  HOLDERS
 web1             ccp        has_dependents  none    module kvm_amd
-                                                    processes, mounts not known: Cannot find what uses the module: \
-the address of its struct
+                                                    processes, mounts not known: Cannot find what uses the \
+module: the address of its struct
                                                       module is not known: \
 /sys/module/ccp/sections/.gnu.linkonce.this_module: No such file or
                                                       directory.
     why:  ccp is used by the modules kvm_amd.
     next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=ccp cascade=true'
-web1             cdev_busy  in_use          none    mount /mnt/my disk
-                                                    processes not known: Cannot find what uses the module: the \
-address of its struct module is
+web1             cdev_busy  in_use          none    mount /mnt/my disk (in the mount namespace of pid 1876)
+                                                    processes not known: Cannot find what uses the module: \
+the address of its struct module is
                                                       not known: \
 /sys/module/cdev_busy/sections/.gnu.linkonce.this_module: No such file or
                                                       directory.
-    why:  cdev_busy is held by mount /mnt/my disk.
-    next: End what holds it, then unload it again (accept_hazards=in_use overrides this, at the risk of the host)
-web1             init_hang  init_running    none    task insmod (pid 1876) in f_init
-    why:  The init of init_hang still runs: insmod (pid 1876, in f_init).
-    next: Let it finish; when it never does, only a reboot helps (accept_hazards=running_task, dangling_references \
-overrides this, at the
-          risk of the host)
-web1             no_exit    no_exit         none    processes not known: Cannot read the kernel's types from \
+    why:  cdev_busy is held by mount /mnt/my disk (in the mount namespace of pid 1876).
+    next: End what holds it: nsenter -t 1876 -m umount '/mnt/my disk'. accept_hazards=in_use overrides this \
+at the risk of the host: what
+          still uses it calls code that is gone, and crashes the host or loses what it did
+web1             init_hang  init_waiting    none    task insmod (pid 1876) in f_init
+                                                    processes, mounts not known: Cannot find what uses the \
+module: the address of its struct
+                                                      module is not known: \
+/sys/module/init_hang/sections/.gnu.linkonce.this_module: No such
+                                                      file or directory.
+    why:  The init of init_hang has not returned: insmod (pid 1876, in f_init).
+    next: Let it finish, or end what it waits for; when it never does, only a reboot helps. \
+accept_hazards=running_task,reachability_unknown
+          overrides this at the risk of the host: a task that runs in freed code crashes the host; whatever \
+it left in the kernel that
+          nobody has seen calls code that is gone, and crashes the host
+web1             no_exit    no_exit         park    processes not known: Cannot read the kernel's types from \
 /sys/kernel/btf/vmlinux: No such
                                                       file or directory. The kernel needs CONFIG_DEBUG_INFO_BTF.
                                                     mounts not known: Cannot find the kernel's super_blocks: \
 /proc/kallsyms does not give its
                                                       address.
     why:  no_exit has no exit function, so the kernel calls it permanent.
-    next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=no_exit methods=park'
+    next: ansible-playbook kernelops.kmod.force_unload -l web1 -e '{force_unload_names: [no_exit]}'
 web1             nowhere    absent          none    -
     why:  nowhere is not loaded.
     next: nothing
@@ -127,25 +137,23 @@ def test_a_host_where_nothing_is_stuck_has_a_line():
 # id: (holders of a module, what its column says)
 HOLDERS = {
     'none': (holders(), ['-']),
-    'process': (holders(processes=[{'pid': 812, 'command': 'sleep', 'path': '/dev/foo', 'fd': 0}]),
-                ['process sleep (pid 812) /dev/foo']),
-    'process, its file unknown': (holders(processes=[{'pid': 1, 'command': 'a', 'path': {'unavailable': 'x'}}]),
-                                  ['process a (pid 1) an open file']),
-    'mount': (holders(mounts=[{'device': '/dev/loop0', 'path': '/run/ext2', 'type': 'ext2'}]), ['mount /run/ext2']),
-    'mount, out of sight': (holders(mounts=[{'device': '7:0', 'path': {'unavailable': 'x'}, 'type': 'ext2'}]),
-                            ['mount 7:0']),
-    'network device': (holders(network=[{'device': 'dummy0'}]), ['network device dummy0']),
-    'disk': (holders(devices=[{'device': 'loop0', 'path': '/sys/devices/virtual/block/loop0',
-                               'evidence': 'block major 7 (loop), 8 sectors'}]),
-             ['device loop0 (block major 7 (loop), 8 sectors)']),
-    'protocol': (holders(protocols=[{'protocol': 'SCTP', 'sockets': 2}]), ['protocol SCTP, 2 sockets']),
-    'algorithm': (holders(algorithms=[{'algorithm': 'sha1', 'driver': 'f', 'references': 2}]), ['algorithm sha1']),
+    'process': (holders(processes=[builders.holder('process sleep (pid 812) with /dev/foo open')]),
+                ['process sleep (pid 812) with /dev/foo open']),
+    'mount': (holders(mounts=[builders.holder('mount /run/ext2')]), ['mount /run/ext2']),
+    'network device': (holders(network=[builders.holder('network device dummy0')]), ['network device dummy0']),
+    'disk': (holders(devices=[builders.holder('disk loop0')]), ['disk loop0']),
+    'protocol': (holders(protocols=[builders.holder('2 sockets of protocol SCTP')]), ['2 sockets of protocol SCTP']),
+    'algorithm': (holders(algorithms=[builders.holder('users of sha1')]), ['users of sha1']),
+    'any other kind': (holders(others=[builders.holder('queueing discipline htb on eth0')]),
+                       ['queueing discipline htb on eth0']),
+    'a kind that could not be read': (holders(unread=['queueing disciplines: EPERM']),
+                                      ['not known: queueing disciplines: EPERM']),
     'dependents': (holders(modules=['bar', 'baz']), ['module bar', 'module baz']),
     'task': (holders(tasks=[{'pid': 1, 'command': 'rmmod', 'function': 'f_exit', 'kernel_thread': False}]),
              ['task rmmod (pid 1) in f_exit']),
     'kernel thread': (holders(tasks=[{'pid': 2, 'command': 'lab', 'function': 'f', 'kernel_thread': True}]),
                       ['kernel thread lab (pid 2) in f']),
-    'text of two lines': (holders(network=[{'device': 'a\nb\t c'}]), ['network device a b c']),
+    'text of two lines': (holders(network=[builders.holder('network device a\nb\t c')]), ['network device a b c']),
     'not looked for': ({'modules': [], 'tasks': []}, ['not looked for']),
     'not looked for, with the reason': ({'unavailable': 'not looked for: ask for foo by name', 'modules': []},
                                         ['not looked for: ask for foo by name']),

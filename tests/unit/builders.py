@@ -41,13 +41,41 @@ def task(command='insmod', pid=1876, function='f_init', **changes):
     return dict({'pid': pid, 'tid': pid, 'command': command, 'function': function}, **changes)
 
 
+def tasks(*found, unreadable=()):
+    """Tasks as facts have them."""
+    return {'tasks': list(found), 'unreadable': list(unreadable)}
+
+
+def loader_task(call='finit_module', module='foo', waits_in='msleep', command='insmod', pid=1876):
+    """A task inside the loader's system calls."""
+    return {'pid': pid, 'tid': pid, 'command': command, 'kernel_thread': False, 'call': call, 'module': module,
+            'waits_in': waits_in}
+
+
+UNREACHABLE = {'answer': 'unreachable', 'reason': '', 'hits': []}
+
+
 def oops(module='foo', **changes):
-    """An oops as _kernel_log returns it, of a task that is gone, in the init of ``module``."""
+    """An oops as _oops returns it, of a task that is gone, in the init of ``module``."""
     return dict({
         'kind': 'oops', 'module': module, 'function': 'f_init', 'cause': 'BUG: kernel NULL pointer dereference',
+        'died_in': 'init', 'of': module, 'call': 'init', 'locks': [],
         'pid': 1876, 'task': 'insmod', 'task_gone': True,
         'trace': ['do_one_initcall+0x56/0x220', 'do_init_module+0x4a/0x1f0', '__do_sys_finit_module+0xac/0x120'],
     }, **changes)
+
+
+def exit_oops(module='foo', **changes):
+    """The same in its exit."""
+    return oops(module, **dict({
+        'function': 'f_exit', 'died_in': 'exit', 'call': 'exit', 'task': 'rmmod',
+        'trace': ['f_exit+0x5/0x10 [foo]', '__do_sys_delete_module.constprop.0+0x17e/0x2a0']}, **changes))
+
+
+def holder(what='mount /mnt/data', end_with='umount /mnt/data', *, counts=True, active=False, **more):
+    """A holder as _holders returns it."""
+    return dict({'what': what, 'evidence': 'a list of the kernel', 'end_with': end_with, 'counts': counts,
+                 'active': active}, **more)
 
 
 def kernel(**changes):
@@ -55,6 +83,7 @@ def kernel(**changes):
     return dict({
         'release': RELEASE, 'arch': 'x86_64', 'modules_disabled': 0, 'force_unload': True, 'lockdown': 'none',
         'module_signatures': 'permissive', 'kptr_restrict': 0, 'config': {'CONFIG_SMP': 'y'},
+        'loads_refused': {'unsigned': '', 'from_memory': ''},
         'version_banner': 'Linux version %s (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP' % RELEASE,
     }, **changes)
 
@@ -70,8 +99,10 @@ def facts(state='live', refcount=0, used_by=(), permanent=False, taint='OE', **c
         'name': 'foo', 'kernel': kernel(), 'module': module,
         'live': live(state=state, refcount=raw, exit=0 if permanent else EXIT),
         'cleanup_module': None, 'exit_offsets': {'unavailable': 'its exit is not lost'},
-        'tasks': {'tasks': [], 'unreadable': []},
-        'spinning': [], 'holders': {}, 'oopses': [], 'registrations': {'found': [], 'unseen': [], 'blind': ''},
+        'tasks': {'tasks': [], 'unreadable': []}, 'loader_tasks': {'tasks': [], 'unreadable': []}, 'namespace': '',
+        'spinning': [], 'holders': {}, 'holders_below': {}, 'oopses': [], 'oopses_lost': [],
+        'reachability': {'answer': 'unknown', 'reason': 'not looked for', 'hits': []},
+        'registrations': {'found': [], 'unseen': [], 'blind': ''},
         'anchors': dict(ANCHORS),
     }, **changes)
 

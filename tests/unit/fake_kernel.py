@@ -38,7 +38,7 @@ LOADER = {'idem_hash': 0xffffffffb0000100, 'idem_lock': 0xffffffffb0000900, 'ide
 FAULTS = {
     'healthy': {},
     'init_oops': {'state': 'coming', 'refcount': 2, 'oopses': [builders.oops('init_oops')]},
-    'exit_oops': {'state': 'going', 'refcount': 0, 'oopses': [builders.oops('exit_oops', function='f_exit')]},
+    'exit_oops': {'state': 'going', 'refcount': 0, 'oopses': [builders.exit_oops('exit_oops')]},
     'leaked_ref': {'refcount': 4},
     'no_exit': {'exit': 0, 'cleanup': None},
     'layout_pad': {'exit': 0, 'cleanup': builders.CLEANUP},
@@ -58,6 +58,9 @@ class FakeModule:
         self.address = builders.ADDRESS
         self.hidden = None
         self.registrations = {'found': [], 'unseen': [], 'blind': ''}
+        # It is shown that nothing leads there, so that each step can be seen; see test_unload_unknown.py for the other.
+        self.reachability = builders.UNREACHABLE
+        self.loader_tasks = []
         self.build_id = self.srcversion = unavailable('the module declares none')
         self.parameters = {}
         for key, value in changes.items():
@@ -105,13 +108,18 @@ class FakeKernel:
         found['module'].update(name=name, struct_address=module.address, address=module.address)
         found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
             unavailable(module.hidden)
+        found.update(tasks=builders.tasks(*module.tasks), holders=module.holders, oopses=module.oopses,
+                     loader_tasks=builders.tasks(*module.loader_tasks), reachability=module.reachability)
         if module.state == 'live' and not permanent and module.refcount == 1 and depth not in ('all', 'freed'):
             return found
-        found.update(anchors=self.anchors, tasks={'tasks': module.tasks, 'unreadable': []}, holders=module.holders,
-                     oopses=module.oopses, registrations=module.registrations)
+        found.update(anchors=self.anchors, registrations=module.registrations)
         if permanent:
             found['cleanup_module'] = module.cleanup
         return found
+
+    def dependents(self, users, _kernel):
+        """As _survey.dependents, of one level."""
+        return {name: self.survey(name) for name in users}
 
     def delete_module(self, name, force=False):
         self.calls.append('delete_module %s%s' % (name, ' O_TRUNC' if force else ''))
@@ -231,13 +239,14 @@ class Host:
                 (_module_table, 'names', lambda: sorted(kernel.modules)),
                 (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
                 (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
+                (_survey, 'dependents', kernel.dependents),
                 (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
                 (_unload.os, 'geteuid', lambda: 0)):
             self.monkeypatch.setattr(module, name, replacement)
         return kernel
 
     def unload(self, name, *, check_mode=False, **options):
-        values = dict({'methods': list(_ladder.DEFAULT_METHODS), 'run_exit': 'auto', 'cascade': False,
+        values = dict({'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False,
                        'accept_hazards': [], 'helper': 'compiled', 'helper_path': None, 'timeout': 30.0}, **options)
         return _unload.Unload(_unload.Options(name=name, check_mode=check_mode, **values), self.kernel.facts).run()
 

@@ -6,8 +6,9 @@
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _attribution,
     _compiler_text,
-    _diagnosis,
+    _died,
     _kernel,
     _module_table,
     _oops,
@@ -93,7 +94,7 @@ def test_a_lost_line_costs_only_its_facts(kernel, number):
 def test_what_died_inside_its_own_exit_endangers_no_other(kernel):
     """Without the link register delete_module is not in the trace of 6.12, and no module could be cured after that."""
     found = [dict(report, task_gone=True) for report in _oops.oopses(lines_of(kernel, 'dmesg.txt'))]
-    foreign = _diagnosis.foreign_oopses(builders.facts(name='leaked_ref', oopses=found))
+    foreign = _died.foreign_oopses([dict(entry, **_attribution.attribution(entry)) for entry in found], 'leaked_ref')
     assert [report['module'] for report in foreign] == ['bystander']
 
 

@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kernelops.kmod.plugins.doc_fragments.attributes import ModuleDocFragment
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _diagnosis,
+    _hazards,
     _kbuild,
     _kernel,
     _ladder,
@@ -127,10 +127,9 @@ def test_fragment_documents_check_and_diff_mode():
 def test_choices_are_those_of_the_judgement():
     specification = door('kmod_force_unload').argument_spec()
     assert tuple(specification['methods']['choices']) == _ladder.METHODS
-    assert specification['methods']['default'] == list(_ladder.DEFAULT_METHODS)
-    assert 'park' not in specification['methods']['default']
+    assert specification['methods']['default'] == list(_ladder.METHODS)
     assert specification['accept_hazards']['default'] == []
-    assert set(specification['accept_hazards']['choices']) == set(_diagnosis.HAZARDS)
+    assert set(specification['accept_hazards']['choices']) == set(_hazards.HAZARDS)
 
 
 # --- kmod_force_unload --------------------------------------------------------------------------------------------
@@ -164,12 +163,13 @@ def test_unload_twice_is_unchanged(host, capfd):
 
 @pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
 def test_unload_refused(check_mode, host, capfd):
-    host.boot(FakeModule('foo', refcount=2, holders={'mounts': [{'path': '/mnt/data'}]}))
+    host.boot(FakeModule('foo', refcount=2, holders={'mounts': [builders.holder()]}))
     code, result = called('kmod_force_unload', capfd, {'name': 'foo'}, check_mode=check_mode)
     assert (code, result['failed'], result['changed'], result['verdict']) == (1, True, False, 'in_use')
     assert result['msg'] == (
-        'Cannot unload foo: it is not safe: foo is held by mount /mnt/data. End what holds it, then unload it again '
-        '(accept_hazards=in_use overrides this, at the risk of the host).')
+        'Cannot unload foo: it is not safe: foo is held by mount /mnt/data. End what holds it: umount /mnt/data. '
+        'accept_hazards=in_use overrides this at the risk of the host: what still uses it calls code that is gone, and '
+        'crashes the host or loses what it did.')
     assert documented_in({key: value for key, value in result.items() if key not in COMMON},
                          returns('kmod_force_unload')) == []
 

@@ -145,3 +145,33 @@ def test_configuration_that_was_written_is_read(options):
 @given(st.text())
 def test_any_configuration(text):
     assert all(name.startswith('CONFIG_') for name in _kernel.parse_config(text))
+
+
+# id: (files, words of what an unsigned helper meets, words of what any helper from memory meets)
+LIMITS = {
+    'none': ({}, '', ''),
+    'signatures': ({LOCKDOWN: 'none [integrity] confidentiality'}, 'signed by a key it trusts', ''),
+    'LoadPin': ({'sys/kernel/security/lsm': 'lockdown,loadpin,yama', 'proc/sys/kernel/loadpin/enforce': '1\n'}, '',
+                'LoadPin'),
+    'LoadPin, as it was called before': (
+        {'sys/kernel/security/lsm': 'loadpin', 'proc/sys/kernel/loadpin/enabled': '1\n'}, '', 'LoadPin'),
+    'LoadPin that only watches': (
+        {'sys/kernel/security/lsm': 'loadpin', 'proc/sys/kernel/loadpin/enforce': '0\n'}, '', ''),
+    'LoadPin not there': ({'sys/kernel/security/lsm': 'yama', 'proc/sys/kernel/loadpin/enforce': '1\n'}, '', ''),
+    'IMA appraises modules': ({'sys/kernel/security/ima/policy':
+                               'measure func=MODULE_CHECK\nappraise func=MODULE_CHECK appraise_type=imasig\n'}, '',
+                              'IMA'),
+    'IMA measures modules': ({'sys/kernel/security/ima/policy': 'measure func=MODULE_CHECK uid=0\n'}, '', ''),
+    'IMA, its policy not to be read': (
+        {'proc/cmdline': 'root=/dev/vda ima_policy="tcb|secure_boot" quiet\n'}, '', 'IMA'),
+}
+
+
+@pytest.mark.parametrize(('files', 'unsigned', 'from_memory'), LIMITS.values(), ids=list(LIMITS))
+def test_what_the_kernel_would_refuse_to_load_is_known_before(files, unsigned, from_memory, tmp_path):
+    for place, text in files.items():
+        builders.write(tmp_path, place, text)
+    found = _kernel.read(str(tmp_path), '6.1', 'x86_64')['loads_refused']
+    assert unsigned in found['unsigned']
+    assert from_memory in found['from_memory']
+    assert (bool(found['unsigned']), bool(found['from_memory'])) == (bool(unsigned), bool(from_memory))

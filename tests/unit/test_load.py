@@ -30,6 +30,7 @@ def image(*info, name='foo', **changes):
     return builders.module_image(name='\0'.join([name, *(info or ('srcversion=NEW', *INFO))]), **changes)
 
 
+UNKNOWN = {'answer': 'unknown', 'reason': 'nobody looked', 'hits': []}
 OLD = {'srcversion': 'OLD'}
 NEW = {'srcversion': 'NEW'}
 
@@ -273,8 +274,10 @@ def test_replace(check_mode, host, path):
 
 # id: (modules): words of the reason
 STAYS = {
-    'held': ([FakeModule('foo', refcount=2, holders={'mounts': [{'path': '/mnt'}]}, **OLD)], 'mount /mnt'),
-    'leaked': ([FakeModule('foo', refcount=3, **OLD)], 'nothing was found that holds them'),
+    'held': ([FakeModule('foo', refcount=2, holders={'mounts': [builders.holder('mount /mnt')]}, **OLD)], 'mount /mnt'),
+    'leaked': ([FakeModule('foo', refcount=3, **OLD)], 'they are leaked'),
+    'in use by somebody unseen': ([FakeModule('foo', refcount=3, reachability=UNKNOWN, **OLD)], 'could not be seen'),
+    'a task of a process in its code': ([FakeModule('foo', tasks=[builders.task()], **OLD)], 'insmod (pid 1876'),
     'used': ([FakeModule('foo', refcount=2, **OLD), FakeModule('bar', uses=['foo'])], 'used by the modules bar'),
 }
 
@@ -288,7 +291,7 @@ def test_what_does_not_go_by_plain_means_stays(case, check_mode, host, path):
     error = host.load_refused(path, replace=True, check_mode=check_mode)
     assert (error.facts['verdict'], error.facts['changed']) == ('replace_refused', False)
     assert words in error.facts['reason']
-    assert words in error.facts['unload']['reason']
+    assert error.facts['unload']['method'] == 'none'
     assert 'kmod_force_unload with name=foo' in error.next_step
     assert kernel.state() == state
     assert kernel.calls == []

@@ -135,7 +135,7 @@ def test_a_child_that_hangs_is_left_in_time_and_killed(tmp_path):
     assert 1.5 <= time.monotonic() - start < 20
     pid = int(pid_file.read_text())
     assert gone(pid)
-    assert 'no answer within 1.5 seconds; process %d hangs in ' % pid in str(caught.value)
+    assert 'no answer within 1.5 seconds; process %d is not done yet (' % pid in str(caught.value)
     assert caught.value.facts['hangs_in']
     assert caught.value.facts['hangs_in'] in str(caught.value)
 
@@ -174,7 +174,7 @@ def test_what_a_child_that_hangs_has_started_ends_with_it(tmp_path):
                           % str(tmp_path / 'pid')])
         time.sleep(60)
 
-    with pytest.raises(_syscalls.Deadline, match='Reboot required if'):
+    with pytest.raises(_syscalls.Deadline, match='Run the task again with a longer timeout'):
         _syscalls.with_deadline(hang, 2, 'act')
     until = time.monotonic() + 10
     pid = int((tmp_path / 'pid').read_text())
@@ -203,7 +203,7 @@ def test_a_child_that_waits_for_a_child_hangs_where_that_does(tmp_path):
 
     with pytest.raises(_syscalls.Deadline) as caught:
         _syscalls.with_deadline(hang, 2, 'act')
-    assert 'process {} hangs in '.format((tmp_path / 'pid').read_text()) in str(caught.value)
+    assert 'process {} is not done yet ('.format((tmp_path / 'pid').read_text()) in str(caught.value)
 
 
 def test_a_child_knows_who_waits_for_it():
@@ -277,3 +277,20 @@ def test_where_a_child_hangs(files, words, tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(_syscalls, 'open', lambda path, **how: (tmp_path / Path(path).name).open(**how), raising=False)
     assert words in _syscalls._child_hangs_in(1)
+
+
+def test_only_a_task_in_an_uninterruptible_wait_is_said_to_hang(monkeypatch):
+    monkeypatch.setattr(_syscalls, '_state', lambda _pid, _root='/': 'D')
+    with pytest.raises(_syscalls.Deadline, match='hangs in .*Reboot required if a kernel lock died with its owner'):
+        _syscalls.with_deadline(lambda: time.sleep(60), 0.5, 'act')
+
+
+@pytest.mark.parametrize('seconds', [0, -1, 1e6, float('inf'), float('nan'), 1e300])
+def test_a_timeout_is_a_number_of_seconds_that_can_be_waited_for(seconds):
+    with pytest.raises(KmodError, match='timeout must be above 0 and below 1000000. Give a number of seconds'):
+        _syscalls.with_deadline(lambda: 1, seconds, 'act')
+
+
+@pytest.mark.parametrize('seconds', [0.5, 30, 999999])
+def test_any_other_timeout_will_do(seconds):
+    assert _syscalls.with_deadline(lambda: 1, seconds, 'act') == 1

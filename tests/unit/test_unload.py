@@ -128,18 +128,17 @@ def test_before_shows_struct_module_with_its_addresses_as_text(host):
 # id: (module, options, words of the refusal)
 REFUSED = {
     'init runs': ({'state': 'coming', 'refcount': 2, 'tasks': [builders.task()]}, {}, 'insmod (pid 1876, in f_init)'),
-    'undecided': ({'state': 'going', 'refcount': 0}, {}, 'no oops either'),
-    'held': ({'refcount': 2, 'holders': {'mounts': [{'path': '/mnt/data'}]}}, {}, 'mount /mnt/data'),
-    'not by these methods': (FAULTS['init_oops'], {'methods': ['plain', 'kernel_force']}, 'None of the methods'),
+    'undecided': ({'state': 'going', 'refcount': 0}, {}, 'no oops that ended its exit'),
+    'held': ({'refcount': 2, 'holders': {'mounts': [builders.holder()]}}, {}, 'mount /mnt/data'),
+    'not by these methods': (FAULTS['layout_pad'], {'methods': ['plain', 'kernel_force']}, 'None of the methods'),
     'exit never, a task in the code of a module that looks idle': (
         {'tasks': [builders.task('foo_thread', 5, 'f_loop', kernel_thread=True)]}, {'run_exit': 'never'},
         'foo_thread (pid 5, in f_loop)'),
     'oops elsewhere': ({'state': 'coming', 'refcount': 2, 'oopses': [builders.oops('foo'), builders.oops('')]}, {},
                        'outside foo'),
     'the driver of a disk in use': (
-        {'refcount': 2, 'holders': {'devices': [{'device': 'virtio0', 'path': '/sys/devices/virtio0',
-                                                 'evidence': 'driver virtio:virtio_blk'}]}}, {},
-        'foo is held by device virtio0 (driver virtio:virtio_blk)'),
+        {'refcount': 2, 'holders': {'devices': [builders.holder('disk vda with / mounted', '')]}}, {},
+        'foo is held by disk vda with / mounted'),
 }
 
 
@@ -218,7 +217,7 @@ def test_cascade_frees_a_base_that_is_stuck_itself(host):
     assert kernel.modules == {}
 
 
-HELD = {'refcount': 3, 'holders': {'mounts': [{'path': '/mnt/data'}]}}
+HELD = {'refcount': 3, 'holders': {'mounts': [builders.holder()]}}
 
 
 @pytest.mark.parametrize('held', ['middle', 'base'])
@@ -338,12 +337,14 @@ def test_a_missing_helper_is_an_error_in_a_run(host):
     assert (error.facts['verdict'], error.facts['changed'], kernel.calls) == ('init_died', False, [])
 
 
-def test_a_missing_helper_in_check_mode_is_yet_to_be_built(host):
+def test_a_missing_helper_is_the_same_error_in_check_mode(host):
+    """Only what can happen is promised; the plan is told all the same, and the role builds the helper for it."""
     kernel = host.boot(FakeModule('init_oops', **FAULTS['init_oops']))
     kernel.helper = None
-    result = host.unload('init_oops', check_mode=True, helper_path='/srv/kmod_reset.ko')
-    assert (result['changed'], result['method'], result['helper']['usable']) == (True, 'reset', False)
-    assert result['helper']['reason'].startswith('Cannot use the helper /srv/kmod_reset.ko: ')
+    error = host.refused('init_oops', check_mode=True, helper_path='/srv/kmod_reset.ko')
+    assert (error.facts['changed'], error.facts['method'], error.facts['helper']['usable']) == (False, 'reset', False)
+    assert str(error).startswith('Cannot use the helper /srv/kmod_reset.ko: ')
+    assert 'Have it built: ansible-playbook kernelops.kmod.force_unload -l HOST' in str(error)
 
 
 @pytest.mark.parametrize('fault', ['healthy', 'leaked_ref', 'no_exit'])

@@ -15,7 +15,7 @@ def host(monkeypatch):
 
 # --- park -----------------------------------------------------------------------------------------------------------
 
-PARK = ['plain', 'kernel_force', 'reset', 'park']
+FREE = ['plain', 'kernel_force', 'reset']
 
 
 @pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
@@ -105,22 +105,72 @@ REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 
               'blind': ''}
 
 
-@pytest.mark.parametrize(('fault', 'options', 'refused'), [
-    ('init_oops', {}, True), ('exit_oops', {}, True), ('no_exit', {}, True), ('no_exit', {'methods': ['reset']}, True),
-    ('healthy', {'run_exit': 'never'}, True), ('leaked_ref', {'run_exit': 'never'}, True), ('leaked_ref', {}, False),
-    ('layout_pad', {}, False), ('layout_pad', {'run_exit': 'never'}, True), ('healthy', {}, False),
-    ('init_oops', {'run_exit': 'always'}, False), ('init_oops', {'methods': ['reset', 'park']}, False),
-    ('init_oops', {'accept_hazards': ['dangling_references']}, False),
-    ('init_oops', {'accept_hazards': ['running_task', 'undecided', 'in_use', 'foreign_oops']}, True)])
+@pytest.mark.parametrize(('fault', 'options', 'method'), [
+    ('init_oops', {}, 'park'), ('exit_oops', {}, 'park'), ('no_exit', {}, 'park'),
+    ('no_exit', {'methods': ['reset']}, ''), ('init_oops', {'methods': FREE}, ''),
+    ('healthy', {'run_exit': 'never'}, ''), ('leaked_ref', {'run_exit': 'never'}, ''),
+    ('leaked_ref', {}, 'kernel_force'),
+    ('layout_pad', {}, 'reset'), ('layout_pad', {'run_exit': 'never'}, ''), ('healthy', {}, 'plain'),
+    ('init_oops', {'run_exit': 'always'}, 'reset'),
+    ('init_oops', {'accept_hazards': ['dangling_references']}, 'reset'),
+    ('init_oops', {'methods': FREE, 'accept_hazards': ['running_task', 'undecided', 'in_use', 'foreign_oops']}, '')])
 @pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
-def test_what_is_registered_keeps_the_code_where_no_exit_runs(fault, options, refused, check_mode, host):
+def test_what_is_registered_keeps_the_code_where_no_exit_runs(fault, options, method, check_mode, host):
     kernel = host.boot(FakeModule(fault, registrations=REGISTERED, **FAULTS[fault]))
     before = kernel.state()
-    if not refused:
-        assert host.unload(fault, check_mode=check_mode, **options)['changed'] is True
+    if method:
+        result = host.unload(fault, check_mode=check_mode, **options)
+        assert (result['changed'], result['method']) == (True, method)
         return
     error = host.refused(fault, check_mode=check_mode, **options)
     assert 'misc device /dev/foo' in str(error)
-    assert 'Add park to methods' in str(error)
+    assert ('Add park to methods' in str(error)) == ('run_exit' not in options)
     assert 'accept_hazards=dangling_references overrides this' in str(error)
     assert (kernel.state(), kernel.calls) == (before, [])
+
+
+# --- where nothing shows who could still reach it: what a host is today -----------------------------------------------
+
+UNKNOWN = {'answer': 'unknown', 'reason': 'nobody looked', 'hits': []}
+
+
+@pytest.mark.parametrize(('fault', 'options', 'method'), [
+    ('healthy', {}, 'plain'), ('init_oops', {}, 'park'), ('exit_oops', {}, 'park'), ('no_exit', {}, 'park'),
+    ('layout_pad', {}, 'reset'), ('leaked_ref', {}, ''), ('init_oops', {'methods': FREE}, ''),
+    ('no_exit', {'methods': FREE}, ''), ('leaked_ref', {'methods': ['reset']}, ''),
+    ('leaked_ref', {'accept_hazards': ['undecided']}, 'kernel_force'),
+    ('init_oops', {'accept_hazards': ['reachability_unknown']}, 'reset'),
+    ('no_exit', {'accept_hazards': ['reachability_unknown']}, 'kernel_force'),
+    ('leaked_ref', {'accept_hazards': ['reachability_unknown', 'in_use', 'dangling_references']}, '')])
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_what_was_not_seen_is_not_absent(fault, options, method, check_mode, host):
+    kernel = host.boot(FakeModule(fault, reachability=UNKNOWN, **FAULTS[fault]))
+    before = kernel.state()
+    if method:
+        assert host.unload(fault, check_mode=check_mode, **options)['method'] == method
+        return
+    error = host.refused(fault, check_mode=check_mode, **options)
+    assert (error.facts['changed'], error.facts['method']) == (False, 'none')
+    assert (kernel.state(), kernel.calls) == (before, [])
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+@pytest.mark.parametrize('helper', ['auto', 'compiled', 'synthesized'])
+def test_parking_without_the_compiled_helper_names_the_playbook(helper, check_mode, host):
+    kernel = host.boot(FakeModule('init_oops', reachability=UNKNOWN, **FAULTS['init_oops']))
+    kernel.helper = None
+    error = host.refused('init_oops', helper=helper, check_mode=check_mode)
+    assert "ansible-playbook kernelops.kmod.force_unload -l HOST -e '{force_unload_names: [init_oops]}'" in str(error)
+    assert (error.facts['method'], error.facts['helper']['usable'], error.facts['changed']) == ('park', False, False)
+    assert kernel.calls == []
+
+
+@pytest.mark.parametrize(('limits', 'why'), [
+    ({'unsigned': 'this kernel takes only signed modules', 'from_memory': ''}, 'this kernel takes only signed modules'),
+    ({'unsigned': '', 'from_memory': 'LoadPin is enforced'}, 'LoadPin is enforced')])
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_what_the_kernel_will_not_load_is_not_promised(limits, why, check_mode, host):
+    kernel = host.boot(FakeModule('layout_pad', **FAULTS['layout_pad']), loads_refused=limits)
+    error = host.refused('layout_pad', helper='synthesized', check_mode=check_mode)
+    assert why in str(error)
+    assert (error.facts['helper']['usable'], kernel.calls) == (False, [])

@@ -7,7 +7,7 @@ import errno
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _module_table, _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils import _died, _module_table, _syscalls
 from fake_kernel import FAULTS, LOADER, FakeModule, Host
 
 
@@ -143,7 +143,7 @@ def test_with_a_wedged_loader_nothing_is_loaded(fault, options, refused, check_m
     wedged = builders.oops('', function='static_call_module_notify', trace=['load_module+0x1/0x2'])
     changes = dict(FAULTS[fault])
     kernel = host.boot(FakeModule(fault, **dict(changes, oopses=changes.get('oopses', []) + [wedged])))
-    assert _diagnosis.loader([wedged], False, 0) == 'wedged'
+    assert _died.loader([wedged], False, 0) == 'wedged'
     if not refused:
         assert host.unload(fault, check_mode=check_mode, **options)['changed'] is True
         return
@@ -180,7 +180,7 @@ def test_whom_the_kernel_sees_is_named_and_nothing_is_written(fault, options, se
     error = host.refused(fault, **options)
     assert 'as the kernel itself sees, insmod (pid 77) will return to its code' in str(error)
     assert 'nothing was written' in str(error)
-    assert 'accept_hazards=running_task overrides this, at the risk of the host' in str(error)
+    assert 'accept_hazards=running_task overrides this at the risk of the host' in str(error)
     assert kernel.state() == before
     assert (error.facts['changed'], error.facts['method'], error.facts['steps']) == (False, 'none', [])
     assert [hazard['code'] for hazard in error.facts['hazards']] == ['running_task']

@@ -103,8 +103,8 @@ EXAMPLES = r'''
 
 LOGGER = logging.getLogger('kernelops.kmod.module_stuck')
 # Those that leave a module in the kernel; plugins/modules/kmod_facts.py says what each means.
-VERDICTS = ('has_dependents', 'init_running', 'init_died', 'exit_running', 'exit_died', 'no_exit', 'exit_lost',
-            'in_use', 'references_leaked', 'unload_disabled')
+VERDICTS = ('has_dependents', 'init_running', 'init_waiting', 'init_died', 'exit_running', 'exit_waiting', 'exit_died',
+            'no_exit', 'exit_lost', 'in_use', 'in_use_unknown', 'references_leaked', 'unload_disabled')
 # What one answer is, so that no setting of the user's own changes it: one line for each host.
 ENVIRONMENT = {'ANSIBLE_LOAD_CALLBACK_PLUGINS': 'false', 'ANSIBLE_CALLBACK_RESULT_FORMAT': 'json',
                'ANSIBLE_CALLBACK_FORMAT_PRETTY': 'false', 'ANSIBLE_NOCOLOR': 'true', 'ANSIBLE_FORCE_COLOR': 'false',
