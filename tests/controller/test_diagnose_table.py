@@ -65,6 +65,11 @@ def captured(tmp_path):
 CAPTURED = '''\
 HOST             MODULE     VERDICT         METHOD  HOLDERS
 web1             ccp        has_dependents  none    module kvm_amd
+                                                    not known: network devices in other namespaces: Cannot \
+find what uses the module: the
+                                                      address of its struct module is not known:
+                                                      /sys/module/ccp/sections/.gnu.linkonce.this_module: No \
+such file or directory.
                                                     processes, mounts not known: Cannot find what uses the \
 module: the address of its struct
                                                       module is not known: \
@@ -73,6 +78,11 @@ module: the address of its struct
     why:  ccp is used by the modules kvm_amd.
     next: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a 'name=ccp cascade=true'
 web1             cdev_busy  in_use          none    mount /mnt/my disk (in the mount namespace of pid 1876)
+                                                    not known: network devices in other namespaces: Cannot \
+find what uses the module: the
+                                                      address of its struct module is not known:
+                                                      \
+/sys/module/cdev_busy/sections/.gnu.linkonce.this_module: No such file or directory.
                                                     processes not known: Cannot find what uses the module: \
 the address of its struct module is
                                                       not known: \
@@ -83,6 +93,11 @@ the address of its struct module is
 at the risk of the host: what
           still uses it calls code that is gone, and crashes the host or loses what it did
 web1             init_hang  init_waiting    none    task insmod (pid 1876) in f_init
+                                                    not known: network devices in other namespaces: Cannot \
+find what uses the module: the
+                                                      address of its struct module is not known:
+                                                      \
+/sys/module/init_hang/sections/.gnu.linkonce.this_module: No such file or directory.
                                                     processes, mounts not known: Cannot find what uses the \
 module: the address of its struct
                                                       module is not known: \
@@ -94,7 +109,12 @@ accept_hazards=running_task,reachability_unknown
           overrides this at the risk of the host: a task that runs in freed code crashes the host; whatever \
 it left in the kernel that
           nobody has seen calls code that is gone, and crashes the host
-web1             no_exit    no_exit         park    processes not known: Cannot read the kernel's types from \
+web1             no_exit    no_exit         park    not known: network devices in other namespaces: Cannot \
+find network devices by the
+                                                      module's memory: Cannot read the kernel's types from \
+/sys/kernel/btf/vmlinux: No such file
+                                                      or directory. The kernel needs CONFIG_DEBUG_INFO_BTF.
+                                                    processes not known: Cannot read the kernel's types from \
 /sys/kernel/btf/vmlinux: No such
                                                       file or directory. The kernel needs CONFIG_DEBUG_INFO_BTF.
                                                     mounts not known: Cannot find the kernel's super_blocks: \
