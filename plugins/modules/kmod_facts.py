@@ -108,11 +108,12 @@ ansible_facts:
               C(algorithms) those of its own that somebody uses.
             - C(others) have a C(kind). They are kernel threads, rules of iptables and nf_tables, ipsets, queueing
               disciplines, classifiers and actions, congestion control, IPsec states, virtual servers (each in every
-              network namespace), devices of the device-mapper, I/O schedulers, arrays, configfs items, consoles, streams
-              of sound cards, watchdogs, I2C adapters, AF_ALG sockets, virtual machines, NFS mounts, livepatches.
+              network namespace), devices of the device-mapper, I/O schedulers, arrays, configfs items, consoles,
+              streams of sound cards, watchdogs, I2C adapters, AF_ALG sockets, virtual machines, NFS mounts and
+              livepatches.
             - C(unread) says what could hold the module and could not be read. It counts as found.
-            - C(hint) says how one looks by hand for holders of such a module that cannot be listed, or not all of them. It
-              is empty for a module of a family that is not known.
+            - C(hint) says how one looks by hand for holders of such a module that cannot be listed, or not all of them.
+              It is empty for a module of a family that is not known.
             - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
               shows. No hazard found does not mean that there is none.
           type: dict
