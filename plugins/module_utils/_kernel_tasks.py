@@ -157,25 +157,25 @@ class Tasks:
 
     def mappings(self, mm):
         # type: (int) -> Iterator[Mapping]
-        """All that is mapped in an mm_struct: a maple tree from 6.1 on, a list before."""
-        kcore = self._memory.kcore
+        """What is mapped in an mm_struct and has a file or operations: a maple tree from 6.1 on, a list before."""
+        kcore, what = self._memory.kcore, 'the mappings of a process'
         at = self._memory.once('mappings', lambda types: _btf.layout_of(types, MAPPING))
+        # A large host has 200,000 of them: one read and one unpacking for each.
         size = max(at.values()) + 8
-        for address in self._areas(mm, size):
-            data = kcore.read(address, size)
-            yield Mapping(*(struct.unpack_from('<Q', data, at[key])[0] for key in ('start', 'end', 'ops', 'file')))
-
-    def _areas(self, mm, size):
-        # type: (int, int) -> Iterator[int]
-        types, what = self._memory.btf, 'the mappings of a process'
+        words = struct.Struct('<%dQ' % (size // 8))
+        start, end, operations, file = (at[key] // 8 for key in ('start', 'end', 'ops', 'file'))
         try:
-            tree = types.offset('mm_struct', 'mm_mt')
+            tree = self._memory.btf.offset('mm_struct', 'mm_mt')
         except KmodError:
-            first = self._memory.kcore.u64(mm + types.offset('mm_struct', 'mmap'))
-            link = types.offset('vm_area_struct', 'vm_next')
-            return (address for address, _data in _kernel_lists.pointers_chain(self._memory.kcore, first, link, size,
-                                                                               what))
-        return _kernel_lists.maple_tree(self._memory, mm + tree, what)
+            first = kcore.u64(mm + self._memory.btf.offset('mm_struct', 'mmap'))
+            link = self._memory.btf.offset('vm_area_struct', 'vm_next')
+            areas = (data for _address, data in _kernel_lists.pointers_chain(kcore, first, link, size, what))
+        else:
+            areas = (kcore.read(address, size) for address in _kernel_lists.maple_tree(self._memory, mm + tree, what))
+        for data in areas:
+            area = words.unpack_from(data)
+            if area[operations] or area[file]:
+                yield Mapping(area[start], area[end], area[operations], area[file])
 
     def rings(self, rings):
         # type: (int) -> List[int]

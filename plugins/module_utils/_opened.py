@@ -28,6 +28,8 @@ MAPPINGS_AT_A_TIME = 1024
 WALKS = _kernel_tasks.WALKS
 # Files that others keep open, one behind the other: a socket in flight to a socket in flight.
 MOST_CARRIED = 1 << 16
+# Of one kind that a process has; the rest is told as a number. A host's congestion control is that of every socket.
+MOST_OF_ONE = 8
 CANNOT_MATCH = 'operations that lie in its own memory'
 HOW = {'open': '{process} with {path} open', 'mapped': '{process} with {path} mapped',
        'in flight': '{process}, to which a descriptor of {path} was sent and not yet received',
@@ -212,13 +214,26 @@ def find(owner, ranges, memory, symbols, seconds=SECONDS):
     known = ranges if isinstance(ranges, list) else []
     look = Look(Owner(owner, tuple(known)), memory, symbols, seconds)
     namer = Namer(memory.root, look.files)
-    found = [namer.entry(held) for held in look.all()]
+    found = _told(look.all(), namer)
     threads, lost = _threads(look.tasks, Owner(owner, tuple(known)), memory)
     unread = ['processes: {}: {}'.format(_few(whose), why) for why, whose in look.unread.items()]
     if not known:
         why = ranges['unavailable'] if isinstance(ranges, dict) else 'where it lies is not known'
         unread.append(f'processes: {CANNOT_MATCH}: {why}')
     return found, threads, unread + lost
+
+
+def _told(held, namer):
+    # type: (List[Held], Namer) -> Found
+    """An entry for each, but for those of a process that has very many of the same kind."""
+    found, many = [], {}  # type: Found, Dict[Tuple[int, str, Evidence], List[Held]]
+    for one in held:
+        alike = many.setdefault((one.task.pid, one.how, one.evidence), [])
+        alike.append(one)
+        if len(alike) <= MOST_OF_ONE:
+            found.append(namer.entry(one))
+    return found + [namer.entry(alike[-1], len(alike) - MOST_OF_ONE) for alike in many.values()
+                    if len(alike) > MOST_OF_ONE]
 
 
 def _few(texts):
@@ -257,17 +272,17 @@ class Namer:
         self._ours = ancestors(root)
         self._ends = {}  # type: Dict[int, str]
 
-    def entry(self, held):
-        # type: (Held) -> Dict[str, Any]
-        """The dictionary for it."""
-        task, path = held.task, self._path(held)
+    def entry(self, held, more=0):
+        # type: (Held, int) -> Dict[str, Any]
+        """The dictionary for it, or for the last of so many ``more`` of its kind."""
+        task, path = held.task, '%d more' % more if more else self._path(held)
         known = path if isinstance(path, str) else 'a file'
         what = HOW[held.how].format(process=_process(task), path=known)
         if task.pid in self._ours:
             what += ', which this very task runs under'
         return holder(what, held.evidence.text, self._end(task.pid), held.evidence.counts, not held.evidence.counts,
                       pid=task.pid, command=one_line(task.command), path=path,
-                      fd=held.descriptor if held.descriptor >= 0 else None)
+                      fd=held.descriptor if held.descriptor >= 0 and not more else None)
 
     def _end(self, pid):
         # type: (int) -> str

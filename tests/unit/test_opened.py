@@ -281,6 +281,16 @@ def test_after_its_seconds_the_rest_is_unread(tmp_path, monkeypatch):
                for text in found['unread'])
 
 
+def test_very_many_of_one_kind_are_a_number(tmp_path):
+    made = UsedKernel('linux-6.12')
+    at = made.types.offset('inet_connection_sock', 'icsk_ca_ops')
+    sockets = [made.socket(words=[(at, INSIDE)])[0] for _number in range(20)]
+    found = found_in(made, tmp_path, made.file(MODULE), *sockets)['processes']
+    assert len(found) == 10
+    assert (found[-1]['what'], found[-1]['fd'], found[-1]['end_with']) == (
+        'process cat (pid 412) with 12 more open', None, 'kill 412')
+
+
 @pytest.mark.parametrize(('ranges', 'why'), [
     (None, 'where it lies is not known'), ({'unavailable': 'no types'}, 'no types'),
     ([], 'where it lies is not known')])
