@@ -120,7 +120,6 @@ class Files:
         # type: (Opened) -> Optional[Evidence]
         kind = opened.mode & S_IFMT
         if kind == S_IFSOCK:
-            self.carriers.add(opened.address)
             return self.sockets().evidence(opened.address, opened.private)
         if kind == S_IFCHR:
             return self._character_device(opened)
@@ -137,7 +136,7 @@ class Files:
         # type: () -> _kernel_sockets.Sockets
         """What looks at sockets."""
         if self._sockets is None:
-            self._sockets = _kernel_sockets.Sockets(self.memory, self.owner)
+            self._sockets = _kernel_sockets.Sockets(self.memory, self.owner, self.carriers)
         return self._sockets
 
     def owner_of(self, operations, kind, member='owner'):

@@ -67,9 +67,11 @@ class Owner:
 class Sockets:
     """Looks at sockets. Raises KmodError where they cannot be read."""
 
-    def __init__(self, memory, owner):
-        # type: (KernelMemory, Owner) -> None
+    def __init__(self, memory, owner, unix):
+        # type: (KernelMemory, Owner, Set[int]) -> None
         self._memory, self._owner = memory, owner
+        # Gets the files that are unix sockets: others can wait there.
+        self._unix = unix
         self._kcore = memory.kcore
         self._socket = memory.once('socket', lambda types: _btf.layout_of(types, SOCKET))
         self._sock = memory.once('sock', lambda types: _btf.layout_of(types, SOCK))
@@ -80,15 +82,23 @@ class Sockets:
         # type: (int, int) -> Optional[Evidence]
         """Why the socket there, which is that of a struct file, is the module's; or None."""
         sk, operations = self._of_file(file, socket)
+        protocol = self._protocol(file, sk) if sk else 0
         if self._names('proto_ops', operations):
             return Evidence('proto_ops.owner', True)
         if not sk:
             return Evidence('socket.ops', False) if self._owner.holds(operations) else None
-        protocol = self._kcore.u64(sk + self._sock['prot'])
         if self._names('proto', protocol):
             return Evidence('proto.owner', True)
         found = self._inside(sk, protocol)
         return found or (Evidence('socket.ops', False) if self._owner.holds(operations) else None)
+
+    def _protocol(self, file, sk):
+        # type: (int, int) -> int
+        first, last = sorted((self._sock['family'], self._sock['prot']))
+        data = self._kcore.read(sk + first, last + 8 - first)
+        if struct.unpack_from('<H', data, self._sock['family'] - first)[0] == AF_UNIX:
+            self._unix.add(file)
+        return struct.unpack_from('<Q', data, self._sock['prot'] - first)[0]
 
     def _of_file(self, file, socket):
         # type: (int, int) -> Tuple[int, int]
@@ -129,11 +139,9 @@ class Sockets:
 
     def in_flight(self, file, socket):
         # type: (int, int) -> List[int]
-        """The files that were sent to a unix socket and not received (man 7 unix, SCM_RIGHTS)."""
+        """The files that were sent to a socket of AF_UNIX and not received (man 7 unix, SCM_RIGHTS)."""
         sk, _operations = self._of_file(file, socket)
-        if not sk or struct.unpack('<H', self._kcore.read(sk + self._sock['family'], 2))[0] != AF_UNIX:
-            return []
-        return self._sent_to(sk, set())
+        return self._sent_to(sk, set()) if sk else []
 
     def _sent_to(self, sk, seen):
         # type: (int, Set[int]) -> List[int]

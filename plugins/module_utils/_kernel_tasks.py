@@ -135,13 +135,17 @@ class Tasks:
                     u64(self._kthread) if of_the_kernel else 0, u64(self._rings), u64(offsets['signal']),
                     u64(offsets['tasks']) - offsets['tasks'], u64(offsets['thread']) - offsets['thread'])
 
-    def still_has(self, task, member, value):
-        # type: (Task, str, int) -> bool
-        """Whether the task still points to what could not be read there (``files``, ``mm``): else that is gone."""
-        try:
-            return self._memory.kcore.u64(task.address + self._offsets[member]) == value
-        except KmodError:
-            return True
+    def still_have(self, tasks, member, value):
+        # type: (List[Task], str, int) -> bool
+        """Whether one of the tasks still points to what could not be read there (files, mm, rings): else it is gone."""
+        at = self._rings if member == 'rings' else self._offsets[member]
+        for task in tasks:
+            try:
+                if self._memory.kcore.u64(task.address + at) == value:
+                    return True
+            except KmodError:
+                return True
+        return False
 
     def descriptors(self, files):
         # type: (int) -> Iterator[Tuple[int, int, int]]
@@ -216,12 +220,12 @@ def _first_of(types, *members):
     return -1
 
 
-def by_table(tasks, member):
-    # type: (List[Task], str) -> Dict[int, Task]
-    """The first task of each files_struct, or mm: what threads share is looked at once."""
-    found = {}  # type: Dict[int, Task]
+def sharing(tasks, member):
+    # type: (List[Task], str) -> Dict[int, List[Task]]
+    """The tasks of each files_struct, or mm: what threads share is looked at once."""
+    found = {}  # type: Dict[int, List[Task]]
     for task in tasks:
         address = getattr(task, member)
         if address:
-            found.setdefault(address, task)
+            found.setdefault(address, []).append(task)
     return found

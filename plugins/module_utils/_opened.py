@@ -26,8 +26,6 @@ SECONDS = 15.0
 # Between two looks at the clock.
 MAPPINGS_AT_A_TIME = 1024
 WALKS = _kernel_tasks.WALKS
-# Files that others keep open, one behind the other: a socket in flight to a socket in flight.
-MOST_CARRIED = 1 << 16
 # Of one kind that a process has; the rest is told as a number. A host's congestion control is that of every socket.
 MOST_OF_ONE = 8
 CANNOT_MATCH = 'operations that lie in its own memory'
@@ -59,6 +57,8 @@ class Look:
         self.tasks = self._tasks.all()
         self.files = _kernel_files.Files(memory, owner)
         self.unread = {}  # type: Dict[str, List[str]]
+        # Files that keep others open, who has them, and where the descriptor is (0: none leads there).
+        self._carriers = []  # type: List[Tuple[List[Task], int, int]]
 
     def all(self):
         # type: () -> List[Held]
@@ -85,47 +85,54 @@ class Look:
 
     def _opened(self):
         # type: () -> Iterator[Held]
-        tables = _kernel_tasks.by_table(self.tasks, 'files')
-        for done, (files, task) in enumerate(tables.items()):
+        tables = _kernel_tasks.sharing(self.tasks, 'files')
+        for done, (files, tasks) in enumerate(tables.items()):
             self._check_the_time(done, len(tables), 'the open files')
             try:
                 for descriptor, address, slot in self._tasks.descriptors(files):
-                    evidence = self._evidence(address, slot, task)
+                    evidence = self._evidence(address, slot, tasks)
                     if evidence:
-                        yield Held(task, 'open', evidence, address, descriptor, 0, 0)
+                        yield Held(tasks[0], 'open', evidence, address, descriptor, 0, 0)
+                    if address in self.files.carriers:
+                        self._carriers.append((tasks, address, slot))
             except KmodError as error:
-                if self._tasks.still_has(task, 'files', files):
-                    self._lost(f'open files of {_process(task)}', str(error))
+                if self._tasks.still_have(tasks, 'files', files):
+                    self._lost(f'open files of {_process(tasks[0])}', str(error))
 
-    def _evidence(self, address, slot, task):
-        # type: (int, int, Task) -> Optional[Evidence]
+    def _evidence(self, address, slot, tasks):
+        # type: (int, int, List[Task]) -> Optional[Evidence]
         """Why a file is the module's. One that was closed while it was looked at is no longer where it was."""
         try:
             return self.files.evidence(address)
         except KmodError as error:
-            if self._memory.kcore.u64(slot) == address:
-                self._lost(f'an open file of {_process(task)}', str(error))
+            if self._is_still(address, slot, tasks):
+                self._lost(f'an open file of {_process(tasks[0])}', str(error))
             return None
+
+    def _is_still(self, address, slot, tasks):
+        # type: (int, int, List[Task]) -> bool
+        """Whether a descriptor still leads there: the table of a process that has ended keeps what it held."""
+        return self._tasks.still_have(tasks, 'files', tasks[0].files) and self._memory.kcore.u64(slot) == address
 
     def _mapped(self):
         # type: () -> Iterator[Held]
-        spaces = _kernel_tasks.by_table(self.tasks, 'mm')
-        for done, (space, task) in enumerate(spaces.items()):
+        spaces = _kernel_tasks.sharing(self.tasks, 'mm')
+        for done, (space, tasks) in enumerate(spaces.items()):
             held, lost = [], None  # type: List[Held], Optional[KmodError]
             for _walk in range(WALKS):
                 self._check_the_time(done, len(spaces), 'what is mapped')
                 try:
-                    held, lost = self._mapped_by(task, space, done, len(spaces))
+                    held, lost = self._mapped_by(tasks, space, done, len(spaces))
                 except KmodError as error:
                     lost = error
                 if not lost:
                     break
-            if lost and self._tasks.still_has(task, 'mm', space):
-                self._lost(f'mappings of {_process(task)}', str(lost))
+            if lost and self._tasks.still_have(tasks, 'mm', space):
+                self._lost(f'mappings of {_process(tasks[0])}', str(lost))
             yield from held
 
-    def _mapped_by(self, task, space, done, of):
-        # type: (Task, int, int, int) -> Tuple[List[Held], Optional[KmodError]]
+    def _mapped_by(self, tasks, space, done, of):
+        # type: (List[Task], int, int, int) -> Tuple[List[Held], Optional[KmodError]]
         """What is mapped, and why one of the files could not be looked at."""
         held, lost = {}, None  # type: Dict[Tuple[int, int], Held], Optional[KmodError]
         for number, mapping in enumerate(self._tasks.mappings(space)):
@@ -136,9 +143,11 @@ class Look:
             except KmodError as error:
                 lost = error
                 continue
+            if mapping.file in self.files.carriers:
+                self._carriers.append((tasks, mapping.file, 0))
             if evidence:
                 held.setdefault((mapping.file, 0 if mapping.file else mapping.operations), Held(
-                    task, 'mapped', evidence, mapping.file, -1, mapping.start, mapping.end))
+                    tasks[0], 'mapped', evidence, mapping.file, -1, mapping.start, mapping.end))
         return list(held.values()), lost
 
     def _evidence_of(self, mapping):
@@ -152,56 +161,48 @@ class Look:
     def _carried(self):
         # type: () -> Iterator[Held]
         """What sockets and io_urings keep open, also those that are kept open so themselves."""
-        waiting = list(self._carriers())
+        self._registered_rings()
         seen = set()  # type: Set[Tuple[int, int]]
-        while waiting:
-            task, carrier = waiting.pop()
-            if (task.pid, carrier) in seen:
+        while self._carriers:
+            tasks, carrier, slot = self._carriers.pop()
+            if (tasks[0].pid, carrier) in seen:
                 continue
-            seen.add((task.pid, carrier))
-            if len(seen) > MOST_CARRIED:
-                raise KmodError('look through what sockets and io_urings hold', 'there are too many')
-            self._check_the_time(len(seen), len(seen) + len(waiting), 'sockets and io_urings')
-            for how, file in self._carried_by(task, carrier):
+            seen.add((tasks[0].pid, carrier))
+            self._check_the_time(len(seen), len(seen) + len(self._carriers), 'sockets and io_urings')
+            for how, file in self._carried_by(tasks, carrier, slot):
                 try:
                     evidence = self.files.evidence(file)
                 except KmodError as error:
-                    self._lost(f'a file that {_process(task)} is to get', str(error))
+                    self._lost(f'a file that {_process(tasks[0])} is to get', str(error))
                     continue
                 if evidence:
-                    yield Held(task, how, evidence, file, -1, 0, 0)
+                    yield Held(tasks[0], how, evidence, file, -1, 0, 0)
                 if file in self.files.carriers:
-                    waiting.append((task, file))
+                    self._carriers.append((tasks, file, 0))
 
-    def _carried_by(self, task, carrier):
-        # type: (Task, int) -> List[Tuple[str, int]]
+    def _carried_by(self, tasks, carrier, slot):
+        # type: (List[Task], int, int) -> List[Tuple[str, int]]
         """A queue that changed while it was walked is walked again."""
         for _walk in range(WALKS):
             try:
                 return self.files.carried(carrier)
             except KmodError as error:
                 lost = str(error)
-        self._lost(f'what a socket or io_uring of {_process(task)} holds', lost)
+        if not slot or self._is_still(carrier, slot, tasks):
+            self._lost(f'what a socket or io_uring of {_process(tasks[0])} holds', lost)
         return []
 
-    def _carriers(self):
-        # type: () -> Iterator[Tuple[Task, int]]
-        """The sockets and io_urings, each with the process that has it."""
-        for files, task in _kernel_tasks.by_table(self.tasks, 'files').items():
-            try:
-                for _descriptor, address, _slot in self._tasks.descriptors(files):
-                    if address in self.files.carriers:
-                        yield task, address
-            except KmodError:
-                continue  # said where the open files were looked through
+    def _registered_rings(self):
+        # type: () -> None
+        """The io_urings that tasks have registered: their descriptors may be closed."""
         for task in self.tasks:
             try:
-                rings = self._tasks.rings(task.rings) if task.rings else []
-                for address in rings:
+                for address in self._tasks.rings(task.rings) if task.rings else []:
                     self.files.evidence(address)
-                    yield task, address
+                    self._carriers.append(([task], address, 0))
             except KmodError as error:
-                self._lost(f'io_urings of {_process(task)}', str(error))
+                if self._tasks.still_have([task], 'rings', task.rings):
+                    self._lost(f'io_urings of {_process(task)}', str(error))
 
 
 def find(owner, ranges, memory, symbols, seconds=SECONDS):

@@ -4,9 +4,10 @@
 """What processes have of a module: each kind as four kernels lay it out in memory, torn and hostile memory."""
 
 import functools
+from pathlib import Path
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_sockets, _opened
+from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_sockets, _kernel_tasks, _opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_memory import KERNELS, make_root, write_files
@@ -257,15 +258,42 @@ def test_what_cannot_be_read_is_said(tmp_path):
         assert any(part in text for text in found['unread']), part
 
 
+def leaving(made, root, monkeypatch, *members):
+    """Lets every task but the first give these back once they have been listed."""
+    whole = _kernel_tasks.Tasks.all
+
+    def then_gone(self):
+        tasks = whole(self)
+        for task in tasks:
+            for member in members:
+                made.put(task.address, 'task_struct', member, 0)
+        (Path(root) / 'proc/kcore').write_bytes(made.memory.core_file())
+        return tasks
+
+    monkeypatch.setattr(_kernel_tasks.Tasks, 'all', then_gone)
+
+
 def test_what_went_away_while_it_was_read_is_not_unread(tmp_path, monkeypatch):
     made = UsedKernel('linux-6.12')
-    root = make_root(tmp_path, 'linux-6.12', made.memory)
-    (thread,) = made.process(412, 'ends', made.table({3: 0xDEAD000}), mm=0xDEAD000)
-    make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
-    assert len(made.find(root)['unread']) == 2
-    monkeypatch.setattr(_opened._kernel_tasks.Tasks, 'still_has', lambda *_asked: False)
-    assert ['an open file' in text for text in made.find(root)['unread']] == [True]
-    del thread
+    broken, sock = made.socket(family=UNIX)
+    made.memory.u64(made.at(sock, 'sock', 'sk_receive_queue'), 0xDEAD000)
+    table = made.table({3: 0xDEAD000, 4: broken})
+    made.process(412, 'ends', table, table, mm=0xDEAD000, io_uring=0xDEAD000)
+    made.process(413, 'ended', 0xDEAD000)
+    root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
+    assert [text.count('process ends (pid 412)') for text in made.find(root)['unread']] == [1, 0, 1, 1, 1]
+    leaving(made, root, monkeypatch, 'files', 'mm', 'io_uring')
+    assert made.find(root)['unread'] == []
+
+
+def test_what_another_thread_still_has_is_unread(tmp_path, monkeypatch):
+    made = UsedKernel('linux-6.12')
+    table = made.table({3: 0xDEAD000})
+    first, _second = made.process(412, 'threads', table, table)
+    root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
+    made.put(first, 'task_struct', 'files', 0)
+    leaving(made, root, monkeypatch)
+    assert ['an open file of process threads' in text for text in made.find(root)['unread']] == [True]
 
 
 def test_after_its_seconds_the_rest_is_unread(tmp_path, monkeypatch):
