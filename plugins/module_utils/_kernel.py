@@ -161,6 +161,7 @@ def read(root='/', release=None, machine=None):
         'lockdown': lock,
         'module_signatures': signatures,
         'loads_refused': loads_refused(signatures, root),
+        'oops_count': _number('sys/kernel/oops_count', root),
         'modules_disabled': _number('proc/sys/kernel/modules_disabled', root),
         'kptr_restrict': _number('proc/sys/kernel/kptr_restrict', root),
         'panic_on_oops': _number('proc/sys/kernel/panic_on_oops', root),

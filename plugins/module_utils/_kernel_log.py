@@ -13,12 +13,10 @@ import time
 from typing import Any, List, Match
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import ALARMS
 
 LARGEST_RECORD = 16384
 OVERWRITTEN = 'the kernel log has overwritten what came since'
-# What opens a report that _oops reads, and every line that could be the first left of one.
-ALARMS = ('cut here', 'BUG', 'Unable to handle', 'WARNING', '[#', 'PID: ', 'RIP: ', 'pc : ', 'PC is at', 'all trace',
-          'all Trace')
 
 
 def read(root='/', path='/dev/kmsg', deadline=2.0, from_alarm=False):
@@ -39,7 +37,7 @@ def read(root='/', path='/dev/kmsg', deadline=2.0, from_alarm=False):
         os.close(descriptor)
     if from_alarm:
         records = _from_alarm(records)
-    return [line for record in records for line in _lines_of(record)]
+    return [line for record in records for line in lines_of(record)]
 
 
 class Since:
@@ -69,7 +67,7 @@ class Since:
         finally:
             os.close(self._descriptor)
             self._descriptor = -1
-        return [line for record in records for line in _lines_of(record)]
+        return [line for record in records for line in lines_of(record)]
 
 
 def _news(before, after):
@@ -116,12 +114,18 @@ def _records(descriptor, end, whole=False):
     return records
 
 
-def _lines_of(record):
+def lines_of(record):
     # type: (bytes) -> List[str]
-    """``6,339,5140900,-;text`` and continuation lines, which begin with a space, as dmesg prints it."""
+    """``6,339,5140900,-;text`` and continuation lines, which begin with a space, as dmesg prints it.
+
+    None of a record that a program wrote to /dev/kmsg: its facility, the priority above the lowest three bits, is not
+    that of the kernel, which is 0 (devkmsg_write in kernel/printk/printk.c sees to that).
+    """
     prefix, _semicolon, rest = record.partition(b';')
     fields = prefix.decode('ascii', 'backslashreplace').split(',')
     if len(fields) < 4 or not fields[2].isdigit() or len(fields[2]) > 18:
+        return []
+    if fields[0].isdigit() and int(fields[0][:9]) >> 3:
         return []
     # The kernel escapes each byte that is not plain ASCII: the text is UTF-8 only once they are bytes again.
     escaped = rest.partition(b'\n')[0]

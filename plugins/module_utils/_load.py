@@ -177,7 +177,8 @@ class Load:
         self.result['kernel_log'] = said = shortened(log.lines())
         now = self._look_again()
         if code:
-            why, following = _load_plan.answer(code, _syscalls.errno_text(code), [] if is_unavailable(said) else said)
+            why, following = _load_plan.answer(
+                code, _syscalls.errno_text(code), [] if is_unavailable(said) else said, self.name)
             raise self._failure('kernel_refused', why, following)
         if now.get('state') != 'live':
             raise self._failure('kernel_refused', 'the kernel accepted it, but shows it as {}'.format(

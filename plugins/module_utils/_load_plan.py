@@ -7,6 +7,7 @@ import errno
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _refusals
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 
 VERDICTS = {
@@ -306,10 +307,13 @@ def plan(file, loaded, kernel, options):
     return found
 
 
-def answer(code, text, log):
-    # type: (int, str, List[str]) -> Tuple[str, Optional[str]]
+def answer(code, text, log, name=''):
+    # type: (int, str, List[str], str) -> Tuple[str, Optional[str]]
     """Why the kernel refused, and what to do: its errno as ``text`` in words, and the last that it wrote to its log."""
+    told = _refusals.explained(text.split()[0], name, log)
     why, following = ANSWERS.get(code, ('the init of the module may have answered so', None))
     said = '; '.join(re.sub(r'\A\[ *[0-9.]+\](?:\[ *[TC][0-9]+\])? ', '', line)
                      for line in [line for line in log if 'taint' not in line][-3:])
-    return f'the kernel answered {text}: {why}' + (f'. Its log says: {said}' if said else ''), following
+    reason = told.says if told else f'the kernel answered {text}: {why}'
+    following = told.next[0].upper() + told.next[1:] if told else following
+    return reason + (f'. Its log says: {said}' if said else ''), following

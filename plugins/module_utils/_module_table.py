@@ -50,7 +50,8 @@ def parse_line(line):
         'permanent': '[permanent]' in users,
         'state': STATES[words[4]],
         'address': int(words[5], 16),
-        'taint': words[6].strip('()') if len(words) > 6 else '',
+        # Behind the letters + marks one that is being loaded, and - one that is being unloaded.
+        'taint': words[6].strip('()').rstrip('+-') if len(words) > 6 else '',
     }
 
 

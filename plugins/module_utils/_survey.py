@@ -190,8 +190,12 @@ class Survey:
     @property
     def oopses(self):
         # type: () -> Any
-        """The kernel log's oopses and warnings; ``task_gone``: whoever died is no longer there."""
-        return self._once('oopses', self._read_oopses)
+        """What the kernel log shows to have died or hung, as far as the kernel's own evidence bears it out.
+
+        ``task_gone``: whoever died is no longer there.
+        """
+        told = self._once('oopses', self._read_oopses)
+        return told if is_unavailable(told) else told['believed']
 
     def read_ahead(self, names):
         # type: (List[str]) -> None
@@ -208,7 +212,7 @@ class Survey:
             # type: () -> Dict[str, Any]
             found = {_TASKS + entry['name']: self.tasks(entry['name']) for entry in entries}  # type: Dict[str, Any]
             found.update(kernel=self.kernel, loader_tasks=self.loader_tasks, namespace=self.namespace,
-                         oopses=self.oopses)
+                         oopses=self._read_oopses())
             if half_way:
                 found['spinning'] = self.spinning
             return found
@@ -219,7 +223,8 @@ class Survey:
     def oopses_lost(self):
         # type: () -> List[str]
         """Why the log may lack an oops that there was: a sentence each."""
-        return []
+        told = self._once('oopses', self._read_oopses)
+        return [] if is_unavailable(told) else list(told['lost'])
 
     def _once(self, what, read):
         # type: (str, Callable[[], Any]) -> Any
@@ -275,12 +280,16 @@ class Survey:
         from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_log
 
         lines = _kernel_log.read(self.root, from_alarm=True)
-        if is_unavailable(lines) or not lines:
+        if is_unavailable(lines):
             return lines
         from ansible_collections.kernelops.kmod.plugins.module_utils import _attribution, _oops
 
-        return [dict(entry, task_gone=not _syscalls.is_alive(entry['pid'], self.root),
-                     **_attribution.attribution(entry)) for entry in _oops.oopses(lines)]
+        entries = [dict(entry, task_gone=_syscalls.is_gone(entry['pid'], entry['time'], self.root),
+                        **_attribution.attribution(entry)) for entry in _oops.oopses(lines)]
+        taint = self.kernel.get('taint') or unavailable('not read')
+        believed, lost = _attribution.believed(entries, taint if is_unavailable(taint) else taint['flags'],
+                                               self.kernel.get('oops_count'))
+        return {'believed': believed, 'lost': lost}
 
     def running_loads(self):
         # type: () -> Tuple[bool, Any]

@@ -25,6 +25,8 @@ NARROW = {
     'aarch64': {'init_module': 128, 'delete_module': 129, 'finit_module': 379},
 }  # type: Dict[str, Dict[str, int]]
 FOREVER = 1e9
+# include/uapi/linux/time.h; Python has a name for it from 3.7 on.
+CLOCK_BOOTTIME = 7
 LONGEST_TIMEOUT = 1000000
 
 
@@ -101,6 +103,30 @@ def is_alive(pid, root='/'):
     # type: (Any, str) -> bool
     """Whether there is a process of that number, if it is one, and it has not ended: see proc(5), stat."""
     return isinstance(pid, int) and _state(pid, root) not in ('', 'Z', 'X')
+
+
+def is_gone(pid, died, root='/'):
+    # type: (Any, Any, str) -> bool
+    """Whether who died ``died`` seconds after the boot, as the log has it, is no longer there.
+
+    The number may have gone to another: one that started after it. On a host that was suspended the log's clock and
+    that of /proc/PID/stat differ, so there it counts as the same.
+    """
+    if not is_alive(pid, root):
+        return True
+    started = _started(pid, root)
+    slept = time.clock_gettime(CLOCK_BOOTTIME) - time.monotonic() if os.path.realpath(root) == '/' else 0
+    return isinstance(died, float) and started is not None and slept < 1 and started > died + 1
+
+
+def _started(pid, root):
+    # type: (int, str) -> Optional[float]
+    """Seconds after the boot at which a process started: field 22 of proc(5), stat."""
+    try:
+        with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
+            return int(stream.read().rsplit(')', 1)[-1].split()[19]) / float(os.sysconf('SC_CLK_TCK'))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _state(pid, root='/'):

@@ -76,7 +76,10 @@ ansible_facts:
             - C(loader) is V(ok), V(stale_entry_suspected) (a load that died left an entry in the kernel's table of
               running loads, and the next C(finit_module) may crash) or V(wedged) (nothing can be loaded any more).
             - C(module_signatures) is V(off), V(permissive) or V(enforced).
-            - C(oopses) is how many the kernel log still has, warnings not counted.
+            - C(oopses) is how many the kernel log still has, warnings not counted; C(oops_count) how many the kernel
+              has counted since the boot, from 6.2 on. What a program wrote into the log does not count.
+            - C(loads_refused) says why this kernel would not load a helper that is C(unsigned), or any that comes
+              C(from_memory); an empty text where it would.
           returned: when in gather_subset
           type: dict
           sample:
@@ -92,6 +95,8 @@ ansible_facts:
             force_unload: true
             headers: {dir: /lib/modules/6.1.0-56-amd64/build, present: true}
             oopses: 1
+            oops_count: {unavailable: '/sys/kernel/oops_count: No such file or directory'}
+            loads_refused: {unsigned: '', from_memory: ''}
             loader: ok
         modules:
           description:
@@ -114,6 +119,11 @@ ansible_facts:
             - C(unread) says what could hold the module and could not be read. It counts as found.
             - C(hint) says how one looks by hand for holders of such a module that cannot be listed, or not all of them.
               It is empty for a module of a family that is not known.
+            - C(oops) is the one that ended its init or exit, or else the last that has to do with it. C(died_in) is
+              V(init), V(exit), V(probe), V(worker) or null, C(of) the module that it was of, C(locks) what its
+              task held; V(in F) is a lock that the function F may have taken.
+            - The verdicts and hazards of C(diagnosis) are those of M(kernelops.kmod.kmod_force_unload); C(method) is
+              the step that it would take by default, C(next) the command to run, or what to do.
             - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
               shows. No hazard found does not mean that there is none.
           type: dict
@@ -125,7 +135,7 @@ ansible_facts:
               address: '0xffffffffc0a9b000'
               used_by: []
               permanent: false
-              taint: OE+
+              taint: OE
               parameters: {}
               version: {unavailable: the module declares none}
               srcversion: 7D3A1C0E7B2F4D5A6C8E9F0
@@ -155,14 +165,15 @@ ansible_facts:
               unexplained_references: 0
               oops: {}
               diagnosis:
-                verdict: init_running
-                reason: 'The init of init_hang still runs: insmod (pid 1876, in init_hang_init).'
+                verdict: init_waiting
+                reason: 'The init of init_hang has not returned: insmod (pid 1876, in init_hang_init, waits in msleep).'
                 method: none
                 hazards:
                   - code: running_task
-                    reason: 'the init of init_hang still runs: insmod (pid 1876, in init_hang_init)'
-                    evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init}]
-                next: Let it finish; when it never does, only a reboot helps
+                    reason: >-
+                      the init of init_hang has not returned: insmod (pid 1876, in init_hang_init, waits in msleep)
+                    evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init, waits_in: msleep}]
+                next: Let it finish, or end what it waits for; when it never does, only a reboot helps.
                 unseen:
                   - >-
                     work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers

@@ -44,9 +44,9 @@ OOPSES = {
 KEYS = ('kind', 'cause', 'function', 'offset', 'module', 'task', 'pid', 'taint', 'address')
 CASES = [(kernel, number) for kernel in KERNELS for number in range(1, 6)]
 TABLE = {
-    'init_oops': ('coming', 1, False, 'OE+'), 'init_bug': ('coming', 1, False, 'OE+'),
-    'init_hang': ('coming', 1, False, 'OE+'), 'exit_oops': ('going', -1, False, 'OE-'),
-    'exit_hang': ('going', -1, False, 'OE-'), 'leaked_ref': ('live', 3, False, 'OE'),
+    'init_oops': ('coming', 1, False, 'OE'), 'init_bug': ('coming', 1, False, 'OE'),
+    'init_hang': ('coming', 1, False, 'OE'), 'exit_oops': ('going', -1, False, 'OE'),
+    'exit_hang': ('going', -1, False, 'OE'), 'leaked_ref': ('live', 3, False, 'OE'),
     'no_exit': ('live', 0, True, 'OE'), 'layout_pad': ('live', 0, True, 'OE'),
     'cdev_held': ('live', 1, False, 'OE'), 'kernel_thread': ('live', 0, False, 'OE'),
 }

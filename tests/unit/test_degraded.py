@@ -115,7 +115,7 @@ def test_what_can_be_had_is_there(facts, host):
     assert kernel['lockdown'] == ('confidentiality' if HOSTS[host][0] == LOCKED else 'none')
     assert [(entry['state'], entry['refcount'], entry['size'], entry['permanent'], entry['taint'])
             for entry in modules.values()] == [
-        ('live', 0, 16384, True, 'OE'), ('coming', 1, 28672, False, 'OE+'), ('live', 1, 16384, False, 'OE'),
+        ('live', 0, 16384, True, 'OE'), ('coming', 1, 28672, False, 'OE'), ('live', 1, 16384, False, 'OE'),
         ('live', 1, 16384, False, '')]
     assert modules['used']['used_by'] == ['user']
     assert modules['init_oops']['oops']['cause'].startswith('kernel NULL pointer dereference')

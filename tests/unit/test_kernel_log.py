@@ -221,8 +221,10 @@ def test_the_arm64_trace():
 
 
 def test_what_is_no_oops():
-    assert _oops.oopses(NO_OOPS.splitlines()) == []
-    (report,) = _oops.oopses((ARM64_OLD + NO_OOPS).splitlines())
+    (hung,) = _oops.oopses(NO_OOPS.splitlines())
+    assert (hung['kind'], hung['task'], hung['waits_in']) == ('hung', 'insmod', 'f_init')
+    report, hung = _oops.oopses((ARM64_OLD + NO_OOPS).splitlines())
+    assert (report['kind'], hung['kind']) == ('oops', 'hung')
     assert report['trace'] == ['f_init+0x10/0x1000 [foo]']
 
 
@@ -324,7 +326,7 @@ def test_each_form_of_a_record(log, record, lines):
 
 @given(st.binary(min_size=1, max_size=300))
 def test_any_record_gives_lines(record):
-    for line in _kernel_log._lines_of(record):
+    for line in _kernel_log.lines_of(record):
         assert _oops.split_stamp(line)[0] is not None
 
 
@@ -397,3 +399,10 @@ def test_what_came_since_where_the_log_is_the_journal(before, after, found, monk
     answers = [before, after]
     monkeypatch.setattr(_kernel_log, 'read', lambda **_how: answers.pop(0))
     assert _kernel_log.Since('/dev/no_kmsg').lines() == found
+
+
+def test_what_a_program_wrote_to_the_log_is_none_of_the_kernels():
+    """A record's priority is facility * 8 + level; the kernel's facility is 0, which /dev/kmsg takes from nobody."""
+    assert _kernel_log.lines_of(b'6,339,5140900,-;text\n') == ['[    5.140900] text']
+    for priority in (8, 12, 14, 30, 191):
+        assert _kernel_log.lines_of(b'%d,339,5140900,-;BUG: kernel NULL pointer dereference\n' % priority) == []

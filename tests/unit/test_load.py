@@ -326,7 +326,7 @@ def test_the_kernels_own_words(host, path):
     error = host.load_refused(path)
     assert (error.facts['verdict'], error.facts['changed']) == ('kernel_refused', False)
     assert error.facts['kernel_log'] == kernel.words
-    assert 'ENOENT (No such file or directory): it needs a symbol' in str(error)
+    assert 'the kernel answered ENOENT because neither the kernel nor a loaded module has bar' in str(error)
     assert 'Its log says: foo: Unknown symbol bar (err -2).' in str(error)
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 # The same on all four kernels: state, refcount, permanent, taint
 FAULTS = {
-    'init_oops': ('coming', 1, False, 'OE+'),
-    'init_hang': ('coming', 1, False, 'OE+'),
-    'exit_oops': ('going', -1, False, 'OE-'),
+    'init_oops': ('coming', 1, False, 'OE'),
+    'init_hang': ('coming', 1, False, 'OE'),
+    'exit_oops': ('going', -1, False, 'OE'),
     'no_exit': ('live', 0, True, 'OE'),
     'leaked_ref': ('live', 3, False, 'OE'),
     'cdev_busy': ('live', 1, False, 'OE'),
@@ -31,7 +31,7 @@ LINES = {
     'permanent': ('foo 16384 0 [permanent], Live ' + ADDRESS, {'permanent': True}),
     'permanent with a dependent': ('foo 16384 1 bar,[permanent], Live ' + ADDRESS,
                                    {'refcount': 1, 'used_by': ['bar'], 'permanent': True}),
-    'coming': ('foo 16384 1 - Loading %s (+)' % ADDRESS, {'refcount': 1, 'state': 'coming', 'taint': '+'}),
+    'coming': ('foo 16384 1 - Loading %s (+)' % ADDRESS, {'refcount': 1, 'state': 'coming', 'taint': ''}),
     'going': ('foo 16384 -1 - Unloading ' + ADDRESS, {'refcount': -1, 'state': 'going'}),
     'addresses hidden': ('foo 16384 0 - Live 0x0000000000000000', {'address': 0}),
 }

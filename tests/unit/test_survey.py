@@ -269,6 +269,8 @@ TASKS = {
     'a zombie': ('%d (insmod) Z 1 2', True),
     'dead': ('%d (insmod) X 1 2', True),
     'unreadable': ('', True),
+    'another that started later': ('%d (sh) S 1 1 1 0 -1 4194560 0 0 0 0 0 1 0 0 20 0 1 0 990000 0 0', True),
+    'the same': ('%d (insmod) S 1 1 1 0 -1 4194560 0 0 0 0 0 1 0 0 20 0 1 0 500 0 0', False),
 }
 
 
