@@ -14,6 +14,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_u
 from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import (
     active,
     counted,
+    entries,
     hazard,
     known,
     listed,
@@ -203,8 +204,8 @@ def _live(facts):
 def _holders(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
     """Who takes a reference. A kernel thread in its code does where there are any: that its exit stops it is for 0."""
-    threads = [dict(thread, what='kernel thread ' + name_task(thread), evidence='its stack', end_with='')
-               for thread in _kernel_threads(facts)]
+    threads = [dict(thread, what='kernel thread ' + name_task(thread), evidence=thread.get('evidence', 'its stack'),
+                    end_with='') for thread in _kernel_threads(facts)]
     return counted(facts['holders']) + (threads if facts['module']['refcount'] > 0 else [])
 
 
@@ -273,7 +274,11 @@ def shown_unreachable(facts):
 
 def _kernel_threads(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
-    return [task for task in facts['tasks']['tasks'] if task.get('kernel_thread')]
+    """Those asleep in its code, and those that will return there from where they sleep."""
+    inside = [task for task in facts['tasks']['tasks'] if task.get('kernel_thread')]
+    pids = {task['pid'] for task in inside}
+    return inside + [entry for entry in entries(facts['holders'])
+                     if entry.get('kind') == 'kernel thread' and entry['pid'] not in pids]
 
 
 def _runs_in(name, tasks):
@@ -285,7 +290,7 @@ def _runs_in(name, tasks):
 def dangling(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
     """What the kernel would call of the module when its code is gone: what it registered, its kernel threads."""
-    threads = [{'kind': 'kernel thread', 'what': name_task(task), 'evidence': 'its stack'}
+    threads = [{'kind': 'kernel thread', 'what': name_task(task), 'evidence': task.get('evidence', 'its stack')}
                for task in _kernel_threads(facts)]
     return threads + list(facts['registrations']['found'])
 

@@ -71,8 +71,12 @@ def _address(entry):
 
 def _holders(facts):
     # type: (Dict[str, Any]) -> Dict[str, Any]
-    holders = facts['holders']
-    return dict(holders, modules=facts['module']['used_by'], tasks=facts['tasks']['tasks'])
+    holders, tasks = facts['holders'], facts['tasks']['tasks']
+    shown = {task['pid'] for task in tasks if task.get('kernel_thread')}
+    others = [entry for entry in holders.get('others', [])
+              if not (entry.get('kind') == 'kernel thread' and entry['pid'] in shown)]
+    known = dict(holders, others=others) if 'others' in holders else holders
+    return dict(known, modules=facts['module']['used_by'], tasks=tasks)
 
 
 def _unexplained_references(facts):

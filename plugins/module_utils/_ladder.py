@@ -214,7 +214,9 @@ def _advice(facts, diagnosis, blocked):
     ends = [entry['end_with'] for hazard in blocked if hazard['code'] == 'in_use' for entry in hazard['evidence']
             if entry.get('end_with')]
     if ends:
-        return 'End what holds it: {}'.format('; '.join(ends[:5]))
+        return 'End what holds it: {}'.format('; '.join(list(dict.fromkeys(ends))[:5]))
+    if 'in_use' in codes:
+        return 'No command ends that safely: it stays as long as what uses it is needed'
     advice = NEXT_STEPS.get(diagnosis['verdict'], 'Remove what the hazard names')
     if is_parked(facts['name']):
         advice = 'Leave it: parked, its code does no harm, and it goes with the next reboot'

@@ -235,6 +235,10 @@ VERDICTS = {
     'references, its kernel thread holds them': (
         builders.facts(refcount=1, tasks=THREAD), 'in_use', 'held by kernel thread foo_thread (pid 5, in f_loop)',
         ['in_use', 'running_task']),
+    'references, its kernel thread sleeps elsewhere': (
+        builders.facts(refcount=1, holders={'others': [builders.holder(
+            'kernel thread foo_io (pid 7)', '', counts=False, kind='kernel thread', pid=7, command='foo_io')]}),
+        'in_use', 'held by kernel thread foo_io (pid 7)', ['in_use']),
     'references and a user task in the code': (
         builders.facts(refcount=1, tasks=USER_TASK), 'in_use_unknown', 'could not be seen',
         ['running_task', 'undecided']),

@@ -133,6 +133,9 @@ REFUSALS = {
     'references, its kernel thread holds them': (
         builders.facts(refcount=1, tasks=THREAD, **SHOWN), ALL, 'auto', 'kernel thread foo_thread',
         'accept_hazards=in_use'),
+    'two holders that one command ends': (
+        builders.facts(refcount=2, holders={'mounts': [builders.holder(), builders.holder('mount /mnt/copy')]}), ALL,
+        'auto', 'mount /mnt/copy', 'End what holds it: umount /mnt/data. accept'),
     'init died, a user task in its code': (
         builders.facts('coming', 1, tasks=USER_TASK, oopses=[builders.oops()]), ALL, 'auto', 'cat (pid 6, in f_read)',
         'running_task'),
@@ -142,7 +145,7 @@ REFUSALS = {
     'oops elsewhere, force not allowed': (builders.facts(refcount=1, oopses=[ELSEWHERE], **SHOWN), ['plain', 'reset'],
                                           'auto', 'outside foo', 'Reboot required'),
     "the kernel's own, referenced": (OWN, ALL, 'auto', 'nothing shows that it is unused', 'Find and end what uses it'),
-    'the driver of a root disk': (DISK, ALL, 'auto', 'disk vda with / mounted', 'End what holds it'),
+    'the driver of a root disk': (DISK, ALL, 'auto', 'disk vda with / mounted', 'No command ends that safely'),
     'addresses hidden, init died': (hidden(INIT_DIED), ALL, 'auto', 'section addresses are hidden', SYSCTL),
     'addresses hidden, exit died': (hidden(EXIT_DIED), ALL, 'auto', 'the address of its struct module', SYSCTL),
     'addresses hidden, no reset either': (hidden(INIT_DIED), ['plain'], 'auto', 'Only a reset would', SYSCTL),
