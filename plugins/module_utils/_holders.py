@@ -26,6 +26,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import 
 Found = List[Dict[str, Any]]
 Lookup = Callable[[str], Optional[int]]
 
+
 def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True,
          ranges=None):
     # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], bool, Any) -> Dict[str, Any]
