@@ -58,8 +58,9 @@ def row_of(name: str, case: Case, steps: List[Step], said: str, alive: bool) -> 
     elif facts:
         row['wrong'].append('kmod_facts failed: {}'.format(facts['failed']))
     if case.command and facts:
-        row['wrong'] += not_freed(commands, again)
-        row['freed'] = bool(row['named'] and commands and again and not again['loaded']
+        late = alarms_since(step_of(steps, 'before'), again['look']['log'] if again else [])
+        row['wrong'] += not_freed(commands, again) + late
+        row['freed'] = bool(row['named'] and commands and again and not again['loaded'] and not late
                             and again['report'].get('method') == 'plain')
     return row
 
@@ -91,12 +92,16 @@ def harmed(case: Case, steps: List[Step], refused: Step) -> List[str]:
     if set(new['table']) != set(old['table']) or new['table'].get(case.module) != old['table'].get(case.module):
         gone = sorted(set(old['table']) ^ set(new['table'])) or [new['table'].get(case.module)]
         wrong.append('/proc/modules changed: {}'.format(gone))
-    alarms = [line for line in (after or new)['log'] if line not in old['log']]
-    if alarms:
-        wrong.append('new in the kernel log: {}'.format(alarms[0]))
+    wrong += alarms_since(before, (after or new)['log'])
     if after and after['status'] != 0:
         wrong.append('the use no longer works: {}'.format(after['said'][-400:]))
     return wrong
+
+
+def alarms_since(before: Optional[Step], log: List[str]) -> List[str]:
+    """The first alarm that was not there before the module was asked for."""
+    known = before['look']['log'] if before else []
+    return [f'new in the kernel log: {line}' for line in log if line not in known][:1]
 
 
 def not_freed(commands: List[Step], again: Optional[Step]) -> List[str]:

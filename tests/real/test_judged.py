@@ -88,6 +88,7 @@ def test_a_setup_that_fails_is_the_case_s_own_fault() -> None:
     ({'facts': {'holders': [{'what': 'device bar0'}]}}, 'nobody named matches'),
     ({'again': {'loaded': True}}, 'it is still refused'),
     ({'again': {'report': {'method': 'kernel_force'}}}, 'not plain'),
+    ({'again': {'look': {**LOOK, 'log': ['BUG: unable to handle page fault']}}}, 'new in the kernel log'),
 ])
 def test_what_is_not_freed(changed: Dict[str, Any], wrong: str) -> None:
     found = row(steps(**changed))
