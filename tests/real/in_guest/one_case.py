@@ -14,7 +14,6 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-import turns
 import witness
 
 SHELL_DEADLINE_S = 120
@@ -117,19 +116,43 @@ def carried_out(command: str, seconds: float) -> Dict[str, Any]:
     options = {key: value in ('true', 'yes') if key == 'cascade' else value.split(',') if key == 'methods' else value
                for key, value in options.items()}
 
-    def unload() -> Dict[str, Any]:
-        import collection  # noqa: PLC0415
-
-        return collection.unload(name, timeout=seconds, **options)
-
-    report = in_a_process(unload)
+    report = in_a_process(lambda: unload(name, seconds, **options))
     return {'command': command, 'status': int('failed' in report), 'said': str(report.get('msg'))}
+
+
+def unload(name: str, seconds: float, **options: Any) -> Dict[str, Any]:
+    """What kmod_force_unload returns, by its own defaults, or the words and facts of its refusal."""
+    import collection  # noqa: PLC0415  (read anew by each process, as a module of Ansible's is)
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder  # noqa: PLC0415
+    from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError  # noqa: PLC0415
+
+    options.setdefault('methods', list(_ladder.METHODS))
+    try:
+        return collection.unload(name, timeout=seconds, **options)
+    except KmodError as error:
+        return dict(error.facts, failed=True, msg=str(error))
+
+
+def references(module: str) -> str:
+    """How often it is used, by its own count."""
+    return witness.text('/sys/module/%s/refcnt' % module)
+
+
+def until_steady(module: str) -> None:
+    """Returns once its count has stayed the same for two seconds, or after SETTLE_S: udev opens what is new."""
+    shell('udevadm settle --timeout=20', SHELL_DEADLINE_S)
+    end, counts = time.monotonic() + SETTLE_S, [references(module)]
+    while len(counts) < 5 or len(set(counts[-5:])) > 1:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.5)
+        counts.append(references(module))
 
 
 def until_unused(module: str) -> None:
     """Returns once nothing counts as using the module, or after SETTLE_S seconds: a live patch takes its time to go."""
     end = time.monotonic() + SETTLE_S
-    while witness.text('/sys/module/%s/refcnt' % module) not in ('', '0') and time.monotonic() < end:
+    while references(module) not in ('', '0') and time.monotonic() < end:
         time.sleep(0.5)
 
 
@@ -141,7 +164,7 @@ def brief(report: Dict[str, Any]) -> Dict[str, Any]:
 
 def unloaded(module: str, seconds: float) -> Dict[str, Any]:
     """An unload in default options, and the host after it."""
-    report = turns.in_a_process(module, seconds)
+    report = in_a_process(lambda: unload(module, seconds))
     look = witness.look([module])
     return {'report': brief(report), 'look': {key: look[key] for key in ('boot', 'table', 'taint', 'log')},
             'loaded': module in look['table']}
@@ -154,6 +177,7 @@ def run(case: Dict[str, Any], seconds: float) -> None:
     say('setup', **made)
     if made['status'] != 0:
         return
+    until_steady(module)
     look = witness.look([module])
     say('before', look={key: look[key] for key in ('boot', 'table', 'taint', 'log')}, loaded=module in look['table'])
     check = 'set -e\n' + PRELUDE + case['check']
