@@ -40,7 +40,8 @@ def aligned(rows: List[Row]) -> str:
 def run(kernel: str, cases: Dict[str, Case], name: str) -> List[Row]:
     """The rows of one kernel; what is done is written down after each case."""
     rows: List[Row] = []
-    target = OUTPUT / f'rows-{kernel}.json'
+    some = '' if cases == cases_for(kernel) else '-some'
+    target = OUTPUT / f'rows-{kernel}{some}.json'
     with Place(kernel, name) as place:
         for number, (title, case) in enumerate(cases.items(), 1):
             start = time.monotonic()

@@ -89,9 +89,13 @@ def harmed(case: Case, steps: List[Step], refused: Step) -> List[str]:
     old, new = before['look'], refused['look']
     if new['boot'] != old['boot'] or new['taint'] != old['taint']:
         wrong.append('boot or taint changed: {} {}'.format(old['taint'], new['taint']))
-    if set(new['table']) != set(old['table']) or new['table'].get(case.module) != old['table'].get(case.module):
-        gone = sorted(set(old['table']) ^ set(new['table'])) or [new['table'].get(case.module)]
-        wrong.append('/proc/modules changed: {}'.format(gone))
+    gone = set(old['table']) - set(new['table'])
+    # What udev loads meanwhile is its own affair.
+    left = gone | ({'kmod_reset'} & set(new['table']))
+    if left:
+        wrong.append('/proc/modules changed: {}'.format(', '.join(sorted(left))))
+    elif new['table'].get(case.module) != old['table'].get(case.module):
+        wrong.append('/proc/modules changed: {} {}'.format(case.module, new['table'].get(case.module)))
     wrong += alarms_since(before, (after or new)['log'])
     if after and after['status'] != 0:
         wrong.append('the use no longer works: {}'.format(after['said'][-400:]))

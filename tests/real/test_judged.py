@@ -17,7 +17,7 @@ judged = importlib.import_module('judged')
 use_cases = importlib.import_module('use_cases')
 
 CASE = use_cases.Case('foo', 'modprobe foo', r'foo0')
-LOOK = {'boot': 'b', 'taint': '0', 'table': {'foo': '1 - Live'}, 'log': []}
+LOOK: Dict[str, Any] = {'boot': 'b', 'taint': '0', 'table': {'foo': '1 - Live'}, 'log': []}
 REPORT = {'failed': True, 'changed': False, 'msg': 'in use', 'verdict': 'in_use', 'reason': 'foo0'}
 
 
@@ -58,6 +58,7 @@ def test_a_case_that_comes_out_right() -> None:
     ({'refused': {'look': {**LOOK, 'taint': '2'}}}, 'boot or taint'),
     ({'refused': {'look': {**LOOK, 'table': {'foo': '0 - Live'}}}}, '/proc/modules changed'),
     ({'refused': {'look': {**LOOK, 'table': {}}}}, '/proc/modules changed'),
+    ({'refused': {'look': {**LOOK, 'table': {**LOOK['table'], 'kmod_reset': '0 - Live'}}}}, '/proc/modules changed'),
     ({'still works': {'log': ['BUG: unable to handle page fault']}}, 'new in the kernel log: BUG'),
     ({'still works': {'status': 1}}, 'the use no longer works'),
 ])

@@ -177,7 +177,7 @@ until_true "test -b /dev/nvme0n1"''', 'nvme0|nvmet/ports/1',
                   'mkdir /sys/kernel/config/nvmet/subsystems/lab', 'nvmet/subsystems/lab',
                   'cat /sys/kernel/config/nvmet/subsystems/lab/attr_allow_any_host'),
     'tcm_loop': Case('tcm_loop', 'modprobe tcm_loop\nmount -t configfs none /sys/kernel/config 2> /dev/null || true\n'
-                     'mkdir -p /sys/kernel/config/target/loopback/naa.6001405a1b2c3d4e/tpgt_1', 'naa.6001405a1b2c3d4e',
+                     'mkdir -p /sys/kernel/config/target/loopback/naa.6001405a1b2c3d4e/tpgt_1', 'target/loopback',
                      'cat /sys/kernel/config/target/loopback/naa.6001405a1b2c3d4e/tpgt_1/nexus > /dev/null || true\n'
                      'test -d /sys/kernel/config/target/loopback/naa.6001405a1b2c3d4e/tpgt_1'),
     # File systems.
