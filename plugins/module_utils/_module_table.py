@@ -128,12 +128,14 @@ def aliases(name, release, root='/'):
     # type: (str, str, str) -> List[str]
     """The module's aliases in ``modules.alias`` of the kernel ``release``, but for those of hardware: ``fs-ext2``."""
     try:
-        with open(os.path.join(root, 'lib/modules', release, 'modules.alias'), errors='replace') as stream:
-            lines = [line.split() for line in stream
-                     if ':' not in line[:20] or line.startswith(('alias ip_set', 'alias usbfunc'))]
+        with open(os.path.join(root, 'lib/modules', release, 'modules.alias'), 'rb') as stream:
+            text = stream.read()
     except OSError:
         return []
-    return [words[1] for words in lines if len(words) == 3 and words[2].replace('-', '_') == name]
+    spelt = re.escape(name).replace('_', '[-_]').encode()
+    lines = re.findall(br'^alias (\S+) ' + spelt + br'\s*$', text, re.MULTILINE)
+    found = [alias.decode('utf-8', 'replace') for alias in lines]
+    return [alias for alias in found if ':' not in alias[:14] or alias.startswith(('ip_set', 'usbfunc'))]
 
 
 def module(name, release, root='/', table=None):
