@@ -11,61 +11,31 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._trace_locks import (
+    DRIVER_CORE,
+    LEAF,
+    LOCKS_OF,
+    MODULE_NOTIFIERS,
+    NOTIFIER_CHAIN,
+    PROBES,
+    ROOTS,
+    SPIN_LOCK,
+)
 
 # Functions that call a module's init, or its exit, in whatever spelling: SyS_, __x64_sys_, .constprop.0.
 INIT_CALLS = ('do_one_initcall', 'do_init_module', 'load_module', 'init_module_from_file', 'idempotent_init_module',
               'sys_init_module', 'sys_finit_module', 'SyS_init_module', 'SyS_finit_module', 'SYSC_init_module',
               'SYSC_finit_module')
 EXIT_CALL = 'delete_module'
-# drivers/base/dd.c calls a driver's probe.
-PROBES = ('really_probe', 'call_driver_probe', 'driver_probe_device', '__driver_probe_device', '__driver_attach',
-          '__device_attach', '__device_attach_driver', 'device_initial_probe', 'bus_probe_device')
+# A boot calls the inits of what is built in by do_one_initcall, too.
+BOOT = ('kernel_init', 'kernel_init_freeable', 'do_initcalls', 'do_initcall_level', 'start_kernel')
 WORKERS = ('process_one_work', 'worker_thread', 'kthread', 'kthread_worker_fn', 'async_run_entry_fn',
            'smpboot_thread_fn', 'irq_thread')
-# Which lock the kernel holds while it calls what stands above this function in a trace.
-LOCKS = {
-    'device_lock': (*PROBES, '__driver_attach_async_helper', 'device_driver_attach', 'device_release_driver',
-                    'device_release_driver_internal', '__device_release_driver', 'driver_detach', 'device_shutdown',
-                    'deferred_probe_work_func', 'dpm_run_callback'),
-    'async': ('async_run_entry_fn', '__driver_attach_async_helper'),
-    'rtnl': ('register_netdevice', 'register_netdev', 'unregister_netdev', 'unregister_netdevice_queue',
-             'unregister_netdevice_many', 'unregister_netdevice_many_notify', 'rtnl_link_register',
-             'rtnl_link_unregister', '__rtnl_link_unregister', 'register_netdevice_notifier',
-             'unregister_netdevice_notifier', 'call_netdevice_notifiers_info', 'call_netdevice_notifiers',
-             'rtnetlink_rcv_msg', '__dev_open', 'dev_open', 'dev_close', 'dev_close_many', '__dev_close_many',
-             'rollback_registered_many'),
-    'pernet_ops_rwsem': ('register_pernet_subsys', 'unregister_pernet_subsys', 'register_pernet_device',
-                         'unregister_pernet_device', 'register_pernet_operations', 'unregister_pernet_operations',
-                         'setup_net', 'cleanup_net', 'ops_init'),
-    'notifier chain': ('blocking_notifier_call_chain', '__blocking_notifier_call_chain', 'srcu_notifier_call_chain',
-                       'blocking_notifier_call_chain_robust'),
-    'cpu_hotplug_lock': ('__cpuhp_setup_state', '__cpuhp_setup_state_cpuslocked', '__cpuhp_remove_state',
-                         '__cpuhp_remove_state_cpuslocked', 'cpuhp_issue_call', 'cpuhp_invoke_callback',
-                         'stop_machine', 'stop_machine_cpuslocked'),
-    'input_mutex': ('input_register_handler', 'input_unregister_handler', 'input_register_device',
-                    'input_attach_handler', '__input_unregister_device', 'input_unregister_device'),
-    'i2c core_lock': ('i2c_for_each_dev', 'i2c_register_driver', 'i2c_del_driver'),
-    'subsystem mutex': ('class_interface_register', 'class_interface_unregister', 'subsys_interface_register',
-                        'subsys_interface_unregister', 'bus_rescan_devices_helper'),
-    'configuration file system': ('configfs_register_subsystem', 'configfs_unregister_subsystem', 'configfs_mkdir',
-                                  'configfs_rmdir'),
-    's_umount': ('generic_shutdown_super', 'deactivate_locked_super', 'sget', 'sget_fc', 'get_tree_bdev', 'mount_bdev',
-                 'mount_nodev'),
-    'ftrace_lock': ('register_ftrace_function', 'unregister_ftrace_function', 'ftrace_startup', 'ftrace_shutdown'),
-    'kernel\'s text_mutex': ('text_poke_bp', 'jump_label_update', 'static_key_slow_inc'),
-    'usb address0_mutex': ('hub_port_init', 'hub_port_connect'),
-    'snd register_mutex': ('snd_card_disconnect', 'snd_card_register', 'snd_device_register_all'),
-}
-LOCK_OF = {function: [lock for lock, functions in LOCKS.items() if function in functions]
-           for functions in LOCKS.values() for function in functions}
-# Functions that take no lock of their own: text, memory, and what prints.
-LEAF = re.compile(
-    r'_*(mem(cpy|set|move|cmp|chr|scan)|str(n?cpy|n?len|n?cmp|n?cat|r?chr|lcpy|lcat|scpy|str|sep|spn|pbrk)|string(_\w+)?\b|'
-    r'vs(c)?n?printf|sn?printf|number\b|pointer\b|format_decode|hex_|v?printk|dev_(printk|err|warn|info|notice)|rep_|'
-    r'copy_(from|to|user)|clear_(page|user)|csum_|crc\d|kasan_|asan_|ubsan_|list_(add|del)_|fortify_|stack_chk_fail|'
-    r'x86_indirect_thunk|kstrto|simple_strto|refcount_warn|die\b|page_fault_oops|exc_|asm_exc_|no_context|do_error_trap|'
-    r'do_trap|handle_bug|report_bug|bad_area|do_user_addr_fault|do_page_fault|page_fault\b|async_page_fault|fixup_|srso_|'
-    r'show_|dump_stack|el1|do_mem_abort|do_translation_fault|do_undefinstr|die_kernel_fault|error_entry|invalid_op)')
+# Who calls init_module(2) and delete_module(2). A kernel without symbol names does not say what a task was doing.
+LOADERS = ('insmod', 'modprobe', 'rmmod', 'kmod', 'kmodloader', 'busybox', 'systemd-modules', 'systemd-udevd',
+           '(udev-worker)', 'udevd', 'mdev')
+NAMELESS_LOCK = 'in code without names'
+SYSTEM_CALL = re.compile(r'(?:sys|SyS|SYSC)_')
 
 
 class Frame(NamedTuple):
@@ -78,11 +48,11 @@ class Frame(NamedTuple):
 
 def frame_of(printed):
     # type: (str) -> Frame
-    """``? f_init+0x14/0x1000 [foo]``, as :mod:`_oops` keeps it."""
+    """``? f_init+0x14/0x1000 [foo]``, as :mod:`_oops` keeps it; the function without what the compiler added."""
     words = printed.split()
     sure = words[:1] != ['?']
     words = words if sure else words[1:]
-    function = words[0].partition('+0x')[0] if words else ''
+    function = words[0].partition('+0x')[0].partition('.')[0] if words else ''
     module = words[1].strip('[]') if len(words) > 1 and words[1].startswith('[') else ''
     return Frame(function, module, sure)
 
@@ -94,84 +64,179 @@ def attribution(entry):
     ``call`` is ``init`` or ``exit`` where the task that died was inside the loader's system call for that module: then
     its init or exit ended half way. ``locks`` that it died with, by the functions of the kernel that hold them;
     ``in F`` is one that F itself may have taken. Each is None or empty for what killed no task.
+
+    The module of an init or exit is the one nearest to the loader's call. Where the line ``Modules linked in`` shows
+    that this one is neither loaded nor unloaded at the time (an init or exit may be tail-called, and leaves no frame),
+    it is the only one that is. What the kernel only guesses counts where it is sure of nothing.
     """
     nothing = {'died_in': None, 'of': None, 'call': None,
                'locks': entry.get('locks', [])}  # type: Dict[str, Any]
     if entry['kind'] != 'oops':
         return nothing
     frames = [frame_of(printed) for printed in entry['trace']]
+    if not frames:
+        return _without_names(entry) or nothing
+    frames = _believable(frames)
     at, call = _loader_call(frames)
     if call:
-        return _in_call(entry, frames[:at], call)
-    if not frames and entry.get('loading') and _word(entry['module']) == entry['loading']:
-        # A kernel without symbol names: its task loaded the very module in whose code it died.
-        return dict(nothing, died_in='init', of=entry['loading'], call='init')
-    if any(frame.function in WORKERS for frame in frames):
+        return _in_call(entry, frames[:at], call, frames[at].function)
+    if any(frame.function in PROBES and not frame.module for frame in frames):
+        of = _probed(entry, frames)
+        return {'died_in': 'probe', 'of': of or None, 'call': None, 'locks': _locks(entry, frames, of)}
+    if any(frame.function in WORKERS and not frame.module for frame in frames):
         return _in_worker(entry, frames)
-    return nothing
+    return dict(nothing, locks=_definite_locks(entry, frames))
+
+
+def _believable(frames):
+    # type: (List[Frame]) -> List[Frame]
+    """Those of which the kernel is sure, if they lead to where a call comes from; else all. The stack of a task keeps
+    what it called earlier, and a guess may be that.
+    """
+    sure = [frame for frame in frames if frame.sure]
+    return sure if any(not frame.module and ROOTS.match(frame.function) for frame in sure) else frames
 
 
 def _loader_call(frames):
     # type: (List[Frame]) -> Any
     """(index, ``init`` or ``exit``) of the innermost frame of the loader; (0, None) without one."""
     for at, frame in enumerate(frames):
-        function = frame.function.partition('.')[0]
         if frame.module:
             continue
-        if EXIT_CALL in function:
+        if frame.function.endswith(EXIT_CALL):
             return at, 'exit'
-        if function.endswith(INIT_CALLS):
-            return at, 'init'
+        if frame.function.endswith(INIT_CALLS):
+            return (0, None) if any(outer.function in BOOT for outer in frames[at:]) else (at, 'init')
+        if SYSTEM_CALL.search(frame.function) and ROOTS.match(frame.function):
+            break  # another system call: what the kernel guesses beyond it is the rest of an earlier one
     return 0, None
 
 
-def _in_call(entry, inner, call):
-    # type: (Dict[str, Any], List[Frame], str) -> Dict[str, Any]
-    named = [frame for frame in inner if frame.module]
-    # A guess may be the rest of an earlier call: the module nearest to the loader of which the kernel is sure.
-    sure = [frame for frame in named if frame.sure] or named
-    of = sure[-1].module if sure else _word(entry['module'])
+def _in_call(entry, inner, call, caller):
+    # type: (Dict[str, Any], List[Frame], str, str) -> Dict[str, Any]
+    of = _loaded(entry, inner, call, caller)
     if not of:
         return {'died_in': None, 'of': None, 'call': None, 'locks': []}
     probe = any(frame.function in PROBES for frame in inner)
-    return {'died_in': 'probe' if probe and call == 'init' else call, 'of': of, 'call': call,
-            'locks': _locks(entry, inner, of)}
+    locks = _locks(entry, inner, of, every=True)
+    if inner and not inner[-1].module and NOTIFIER_CHAIN in LOCKS_OF.get(inner[-1].function, []):
+        locks[locks.index(NOTIFIER_CHAIN)] = MODULE_NOTIFIERS
+    return {'died_in': 'probe' if probe and call == 'init' else call, 'of': of, 'call': call, 'locks': locks}
+
+
+def _loaded(entry, inner, call, caller):
+    # type: (Dict[str, Any], List[Frame], str, str) -> str
+    """The module whose load or unload it was; empty where that cannot be told."""
+    named = [frame for frame in inner if frame.module]
+    sure = [frame for frame in named if frame.sure] or named
+    nearest = sure[-1].module if sure else _word(entry['module'])
+    marked = entry.get('loading' if call == 'init' else 'unloading')
+    if nearest and (marked is None or nearest in marked or nearest not in entry.get('settled', [])):
+        return nearest
+    # Before its init and after its exit the loader is at work for it, not the module.
+    own = caller == 'do_one_initcall' if call == 'init' else not any(
+        frame.function == 'free_module' for frame in inner)
+    return marked[0] if marked and len(marked) == 1 and (nearest or own) else ''
+
+
+def _probed(entry, frames):
+    # type: (Dict[str, Any], List[Frame]) -> str
+    """The module of the driver: its probe is what the driver core called, or what a bus in a module then called."""
+    at = next((at for at, frame in enumerate(frames) if frame.function in PROBES and not frame.module), len(frames))
+    inner = frames[:at]
+    named = [(index, frame) for index, frame in enumerate(inner) if frame.module]
+    if not named:
+        return _word(entry['module'])
+    index, outermost = named[-1]
+    if index == len(inner) - 1:
+        deeper = [frame for _index, frame in named[:-1] if frame.module != outermost.module]
+        if deeper and re.search(r'probe|connect|bind', deeper[-1].function):
+            return deeper[-1].module
+        own = _word(entry['module'])
+        if not deeper and own not in ('', outermost.module) and re.search('probe', str(entry['function'])):
+            return own
+    return outermost.module
 
 
 def _in_worker(entry, frames):
     # type: (Dict[str, Any], List[Frame]) -> Dict[str, Any]
     named = [frame for frame in frames if frame.module]
-    sure = [frame for frame in named if frame.sure] or named
-    of = _word(entry['module']) or (sure[0].module if sure else '') or \
-        (entry.get('last_unloaded') if entry.get('freed_code') else '')
-    probe = any(frame.function in PROBES for frame in frames)
-    return {'died_in': 'probe' if probe else 'worker', 'of': of or None, 'call': None,
-            'locks': _locks(entry, frames, of) if of else []}
+    of = _word(entry['module']) or (named[0].module if named else '') or entry.get('work_of', '') or \
+        (entry.get('last_unloaded', '') if entry.get('freed_code') else '')
+    return {'died_in': 'worker', 'of': of or None, 'call': None, 'locks': _locks(entry, frames, of) if of else []}
 
 
-def _locks(entry, inner, of):
-    # type: (Dict[str, Any], List[Frame], str) -> List[str]
-    """The locks that were held: of the kernel's functions that had called the module, and where it had called one."""
+def _without_names(entry):
+    # type: (Dict[str, Any]) -> Optional[Dict[str, Any]]
+    """Of a kernel without symbol names: a loader died in the code of a module that was loaded or unloaded then."""
+    task = _word(entry.get('task'))
+    if not is_unavailable(entry['function']) or 'workqueue' in entry or not (
+            task in LOADERS or task.startswith('python')):
+        return None
+    for module in reversed(entry.get('code_of') or [_word(entry['module'])]):
+        for call, key in (('init', 'loading'), ('exit', 'unloading')):
+            if module in (entry.get(key) or []):
+                return {'died_in': call, 'of': module, 'call': call, 'locks': [NAMELESS_LOCK]}
+    return None
+
+
+def _definite_locks(entry, frames):
+    # type: (Dict[str, Any], List[Frame]) -> List[str]
+    """Those of the kernel's functions on the way; not of the one that it died in, which may not have come to it."""
     found = []  # type: List[str]
-    first = next((at for at, frame in enumerate(inner) if frame.module), len(inner))
-    for frame in inner[first:]:
+    for at, frame in enumerate(frames):
+        if at == 0 and frame.function == _plain(entry['function']):
+            continue
+        found += [lock for lock in LOCKS_OF.get(frame.function, []) if lock not in found]
+    return found
+
+
+def _locks(entry, inner, of, every=False):
+    # type: (Dict[str, Any], List[Frame], str, bool) -> List[str]
+    """The locks that were held, and the functions that may hold one: where it died, and (``every``) all that had called
+    the module back without a lock that is known.
+    """
+    found = _definite_locks(entry, inner)
+    if entry.get('preempt_count'):
+        found.append(SPIN_LOCK)  # make_task_dead in kernel/exit.c tells of it
+    inside = [_fault_in(entry, inner, of)]
+    if every:
+        inside += _called_back_by(inner)
+    return found + ['in ' + function for number, function in enumerate(inside)
+                    if function and function not in inside[:number]]
+
+
+def _called_back_by(inner):
+    # type: (List[Frame]) -> List[Optional[str]]
+    """Of each run of the kernel's functions that called a module: the innermost, where none has a known lock."""
+    found, run, called = [], [], False  # type: List[Optional[str]], List[Frame], bool
+    for frame in [*inner, Frame('', 'end', True)]:
         if not frame.module:
-            found += [lock for lock in LOCK_OF.get(frame.function.partition('.')[0], []) if lock not in found]
-    inside = _fault_in(entry, inner, of)
-    return found + ([f'in {inside}'] if inside else [])
+            run.append(frame)
+            continue
+        if called and run and not any(other.function in LOCKS_OF for other in run):
+            found += [other.function for other in run[:1] if not LEAF.match(other.function)
+                      and not DRIVER_CORE.match(other.function)]
+        called, run = True, []
+    return found
 
 
 def _fault_in(entry, inner, of):
     # type: (Dict[str, Any], List[Frame], str) -> Optional[str]
     """The function outside the module that may hold a lock of its own; None where the module's own code died."""
-    if is_unavailable(entry['function']):
-        return None
-    for frame in [Frame(entry['function'], _word(entry['module']), sure=True), *inner]:
-        if frame.module == of:
+    fault = [] if 'pc' in entry or is_unavailable(entry['function']) else \
+        [Frame(_plain(entry['function']), _word(entry['module']), True)]
+    for frame in fault + inner:
+        if frame.module == of or (not frame.module and ROOTS.match(frame.function)):
             return None
-        if frame.sure and not LEAF.match(frame.function):
+        if not LEAF.match(frame.function):
             return frame.function
     return None
+
+
+def _plain(function):
+    # type: (Any) -> str
+    return _word(function).partition('.')[0]
 
 
 def _word(fact):
@@ -184,11 +249,16 @@ def believed(oopses, taint_flags, oops_count):
     """The reports that the kernel's own evidence bears out, and why the log may lack some: a sentence each.
 
     Without the taint ``died`` (die() in arch/x86/kernel/dumpstack.c sets it) no task of this boot has died in an oops,
-    whatever a log says. ``oops_count`` is /sys/kernel/oops_count, from 6.2 on, or unavailable.
+    whatever a log says. ``oops_count`` is /sys/kernel/oops_count, from 6.2 on, or unavailable: then the
+    number that an oops bears (``[#3]``) tells.
     """
     deaths = [entry for entry in oopses if entry['kind'] == 'oops']
     if not is_unavailable(taint_flags) and 'died' not in taint_flags:
         return [entry for entry in oopses if entry['kind'] != 'oops'], []
+    numbers = [entry['number'] for entry in deaths if 'number' in entry]
+    if is_unavailable(oops_count) and numbers and max(numbers) > len(deaths):
+        return oopses, ['the last oops in the kernel log is number %d, and it shows %d: it has lost some' % (
+            max(numbers), len(deaths))]
     if not is_unavailable(oops_count) and oops_count > len(deaths):
         return oopses, ['the kernel has counted %d oopses, and its log shows %d: it has lost some' % (
             oops_count, len(deaths))]

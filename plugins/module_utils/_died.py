@@ -9,18 +9,31 @@ Each has what _oops and _attribution tell of it, and ``task_gone``: whether its 
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import known
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import bore
 
 Oopses = List[Dict[str, Any]]
 
 # Whoever unloads any module takes these.
-OF_EVERYBODY = ('async', 'rtnl', 'pernet_ops_rwsem', 'cpu_hotplug_lock', 'ftrace_lock')
+OF_EVERYBODY = ('async', 'rtnl', 'pernet_ops_rwsem', 'cpu_hotplug_lock', 'ftrace_lock', 'module notifier chain',
+                'module_mutex', 'klp_mutex', 'text_mutex', 'jump_label_mutex', 'static_call_mutex', 'kprobe_mutex')
+LOADING = ('load_module', 'do_init_module', 'do_one_initcall')
 HANGS = {
     'device_lock': 'removing that device, suspending, and an ordinary reboot hang',
     'async': 'the next unload of any module hangs in async_synchronize_full',
     'rtnl': 'whatever touches a network device hangs',
     'pernet_ops_rwsem': 'whatever makes or ends a network namespace hangs',
     'cpu_hotplug_lock': 'whatever brings a CPU up or down hangs, suspending as well',
+    'module notifier chain': 'as soon as a module registers for it, every load and unload hangs',
+    'module_mutex': 'every load and unload of a module hangs',
+    's_umount': 'sync, unmounting that file system and an ordinary reboot hang',
+    'console_lock': 'whatever prints to the console waits for ever',
+    'misc_mtx': 'whatever opens, adds or removes a misc device hangs',
+    'param_lock': 'whatever reads or writes a parameter of that module hangs',
+    'entry in /proc': 'an exit that removes that file hangs',
+    'entry in sysfs': 'an exit that removes that file, or its device, hangs',
+    'entry in debugfs': 'an exit that removes that file hangs',
+    'spin lock': 'whatever takes it keeps a CPU for ever',
 }
 
 
@@ -58,10 +71,10 @@ def locks_held(oopses, name):
     """The locks that died with their owner and that matter to a module, each with what will hang for it."""
     found = []  # type: List[Tuple[str, str]]
     for entry in _deaths(oopses):
-        own = bore(name, entry['of'])
+        own = bore(name, entry['of'] or entry['module'])
         for lock in definite(entry):
             if own or lock in OF_EVERYBODY:
-                whose = name if own else entry['of'] or 'the kernel'
+                whose = name if own else entry['of'] or known(entry['module'], 'the kernel')
                 hangs = HANGS.get(lock, 'whoever takes it waits for ever')
                 text = f'a task died in the code of {whose} while it held the {spelt(lock)}: {hangs}'
                 if (lock, text) not in found:
@@ -73,7 +86,8 @@ def spelt(lock):
     # type: (str) -> str
     """A lock by its name in a sentence."""
     return {'device_lock': 'lock of its device (device_lock)', 'async': 'place of an asynchronous call (async)',
-            'rtnl': 'lock of the network (rtnl)', 'notifier chain': 'lock of a notifier chain'}.get(lock, lock)
+            'rtnl': 'lock of the network (rtnl)', 'notifier chain': 'lock of a notifier chain',
+            'module notifier chain': 'lock of the notifier chain of modules'}.get(lock, lock)
 
 
 def foreign_oopses(oopses, name):
@@ -88,17 +102,21 @@ def loader(oopses, has_idempotent_loads, stale_buckets):
     # type: (Any, bool, Any) -> str
     """``ok``, ``stale_entry_suspected`` or ``wedged``: what loads that died left in the module loader.
 
-    ``wedged``: an oops in the loader itself, outside any module, with the loader's locks held. ``stale_buckets``: how
-    many were counted in idem_hash (kernel/module/main.c), or unavailable; decides where it is known.
+    ``wedged``: an oops in the loader itself, before the init of any module, with the loader's locks held; or in its
+    table of running loads, with the lock of that held. ``stale_buckets``: how many were counted in idem_hash
+    (kernel/module/main.c), or unavailable; decides where it is known.
     """
     if is_unavailable(oopses):
         return 'ok'
     for entry in _deaths(oopses):
-        in_loader = any(call in frame for frame in entry['trace'] for call in ('load_module', 'do_init_module'))
-        if in_loader and not entry['of']:
+        calls = {call for call in LOADING for frame in entry['trace'] if call in frame}
+        if calls and 'do_one_initcall' not in calls and not entry['of']:
             return 'wedged'
-    left = any(entry['call'] == 'init' and 'finit_module' in frame
-               for entry in _deaths(oopses) for frame in entry['trace'])
+        if str(entry['function']).startswith('idempotent'):
+            return 'wedged'
+    # A kernel without symbol names does not tell by which call the module was loaded.
+    left = any(entry['call'] == 'init' and (not entry['trace'] or 'finit_module' in ''.join(entry['trace']))
+               for entry in _deaths(oopses))
     # KASAN sees who reads such an entry.
     seen = any(str(entry['function']).startswith('idempotent') and 'KASAN' in str(entry['cause']) for entry in oopses)
     if not has_idempotent_loads or not (left or seen):

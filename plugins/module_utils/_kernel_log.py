@@ -16,6 +16,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_u
 from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import ALARMS
 
 LARGEST_RECORD = 16384
+ALARMS_BYTES = [alarm.encode() for alarm in ALARMS]
 OVERWRITTEN = 'the kernel log has overwritten what came since'
 
 
@@ -86,7 +87,7 @@ def _news(before, after):
 def _from_alarm(records):
     # type: (List[bytes]) -> List[bytes]
     whole = b'\n'.join(records)
-    places = [whole.find(alarm.encode()) for alarm in ALARMS]
+    places = [whole.find(alarm) for alarm in ALARMS_BYTES]
     left = min((place for place in places if place >= 0), default=len(whole) + 1)
     for index, record in enumerate(records):
         left -= len(record) + 1
@@ -130,7 +131,9 @@ def lines_of(record):
     # The kernel escapes each byte that is not plain ASCII: the text is UTF-8 only once they are bytes again.
     escaped = rest.partition(b'\n')[0]
     if b'\\x' in escaped:
-        escaped = re.sub(br'\\x([0-9a-f]{2})', _unescaped, escaped)
+        # The kernel tells an oops in records of one line each: a name with a newline in it makes none.
+        forged = b'\\x0a' in escaped and any(alarm in escaped for alarm in ALARMS_BYTES)
+        escaped = re.sub(br'\\x(?!0a)([0-9a-f]{2})' if forged else br'\\x([0-9a-f]{2})', _unescaped, escaped)
     text = escaped.decode('utf-8', 'backslashreplace')
     caller = ''.join(f'[{field[7:]}]' for field in fields if field.startswith('caller='))
     stamp = '[%5d.%06d]%s ' % (divmod(int(fields[2]), 1000000) + (caller,))
@@ -146,8 +149,11 @@ def _unescaped(match):
 
 def _journal(deadline):
     # type: (float) -> List[str]
-    """This boot's kernel messages from the journal; nothing where there is none."""
-    command = ['journalctl', '--dmesg', '--boot', '--no-pager', '--output=short-monotonic']
+    """This boot's kernel messages from the journal; nothing where there is none.
+
+    What a program wrote to /dev/kmsg is among those of --dmesg, and has another facility.
+    """
+    command = ['journalctl', '--dmesg', '--boot', '--no-pager', '--output=short-monotonic', 'SYSLOG_FACILITY=0']
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                               timeout=deadline, check=True)

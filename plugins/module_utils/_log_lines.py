@@ -4,17 +4,20 @@
 """What a single line of the kernel log says: its stamp, a place in the code, an address, modules with their marks."""
 
 import re
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 # The module of code that is in no module.
 CORE_KERNEL = ''
-# ``May  3 09:41:17 host1 kernel: `` as syslog writes it, the same with a date of RFC 3339, and with journalctl's pid.
+# ``May  3 09:41:17 host1 kernel: `` as syslog writes it, the same with a date of RFC 3339, and with journalctl's pid;
+# the date of dmesg -T, and the facility and level of dmesg -x.
 SAVED = re.compile(r'(?:[A-Z][a-z]{2} [ 0-3]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\S{8,32}) \S{1,255} '
-                   r'kernel(?:\[\d+\])?: ?')
+                   r'kernel(?:\[\d+\])?: ?|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-3]\d \d\d:\d\d:\d\d \d{4}\] |'
+                   r'kern {0,4} ?:[a-z]{3,6} {0,4} ?: ')
 LINKED_IN = 'Modules linked in: '
 # What opens a report that _oops reads, and every line that could be the first left of one.
 ALARMS = ('cut here', 'BUG', 'Unable to handle', 'WARNING', '[#', 'PID: ', 'RIP: ', 'pc : ', 'PC is at', 'all trace',
-          'all Trace', 'INFO: ')
+          'all Trace', 'INFO: ', 'UBSAN: ', 'LOCKUP', 'still has objects',
+          'exited with preempt_count')
 
 
 class Place(NamedTuple):
@@ -89,10 +92,22 @@ def split_stamp(line):
     return float(f'{seconds}.{fraction}'), caller.strip(), text[1:] if text.startswith(' ') else text
 
 
+class Listed(NamedTuple):
+    """Modules by what the line ``Modules linked in`` marks them with: ``(+)``, ``(-)``, nothing; the last unloaded."""
+
+    loading: List[str]
+    unloading: List[str]
+    settled: List[str]
+    last_unloaded: str
+
+
 def modules_linked_in(text):
-    # type: (str) -> Tuple[str, str]
-    """The module that was being loaded (marked ``(+)``) and the one that was unloaded last, of that line; or ''."""
+    # type: (str) -> Listed
+    """What that line tells (print_modules in kernel/module/main.c): ``foo(OE+) bar [last unloaded: baz(O)]``."""
     listed, _bracket, unloaded = text.partition('[last unloaded: ')
-    loading = [word.partition('(')[0] for word in listed.split() if '(' in word and word.endswith('+)')]
-    last = unloaded.split(']')[0].split('(')[0].split()
-    return loading[0] if len(loading) == 1 else '', last[0] if last else ''
+    found = Listed([], [], [], next(iter(unloaded.split(']')[0].split('(')[0].split()), ''))
+    for word in listed.split():
+        name, _parenthesis, marks = word.partition('(')
+        mark = marks[-2:-1] if marks.endswith(')') else ''
+        {'+': found.loading, '-': found.unloading}.get(mark, found.settled).append(name)
+    return found

@@ -9,22 +9,29 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unav
 from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import (  # noqa: F401 - Place in type comments
     CORE_KERNEL,
     Place,
-    address_in,
+    modules_linked_in,
 )
 
 LOST = 'the kernel log has lost this line'
 # What else a report may say, returned where it does.
-FURTHER = ('address', 'pc', 'workqueue', 'loading', 'last_unloaded', 'waits_in', 'wants', 'locks', 'cache')
+FURTHER = ('address', 'number', 'pc', 'workqueue', 'work_of', 'loading', 'unloading', 'settled', 'last_unloaded',
+           'preempt_count', 'waits_in', 'wants', 'locks', 'cache')
+# Where the kernel's own addresses begin, on x86-64 and AArch64: a call of a null pointer ran no code that was freed.
+KERNEL_HALF = 1 << 63
 # Frames of waiting itself.
-SCHEDULER = ('__switch_to', '__schedule', 'schedule', 'io_schedule', '__mutex_lock', 'mutex_lock', '__down', 'down',
-             'rwsem_down', '__rwsem', '__wait_for_common', 'wait_for_common')
+MAY_BE_EMPTY = ('module', 'taint')
+SCHEDULER = ('__switch_to', 'context_switch', '__schedule', 'schedule', 'io_schedule', 'preempt_schedule',
+             '__mutex_lock', 'mutex_lock', '__ww_mutex_lock', '__down', 'down', 'rwsem_down', '__rwsem', 'rt_mutex',
+             '__rt_mutex', 'percpu_rwsem_wait', '__percpu', 'wait_for_completion', '__wait_for_common',
+             'wait_for_common', 'do_wait_for_common', '__wait_on_bit', 'bit_wait', 'out_of_line_wait_on_bit',
+             '__wait_rcu_gp')
 
 
 class Report:
     """One oops or warning while its lines come in. What is known is written once: a later line never overrides it."""
 
-    def __init__(self, when):
-        # type: (Optional[float]) -> None
+    def __init__(self, when, kind=''):
+        # type: (Optional[float], str) -> None
         self.when = when
         self.facts = {}  # type: Dict[str, Any]
         self.headers = set()  # type: set
@@ -34,8 +41,12 @@ class Report:
         self.ended = False
         self.pointer_seen = False
         self.tracing = False
-        self.kind = ''
-        self.command = ''
+        self.kind = kind
+        self.on_cpu = False  # the line with its CPU, task and taint was there
+        self.modules = []  # type: List[str]
+        self.listing = False
+        self.listing_cut = False
+        self.code_of = []  # type: List[str]
         self.trace = []  # type: List[str]
         self.places = []  # type: List[Place]
         self.in_trace = []  # type: List[Place]
@@ -44,13 +55,19 @@ class Report:
     def know(self, **facts):
         # type: (**Any) -> None
         for key, value in facts.items():
-            self.facts.setdefault(key, value)
+            if value is not None and (value != '' or key in MAY_BE_EMPTY):
+                self.facts.setdefault(key, value)
+
+    def know_place(self, place):
+        # type: (Optional[Place]) -> None
+        if place:
+            self.know(function=place.function, offset=place.offset, module=place.module)
 
     @property
     def identified(self):
         # type: () -> bool
         """Past its headers: whatever announces a fault now announces another one."""
-        return 'task' in self.facts or self.pointer_seen or bool(self.trace)
+        return self.on_cpu or self.pointer_seen or bool(self.trace or self.kind)
 
     @property
     def credible(self):
@@ -64,8 +81,6 @@ class Report:
         if 'module' not in self.facts and self.in_trace:
             first = self.in_trace[0]
             self.know(function=first.function, offset=first.offset, module=first.module)
-        if self.command:
-            self.know(task=self.command)
         if self.kind == 'hung':
             self._waits()
         if self.link and self.trace and not any(self.link.function + '+' in entry for entry in self.trace[:2]):
@@ -78,10 +93,25 @@ class Report:
             result[key] = self.facts.get(key, unavailable(LOST))
         for key in ('function', 'offset', 'module'):
             result[key] = self.facts.get(key, nameless)
-        result.update((key, self.facts[key]) for key in FURTHER if self.facts.get(key) not in (None, ''))
-        if 'pc' in result and result['pc'] == result.get('address') and result['kind'] == 'oops':
+        self._linked()
+        result.update((key, self.facts[key]) for key in FURTHER if key in self.facts)
+        if self.code_of and self.pointer_seen:
+            result['code_of'] = self.code_of
+        if KERNEL_HALF <= result.get('pc', 0) == result.get('address') and result['kind'] == 'oops':
             result['freed_code'] = True
         return result
+
+    def _linked(self):
+        # type: () -> None
+        """Which modules came and went: only where the whole list is there, since one that is not on it may have."""
+        if not self.modules:
+            return
+        listed = modules_linked_in(''.join(self.modules))
+        self.know(last_unloaded=listed.last_unloaded)
+        if not self.listing_cut:
+            mine = {place.module for place in self.in_trace} | {self.facts.get('module')}
+            self.know(loading=listed.loading, unloading=listed.unloading,
+                      settled=sorted(name for name in listed.settled if name in mine))
 
     def _waits(self):
         # type: () -> None
@@ -90,10 +120,3 @@ class Report:
         sure = [place.function for place in self.places if not place.printed.startswith('?')]
         waits_in = next((function for function in sure if not function.startswith(SCHEDULER)), None)
         self.know(waits_in=waits_in or (sure[0] if sure else None))
-
-    def know_address(self, text, *marks):
-        # type: (str, *str) -> None
-        """The address that a cause names behind one of the marks, if it names one."""
-        address = address_in(text, marks)
-        if address is not None:
-            self.know(address=address)

@@ -1,20 +1,17 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Oopses, warnings, hangs and stalls in the kernel log: which function of which module, in which task, and when.
-
-The texts are those of arch/x86/kernel/dumpstack.c, arch/arm64/kernel/{traps,process}.c, kernel/panic.c and
-lib/dump_stack.c, kernel/hung_task.c, kernel/rcu/tree_stall.h, kernel/locking/lockdep.c, mm/slub.c.
-"""
+"""Oopses, warnings, hangs and stalls in the kernel log: which function of which module, in which task, and when."""
 
 import re
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _log_headers as headers
 from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import (
     ALARMS,
     LINKED_IN,
+    address_in,
     is_hexadecimal,
-    modules_linked_in,
     split_place,
     split_stamp,
 )
@@ -22,16 +19,9 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._log_report import 
 
 LONGEST_LINE = 1024
 LONGEST_TRACE = 128
-LONGEST_COMMAND = 64
-# Words after the counter of ``Oops: 0002 [#1] PREEMPT SMP NOPTI``: anybody may call a process ``Oops: 0000 [#1]``.
-FLAG = re.compile(r'[A-Z][A-Z0-9_]*(?:=\S+|\(\w+\))?\Z')
-HUNG = re.compile(r'INFO: task (.{1,64}):(\d{1,10}) (blocked for more than \d+ seconds)')
-LOCKDEP = ('WARNING: possible ', 'WARNING: inconsistent lock state', 'WARNING: suspicious RCU usage',
-           'WARNING: bad unlock balance', 'INFO: possible ')
-WANTS = re.compile(r'(.{1,64})/(\d{1,10}) is trying to acquire lock:')
-LOCK = re.compile(r'[0-9a-f]{8,16} \(([^)]{1,64})\)\S*, at: (.*)')
-TAINT = re.compile(r'(?:Not tainted|Tainted: ([A-Z ]+))')
-SLUB = re.compile(r'BUG (\S{1,64}) \((?:Tainted|Not tainted)[^)]*\): (.*)')
+LONGEST_LISTING = 64
+# A long list of modules goes on in lines of nothing else.
+MORE_MODULES = re.compile(r' [\w-]+(?:\([A-Z]*[+-]?\))?(?: |\Z)')
 
 
 def oopses(lines):
@@ -42,9 +32,12 @@ def oopses(lines):
     CPU; ``lockdep``: it may deadlock), ``cause``, ``function``, ``offset`` (bytes into
     it), ``module`` (empty for the kernel itself), ``task``, ``pid``, ``time`` (seconds since boot), ``taint``
     (letters), ``trace`` (as printed; ``?`` marks what the kernel is not sure of) and, where the text has them,
-    ``address``, ``pc`` (of code without a name), ``workqueue``, ``loading`` and ``last_unloaded`` (modules, of the line
-    ``Modules linked in``), ``freed_code`` (it died in what it executed, and that has no name), ``waits_in`` (hung),
-    ``wants`` and ``locks`` (lockdep), ``cache`` (SLUB).
+    ``address``, ``number`` (of the oopses since the boot), ``pc`` (of code without a name), ``code_of`` (modules of
+    code without a name, from the fault outwards), ``workqueue`` and ``work_of`` (the module of its work function);
+    ``loading``, ``unloading``, ``settled`` (modules that were being loaded, or unloaded; those of the trace that were
+    neither) and ``last_unloaded``, of the line ``Modules linked in``; ``freed_code`` (it died in what it executed, and
+    that has no name), ``preempt_count`` (it died with spin locks held, or the like), ``waits_in`` (hung), ``wants`` and
+    ``locks`` (lockdep), ``cache`` (SLUB).
     AArch64's trace lacks the caller of a function that has no frame yet: the one in the link register is put there.
     The module is that of the instruction pointer; where that has no name any more, the first in the trace.
     A line that is lost or garbled costs its own fact, which is then unavailable.
@@ -72,20 +65,23 @@ class _Reader:
         when, self._caller, text = split_stamp(line[:LONGEST_LINE])
         self._when = self._when if when is None else when
         bare = text.lstrip(' ')  # a line that was moved in by whoever copied it
+        report = self._open.get(self._caller)
+        if report and report.listing and self._goes_on(report, text):
+            return
         for prefixes, handle in PREFIXES:
             if bare.startswith(prefixes):
-                handle(self, bare)
+                if not headers.OF_A_PROCESS.match(bare):
+                    handle(self, bare)
                 return
         if ' [#' in text:
             self.die(text)
             return
-        report = self._open.get(self._caller)
         if report is None:
             return
-        if report.kind == 'lockdep':
-            self._lockdep_line(report, bare)
-        elif report.tracing:
+        if report.tracing:
             self._trace_entry(report, text)
+        elif report.kind == 'lockdep':
+            self._lockdep_line(report, bare)
         elif report.cut_here and not report.headers and not report.note:
             report.note = text.strip()
 
@@ -93,9 +89,10 @@ class _Reader:
         # type: () -> List[Dict[str, Any]]
         return [report.result() for report in self._all if report.credible]
 
-    def _new(self):
-        # type: () -> Report
-        report = self._open[self._caller] = Report(self._when)
+    def _new(self, kind='', **facts):
+        # type: (str, **Any) -> Report
+        report = self._open[self._caller] = Report(self._when, kind)
+        report.know(**facts)
         self._all.append(report)
         return report
 
@@ -108,11 +105,25 @@ class _Reader:
         report.headers.add(header)
         return report
 
-    def _trace_entry(self, report, text):
+    @staticmethod
+    def _goes_on(report, text):
+        # type: (Report, str) -> bool
+        more = MORE_MODULES.match(text) or text.lstrip(' ').startswith('[last unloaded: ')
+        if not more or len(report.modules) > LONGEST_LISTING:
+            report.listing = False
+            return False
+        report.modules.append(text)
+        return True
+
+    @staticmethod
+    def _trace_entry(report, text):
         # type: (Report, str) -> None
         place = split_place(text)
         if not place:
             # A bare address, <TASK>, <IRQ>: the trace goes on; </TASK> and register lines end it by themselves.
+            module = _module_of_address(text)
+            if module and len(report.code_of) < LONGEST_TRACE:
+                report.code_of.append(module)
             return
         if len(report.trace) < LONGEST_TRACE:
             report.trace.append(place.printed)
@@ -128,22 +139,28 @@ class _Reader:
 
     def bug(self, text):
         # type: (str) -> None
+        stall = headers.stalled(text)
+        if stall:
+            self._new(stall[0], **stall[1])
+            return
+        if 'BUG: ' not in text:
+            return
         report = self._current('bug')
         cause = text.partition('BUG: ')[2]
         report.know(cause=cause.strip())
         if cause.startswith(('kernel NULL pointer', 'unable to handle')):
             report.fatal = True
             # The stack of ``stack guard page was hit at``, and other addresses, are hashed.
-            report.know_address(cause, 'address: ', ' at ')
-        named = cause.startswith(('KASAN', 'KFENCE', 'KCSAN', 'KMSAN'))
-        place = split_place(cause.partition(' in ')[2]) if named else None
-        if place:
-            report.know(function=place.function, offset=place.offset, module=place.module)
+            report.know(address=address_in(cause, ('address: ', ' at ')))
+        atomic = headers.ATOMIC.match(cause)
+        if atomic:
+            report.know(task=atomic.group(1), pid=int(atomic.group(2)))
+        report.know_place(headers.place_named(cause))
 
     def bug_at(self, text):
         # type: (str) -> None
-        place = text.partition(' BUG at ')[2].split('!')[0]
-        if place and ' ' not in place:
+        place, mark, _rest = text.partition(' BUG at ')[2].partition('!')
+        if place and mark and ' ' not in place:
             report = self._current('bug at')
             report.fatal = True
             report.know(cause=f'kernel BUG at {place}')
@@ -153,68 +170,51 @@ class _Reader:
         report = self._current('bug')
         report.fatal = True
         cause = text.partition('Unable to handle ')[2]
-        report.know(cause=cause.strip())
-        report.know_address(cause, 'address ')
+        report.know(cause=cause.strip(), address=address_in(cause, ('address ',)))
 
     def warning(self, text):
         # type: (str) -> None
-        """``WARNING: CPU: 1 PID: 320 at foo.c:6 f+0x1/0x2``; from 6.19 ``WARNING: foo.c:6 at f+0x1, CPU#0: sh/32``."""
-        if text.startswith(LOCKDEP):
-            self._lockdep(text)
-            return
-        rest, command = text.partition('WARNING: ')[2], ''
-        if rest.startswith('CPU: '):
-            number, _at, place = rest.partition(' PID: ')[2].partition(' at ')
-            code = split_place(place.partition(' ')[2])
-        else:
-            place, number = rest.partition(' at ')[0], rest.partition(', CPU#')[2].rpartition('/')[2]
-            code = split_place(rest.partition(' at ')[2].partition(', CPU#')[0])
-            command = rest.partition(', CPU#')[2].partition(': ')[2].rpartition('/')[0]
-        if not (number.isdecimal() and len(number) <= 10 and place.strip()):
+        found = headers.warned(text)
+        if not found:
             return
         report = self._current('warning')
-        if code:
-            report.know(function=code.function, offset=code.offset, module=code.module)
-        if command:
-            report.command = command[:LONGEST_COMMAND]
-        note = report.note
-        report.know(cause='WARNING at {}'.format(place.split()[0]) + (': ' + note if note else ''), pid=int(number))
+        report.know_place(found.code)
+        note = ': ' + report.note if report.note else ''
+        report.know(cause=f'WARNING at {found.at}{note}', pid=found.pid, task=found.task)
+
+    def undefined(self, text):
+        # type: (str) -> None
+        self._current('ubsan').know(cause=text.strip())
 
     def die(self, text):
         # type: (str) -> None
-        """``Oops: 0002 [#1] PREEMPT SMP NOPTI``, and other causes in place of Oops."""
-        before, _mark, counter = text.partition(' [#')
-        cause, colon, code = before.rpartition(': ')
-        count, _bracket, flags = counter.partition(']')
-        if not (colon and cause and count.isdecimal() and is_hexadecimal(code)
-                and all(FLAG.match(flag) for flag in flags.split()) and flags[:1] in ('', ' ')):
+        found = headers.fault(text)
+        if not found:
             return
         report = self._current('die')
         report.fatal = True
-        report.know_address(cause, 'address: ', 'address ', 'dereference ')
-        for prefix in ('Internal error: ', 'Oops: ', 'Oops - '):
-            cause = cause[len(prefix):] if cause.startswith(prefix) else cause
-        report.know(cause='Oops' if cause.strip() == 'Oops' else cause.strip())
+        report.know(address=address_in(found.cause), number=found.number, cause=headers.short_cause(found.cause))
 
     def cpu(self, text):
         # type: (str) -> None
-        """``CPU: 1 UID: 0 PID: 612 Comm: insmod Kdump: loaded Tainted: G  OE  6.1.0-50-amd64 #1``."""
-        number, _comm, rest = text.partition(' PID: ')[2].partition(' Comm: ')
-        for end in (' Not tainted', ' Tainted: '):
-            if end in rest and number.isdecimal() and len(number) <= 10:
-                task, _end, after = rest.partition(end)
-                break
-        else:
+        found = headers.processor(text)
+        if not found:
             return
-        # Letters, each at its place among spaces, and then the release.
-        letters = [] if end == ' Not tainted' else after.split()
-        count = next((index for index, word in enumerate(letters) if not (word.isalpha() and word.isupper())),
-                     len(letters))
         report = self._open.get(self._caller)
-        if report is None or 'task' in report.facts:
+        if report is None or report.on_cpu or report.facts.get('pid', found.pid) != found.pid:
             report = self._new()
-        command = task.partition(' Kdump: ')[0][:LONGEST_COMMAND]
-        report.know(pid=int(number), task=command, taint=''.join(letters[:count]))
+        report.on_cpu = True
+        report.know(pid=found.pid, task=found.task, taint=found.taint)
+
+    def whose(self, text):
+        # type: (str) -> None
+        """``Read of size 8 at addr ffff88814c659de8 by task insmod/27128``; ``in_atomic(): 1, ..., name: insmod``."""
+        report = self._open.get(self._caller)
+        access, sleeping = headers.ACCESS.match(text), headers.SLEEPING.match(text)
+        if report and access:
+            report.know(task=access.group(1), pid=int(access.group(2)))
+        elif report and sleeping:
+            report.know(task=sleeping.group(2), pid=int(sleeping.group(1)))
 
     def pointer(self, text):
         # type: (str) -> None
@@ -235,20 +235,10 @@ class _Reader:
             return
         report.pointer_seen = True
         found = split_place(text)
-        if found:
-            report.know(function=found.function, offset=found.offset, module=found.module)
-        else:
-            self._nameless(report, text)
-
-    @staticmethod
-    def _nameless(report, text):
-        # type: (Report, str) -> None
-        """``0xffffffc008df036c [foo@0000000061dcf4be+0x2a6000]``: code without a name, of a module perhaps."""
+        report.know_place(found)
         words = text.split()
-        if words and words[0].startswith('0x') and is_hexadecimal(words[0][2:]):
-            report.know(pc=int(words[0][2:], 16))
-            if len(words) > 1 and words[1].startswith('[') and '@' in words[1]:
-                report.know(module=words[1][1:].partition('@')[0])
+        if not found and words and words[0].startswith('0x') and is_hexadecimal(words[0][2:]):
+            report.know(pc=int(words[0][2:], 16), module=_module_of_address(text) or None)
 
     def link_register(self, text):
         # type: (str) -> None
@@ -269,92 +259,140 @@ class _Reader:
         if report:
             report.tracing = False
 
-    def end_trace(self, _text):
+    def end_trace(self, text):
         # type: (str) -> None
-        report = self._open.pop(self._caller, None)
-        if report:
-            report.ended = True
+        if text.rstrip().endswith(']---'):
+            report = self._open.pop(self._caller, None)
+            if report:
+                report.ended = True
+
+    def bar(self, _text):
+        # type: (str) -> None
+        """A line of ``=`` stands before and after what KASAN and its like report."""
+        report = self._open.get(self._caller)
+        if report and not report.fatal and report.headers & {'bug', 'slub', 'ubsan'} and report.identified:
+            del self._open[self._caller]
 
     def other_report(self, text):
         # type: (str) -> None
         """A report of no fault, or one of a hang or a stall: it opens one of its own."""
-        self._open.pop(self._caller, None)
-        hung = HUNG.match(text)
-        if text.startswith(LOCKDEP):
-            self._lockdep(text)
-        elif hung:
-            report = self._new()
-            report.kind = 'hung'
-            report.know(task=hung.group(1), pid=int(hung.group(2)), cause=hung.group(3))
-        elif 'INFO: rcu' in text and ' stall' in text:
-            report = self._new()
-            report.kind = 'stall'
-            report.know(cause=text.partition('INFO: ')[2].strip())
+        report, stall = self._open.get(self._caller), headers.stalled(text)
+        if stall:
+            self._new(stall[0], **stall[1])
+        elif report and ((report.kind == 'stall' and not report.on_cpu) or 'cache' in report.facts):
+            return  # the CPU that stalls tells of itself; SLUB tells more
+        else:
+            self._open.pop(self._caller, None)
 
-    def _lockdep(self, text):
+    def lockdep(self, text):
         # type: (str) -> None
-        self._open.pop(self._caller, None)
-        report = self._new()
-        report.kind = 'lockdep'
-        report.know(cause=text.partition(': ')[2].strip(), locks=[])
+        found = headers.LOCKDEP.match(text)
+        if found:
+            self._new('lockdep', cause=found.group(1).strip(), locks=[])
+        elif text.startswith('WARNING: '):
+            self.warning(text)
+        elif text.startswith('BUG: '):
+            self.bug(text)
+        else:
+            self.other_report(text)
 
     @staticmethod
     def _lockdep_line(report, text):
         # type: (Report, str) -> None
-        task, lock, taint = WANTS.match(text), LOCK.match(text), TAINT.search(text)
+        task, lock, taint = headers.WANTS.match(text), headers.LOCK.match(text), headers.letters_of_taint(text)
         if task:
             report.know(task=task.group(1), pid=int(task.group(2)))
         elif lock and 'wants' not in report.facts:
-            place = split_place(lock.group(2))
             report.know(wants=lock.group(1))
-            if place:
-                report.know(function=place.function, offset=place.offset, module=place.module)
+            report.know_place(split_place(lock.group(2)))
         elif lock:
             report.facts['locks'].append(lock.group(1))
-        elif taint and 'taint' not in report.facts:
-            letters = [word for word in (taint.group(1) or '').split() if word.isalpha() and word.isupper()]
-            report.know(taint=''.join(letters))
+        elif taint is not None:
+            report.know(taint=taint)
 
     def slub(self, text):
         # type: (str) -> None
         """``BUG foo_cache (Tainted: G  OE): Objects remaining in foo_cache on __kmem_cache_shutdown()``."""
-        found = SLUB.match(text)
+        found = headers.SLUB.match(text)
         if found:
             report = self._current('slub')
-            report.know(cause=found.group(2).strip(), cache=found.group(1))
+            report.know(cause=found.group(2).strip(), cache=found.group(1), taint=headers.letters_of_taint(text))
+
+    def slab_left(self, text):
+        # type: (str) -> None
+        found, report = headers.SLAB_LEFT.match(text), self._open.get(self._caller)
+        if found and report and report.cut_here and not report.headers:
+            report.note = text.strip()
+            report.know(cache=found.group(1))
+        elif found:
+            self._current('slub').know(cause=found.group(2).strip(), cache=found.group(1))
+
+    def taint(self, text):
+        # type: (str) -> None
+        """Of a hung task this line stands alone."""
+        report = self._open.get(self._caller)
+        if report and report.kind == 'hung' and not text.startswith('Tainted: ['):
+            report.know(taint=headers.letters_of_taint(text))
 
     def workqueue(self, text):
         # type: (str) -> None
+        """``Workqueue: events f_work [foo]``."""
         report = self._open.get(self._caller)
         words = text.split()
         if report and len(words) > 1:
             report.know(workqueue=words[1])
+            if len(words) > 3 and words[3].startswith('['):
+                report.know(work_of=words[3].strip('[]').partition('@')[0])
 
     def linked_in(self, text):
         # type: (str) -> None
         report = self._open.get(self._caller)
         if report:
-            loading, unloaded = modules_linked_in(text[len(LINKED_IN):])
-            report.know(loading=loading, last_unloaded=unloaded)
             report.tracing = False
+            if not report.modules:
+                report.modules, report.listing = [text[len(LINKED_IN):]], True
+                report.listing_cut = len(text) > LONGEST_LINE // 16 * 15  # less a stamp
+
+    def left_count(self, text):
+        # type: (str) -> None
+        found = headers.LEFT_COUNT.match(text)
+        if found:
+            of_it = [report for report in self._all if report.facts.get('pid') == int(found.group(1))]
+            if of_it:
+                of_it[-1].know(preempt_count=int(found.group(2)))
+
+
+def _module_of_address(text):
+    # type: (str) -> str
+    """``0xffffffc008df036c [foo@0000000061dcf4be+0x2a6000]``, as a kernel without symbol names has it; or ''."""
+    words = [word for word in text.split() if word != '?']
+    if len(words) > 1 and words[0].startswith('0x') and words[1].startswith('[') and '@' in words[1]:
+        return words[1][1:].partition('@')[0]
+    return ''
 
 
 PREFIXES = (
     ('---[ end ', _Reader.end_trace),
     ('------------[ cut here ]', _Reader.cut_here),
+    ('=======', _Reader.bar),
+    (('WARNING: ', 'INFO: ', 'BUG: ', '[ INFO: ', '[ BUG: ', '[ WARNING: '), _Reader.lockdep),
     # Reports that are neither: what follows must not be taken for the rest of an oops whose end is lost.
-    (('INFO: ', 'rcu: INFO: ', 'NMI backtrace ', 'sysrq: ', 'Sending NMI '), _Reader.other_report),
-    (('BUG: ', 'watchdog: BUG: '), _Reader.bug),
+    (('rcu: INFO: ', 'NMI backtrace ', 'sysrq: ', 'Sending NMI '), _Reader.other_report),
+    (('watchdog: ', 'NMI watchdog: '), _Reader.bug),
     ('BUG ', _Reader.slub),
+    ('kmem_cache_destroy ', _Reader.slab_left),
+    ('UBSAN: ', _Reader.undefined),
     ('Workqueue: ', _Reader.workqueue),
     (LINKED_IN, _Reader.linked_in),
     (('kernel BUG at ', 'Kernel BUG at '), _Reader.bug_at),
     ('Unable to handle kernel ', _Reader.unable),
-    ('WARNING: ', _Reader.warning),
     ('CPU: ', _Reader.cpu),
+    (('Read of size ', 'Write of size ', 'in_atomic(): '), _Reader.whose),
     (('RIP: ', 'pc : ', 'PC is at '), _Reader.pointer),
     (('lr : ', 'LR is at '), _Reader.link_register),
     (('Call Trace:', 'Call trace:', 'call trace:'), _Reader.call_trace),
+    (('Tainted: ', 'Not tainted'), _Reader.taint),
+    ('note: ', _Reader.left_count),
     (('</TASK>', 'Code: ', 'ORIG_RAX', 'RSP: ', 'RAX: ', 'RDX: ', 'RBP: ', 'R10: ',
       'R13: '), _Reader.trace_end),
 )  # type: Tuple[Tuple[Any, Callable], ...]

@@ -80,9 +80,85 @@ DEATHS = {
         died('f_init', 'foo', 'f_init [foo]', '? old [bar]', *LOAD), 'init', 'foo', 'init', []),
     'only guesses': (died('f_init', 'foo', '? f_init [foo]', '? do_one_initcall'), 'init', 'foo', 'init', []),
     'no symbol names, its loader died in it': (
-        died(unavailable('nameless'), 'foo', loading='foo'), 'init', 'foo', 'init', []),
+        died(unavailable('nameless'), 'foo', loading=['foo'], task='modprobe'), 'init', 'foo', 'init',
+        ['in code without names']),
+    'no symbol names, its unloader died in it': (
+        died(unavailable('nameless'), 'foo', loading=[], unloading=['foo'], task='rmmod'), 'exit', 'foo', 'exit',
+        ['in code without names']),
+    'no symbol names, its loader died in a module below': (
+        died(unavailable('nameless'), 'lib', loading=['foo', 'old'], code_of=['lib', 'foo'], task='python3'), 'init',
+        'foo', 'init', ['in code without names']),
+    'no symbol names, a worker of it died while it was loaded': (
+        died(unavailable('nameless'), 'foo', loading=['foo'], task='kworker/0:1', workqueue='events'), None, None, None,
+        []),
+    'no symbol names, somebody died in it while it was loaded': (
+        died(unavailable('nameless'), 'foo', loading=['foo'], task='cat'), None, None, None, []),
+    'the trace is lost, it was being loaded': (
+        died('f_read', 'foo', loading=['foo'], task='modprobe'), None, None, None, []),
     'no symbol names, in another module': (
-        died(unavailable('nameless'), 'bar', loading='foo'), None, None, None, []),
+        died(unavailable('nameless'), 'bar', loading=['foo'], task='modprobe'), None, None, None, []),
+    'an earlier call of a task that died in another': (
+        died('f_ioctl', 'foo', '? __do_sys_delete_module', '? f_x [foo]', '__x64_sys_ioctl', 'do_syscall_64'), None,
+        None, None, []),
+    'an earlier call, the kernel sure of nothing': (
+        died('f_ioctl', 'foo', '? f_ioctl [foo]', '? SyS_ioctl', '? do_syscall_64', '? SyS_delete_module'), None, None,
+        None, []),
+    'the unwinder lost its way': (
+        died('f_init', 'foo', 'f_do [foo]', '? f_init [foo]', '? do_one_initcall', '? do_init_module'), 'init', 'foo',
+        'init', []),
+    'a tail-called exit, in the module below': (
+        died('core_unregister', 'core', *UNLOAD, loading=[], unloading=['foo'], settled=['core']), 'exit', 'foo',
+        'exit', ['in core_unregister']),
+    'the same, two are being unloaded': (
+        died('core_unregister', 'core', *UNLOAD, loading=[], unloading=['foo', 'bar'], settled=['core']), None, None,
+        None, []),
+    'the same, and the list of modules is lost': (
+        died('core_unregister', 'core', *UNLOAD), 'exit', 'core', 'exit', []),
+    'a tail-called init, in the kernel': (
+        died('kthread_create_on_node', '', *LOAD, loading=['foo'], unloading=[], settled=[]), 'init', 'foo', 'init',
+        ['in kthread_create_on_node']),
+    'in the notifier of another module, after its exit': (
+        died('b_note', 'bar', 'notifier_call_chain', 'blocking_notifier_call_chain', *UNLOAD, loading=[],
+             unloading=['foo'], settled=['bar']), 'exit', 'foo', 'exit', ['module notifier chain', 'in b_note']),
+    'after its exit': (
+        died('kfree', '', 'free_module', *UNLOAD, loading=[], unloading=['foo'], settled=[]), None, None, None, []),
+    'before its init': (
+        died('kfree', '', 'percpu_modalloc', 'load_module', '__do_sys_finit_module', loading=['foo'], settled=[]), None,
+        None, None, []),
+    'setting a parameter': (
+        died('f_set', 'foo', 'f_set [foo]', 'parse_args', 'load_module', '__do_sys_finit_module'), 'init', 'foo',
+        'init', ['param_lock']),
+    'in the kernel, under the lock of the network': (
+        died('kobject_add', '', 'netdev_register_kobject', 'register_netdevice', 'f_init [foo]', *LOAD), 'init', 'foo',
+        'init', ['rtnl', 'in kobject_add']),
+    'a null pointer called by the kernel': (
+        died('f_exit', 'foo', 'core_do', 'f_exit [foo]', *UNLOAD, pc=0), 'exit', 'foo', 'exit', ['in core_do']),
+    'called back by what may hold a lock': (
+        died('f_each', 'foo', 'f_each [foo]', 'core_for_each', 'core_list', 'f_init [foo]', *LOAD), 'init', 'foo',
+        'init', ['in core_for_each']),
+    'with a spin lock held': (
+        died('f_init', 'foo', 'f_init [foo]', *LOAD, preempt_count=1), 'init', 'foo', 'init', ['spin lock']),
+    'in a probe that somebody asked for': (
+        died('f_probe', 'foo', 'really_probe', '__driver_probe_device', 'device_driver_attach', 'bind_store',
+             'kernfs_fop_write_iter', 'vfs_write', 'ksys_write'), 'probe', 'foo', None, ['device_lock',
+                                                                                         'entry in sysfs']),
+    'in a probe that a bus in a module called': (
+        died('f_probe', 'foo', 'usb_probe_interface [usbcore]', *PROBE[1:4], '__device_attach', 'device_add',
+             'usb_set_configuration [usbcore]', 'hub_event [usbcore]', *WORK), 'probe', 'foo', None, ['device_lock']),
+    'in what a probe called, under a bus in a module': (
+        died('memset', '', 'f_attach [foo]', 'f_probe [foo]', 'b_bus_probe [bus]', *PROBE[1:4], *WORK), 'probe', 'foo',
+        None, ['device_lock']),
+    'in a library that a probe called': (
+        died('lib_do', 'lib', 'lib_do [lib]', 'f_probe [foo]', *PROBE[:4], *WORK), 'probe', 'foo', None,
+        ['device_lock', 'in lib_do']),
+    'when a misc device was opened': (
+        died('f_open', 'foo', 'f_open [foo]', 'misc_open', 'chrdev_open', 'do_dentry_open', '__x64_sys_openat'), None,
+        None, None, ['misc_mtx']),
+    'when its file in /proc was read': (
+        died('f_show', 'foo', 'f_show [foo]', 'seq_read_iter', 'proc_reg_read_iter', 'vfs_read', 'ksys_read'), None,
+        None, None, ['entry in /proc']),
+    'in a worker, by the name of its work alone': (
+        died(unavailable('nameless'), unavailable('nameless'), *WORK, work_of='foo', pc=0), 'worker', 'foo', None, []),
     'a warning in its init': (dict(died('f_init', 'foo', 'f_init [foo]', *LOAD), kind='warning'), None, None, None, []),
     'a hung task': (dict(died('f_exit', 'foo', 'f_exit [foo]', *UNLOAD), kind='hung'), None, None, None, []),
 }
@@ -111,6 +187,11 @@ CONSEQUENCES = {
     'in the kernel alone': (True, [], []),
     'in the loader itself': (True, [], []),
     'in its work': (False, [], []),
+    'in the notifier of another module, after its exit': (False, ['every load and unload hangs'],
+                                                          ['every load and unload hangs']),
+    'when a misc device was opened': (False, ['misc device hangs'], []),
+    'when its file in /proc was read': (False, ['removes that file hangs'], []),
+    'with a spin lock held': (False, ['keeps a CPU for ever'], []),
 }
 
 
@@ -152,6 +233,8 @@ EVIDENCE = {
     'taint not known': ([OOPS], unavailable('x'), unavailable('x'), 1, ''),
     'before 6.2': ([OOPS], ['died'], unavailable('no such file'), 1, ''),
     'some are lost': ([OOPS], ['died'], 3, 1, 'counted 3 oopses, and its log shows 1'),
+    'some are lost, before 6.2': ([dict(OOPS, number=3)], ['died'], unavailable('no such file'), 1, 'number 3'),
+    'none is lost, before 6.2': ([dict(OOPS, number=1)], ['died'], unavailable('no such file'), 1, ''),
     'all are lost': ([WARNING], ['died'], unavailable('no such file'), 1, 'its log shows none'),
 }
 

@@ -206,7 +206,7 @@ def test_a_lost_line_costs_only_its_facts(kernel, number):
                 320, 100.000001, '', 0xFFFFFFFFC0744014)),
     (CORE, ('oops', 'unable to handle page fault for address: ffffffffc0744014', 'strlen', 4, '', 'kworker/1:2', 320,
             100.000001, '', 0xFFFFFFFFC0744014)),
-    (SOFT_LOCKUP, ('warning', 'soft lockup - CPU#1 stuck for 26s! [insmod:512]', 'f_init', 2, 'spin', 'insmod', 512,
+    (SOFT_LOCKUP, ('stall', 'soft lockup - CPU#1 stuck for 26s! [insmod:512]', 'f_init', 2, 'spin', 'insmod', 512,
                    200.000001, 'GO', None)),
 ])
 def test_other_forms(text, expected):
