@@ -170,7 +170,7 @@ trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a 
 	done
 
 .PHONY: demo
-demo: prepare venv ## a stuck module and its cure, live in one guest (6 minutes; 3 more for the image, once)
+demo: prepare venv ## two stuck modules, one parked and one unloaded, live in one guest (6 minutes; 3 more for the image, once)
 	@$(BIN)/python tests/demo.py
 
 .PHONY: pictures

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stuck module and its cure, live: one guest, two faults, no reboot. Run it by `make demo`.
+"""Two stuck modules, live: one is parked, one unloaded, with no reboot. One guest. Run it by `make demo`.
 
 Every command is printed before it runs and checked after. The guest is ended however the demo ends.
 """
@@ -74,33 +74,35 @@ def story(demo: Demo, inventory: Path) -> None:
     listed = subprocess.run([*LAB, 'inventory', GUEST], cwd=CHECKOUT, stdout=subprocess.PIPE, timeout=60, check=True)
     inventory.write_bytes(listed.stdout)
 
-    demo.tell('Load a module whose init function oopses')
+    demo.tell('Load a module whose init function crashes')
     demo.show([*LAB, 'jam', GUEST, 'init_oops'])
     demo.ssh('dmesg | grep -m 1 -A 1 BUG; grep init_oops /proc/modules')
 
-    demo.tell('It is stuck: rmmod refuses, with force too')
+    demo.tell('It is stuck: rmmod refuses, with force too, and no fixed build can be loaded under its name')
     demo.ssh('rmmod init_oops', fails=True)
     demo.ssh('rmmod --force init_oops', fails=True)
 
-    demo.tell('The playbook gets it out: it builds the helper for the running kernel, and keeps it there as asked')
-    demo.show(['ansible-playbook', 'kernelops.kmod.force_unload',
-               '-e', '{"force_unload_names": ["init_oops"], "force_unload_keep_helper": true}'])
-    demo.ssh('grep init_oops /proc/modules', fails=True)
+    demo.tell('Ask why: nothing is changed')
+    demo.show(['ansible-playbook', 'kernelops.kmod.diagnose', '-e', '{"diagnose_names": ["init_oops"]}'])
 
-    demo.tell('Another fault, on the same kernel: a module whose exit function oopses')
-    demo.show([*LAB, 'jam', GUEST, 'exit_oops'])
-    demo.ssh('rmmod exit_oops', fails=True)
+    demo.tell('The playbook parks it: a helper, built for this kernel, renames it. Its code stays until a reboot')
+    demo.show(['ansible-playbook', 'kernelops.kmod.force_unload', '-e', '{"force_unload_names": ["init_oops"]}'])
+    demo.ssh('grep init_oops /proc/modules')
 
-    demo.tell('One line, ad hoc; the helper is there already')
-    demo.show(['ansible', GUEST, '-b', '-m', 'kmod_force_unload', '-a', 'name=exit_oops'])
-    demo.ssh('grep exit_oops /proc/modules', fails=True)
-
-    demo.tell('The fixed build of the module that was stuck loads and unloads')
+    demo.tell('The fixed build of the same name loads and unloads')
     fixed = Path(subprocess.run([*LAB, 'modules-dir', KERNEL], cwd=CHECKOUT, stdout=subprocess.PIPE, timeout=60,
                                 check=True, text=True).stdout.strip()) / 'fixed/init_oops.ko'
     demo.show([*LAB, 'push', GUEST, str(fixed), '/root/init_oops.ko'])
-    demo.ssh('insmod /root/init_oops.ko && grep init_oops /proc/modules && rmmod init_oops')
-    demo.ssh('grep init_oops /proc/modules', fails=True)
+    demo.ssh('insmod /root/init_oops.ko && grep "^init_oops " /proc/modules && rmmod init_oops')
+    demo.ssh('grep "^init_oops " /proc/modules', fails=True)
+
+    demo.tell('Another fault: a module built with the wrong headers. The kernel does not find its exit function')
+    demo.show([*LAB, 'jam', GUEST, 'layout_pad'])
+    demo.ssh('rmmod layout_pad', fails=True)
+
+    demo.tell('One line, ad hoc, with nothing built: its own exit function runs, and it is unloaded')
+    demo.show(['ansible', GUEST, '-b', '-m', 'kmod_force_unload', '-a', 'name=layout_pad'])
+    demo.ssh('grep layout_pad /proc/modules', fails=True)
     demo.ssh('uptime')
 
 
@@ -127,7 +129,7 @@ def main() -> int:
             demo.tell('End the guest')
         finally:
             subprocess.run([*LAB, 'down', GUEST], cwd=CHECKOUT, timeout=120, check=False)
-    print('\n%sTwo stuck modules gone in %d s, and the host never went down.%s' %
+    print('\n%sTwo stuck modules, one parked and one unloaded, in %d s, and the host never went down.%s' %
           (BOLD, time.monotonic() - demo.start, PLAIN))
     return 0
 

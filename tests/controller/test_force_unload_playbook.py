@@ -124,10 +124,22 @@ def test_what_was_done_is_told(play):
     assert asked['web1'] == ['kmod_facts', 'kmod_force_unload', 'kmod_facts']
     (host,) = report['hosts']
     assert host['modules'] == [
-        {'name': 'foo', 'before': 'coming', 'verdict': 'init_died', 'method': 'reset', 'after': 'absent'}]
+        {'name': 'foo', 'before': 'coming', 'verdict': 'init_died', 'method': 'reset', 'after': 'absent',
+         'parked_as': ''}]
     assert (host['outcome'], host['worse'], host['reason']) == ('cured', [], '')
     assert host['seconds'] > 0
     assert host['health']['before']['oopses'] == 1
+
+
+def test_a_parked_module_is_told_as_parked(play, tmp_path):
+    parked = {'changed': True, 'method': 'park', 'verdict': 'init_died', 'parked_as': 'foo_parked1'}
+    code, printed, report, dummy = play({'web1': ([facts(), facts('absent')], [parked])})
+    assert code == 0, printed
+    (module,) = report['hosts'][0]['modules']
+    assert (module['method'], module['after'], module['parked_as']) == ('park', 'absent', 'foo_parked1')
+    page = ' '.join((tmp_path / 'work/kmod-force-unload.html').read_text().split())
+    assert 'now parked as <code>foo_parked1</code>: the name is free, and the code stays until the next reboot' in page
+    assert 'now absent' not in page
 
 
 def test_a_name_with_a_dash_and_an_underscore_is_the_module_s(play):

@@ -15,7 +15,7 @@ import fault_modules
 import images
 import pytest
 import yaml
-from ansible_collections.kernelops.kmod.plugins.module_utils._diagnosis import HAZARDS
+from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import HAZARDS
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel import TAINT_FLAGS
 from ansible_collections.kernelops.kmod.plugins.module_utils._ladder import METHODS
 from transcript import commands

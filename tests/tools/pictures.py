@@ -72,7 +72,7 @@ def terminal(lines: List[Line]) -> str:
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
             'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13">')
     return '\n'.join([
-        head, '<title>A stuck module and its cure, as make demo shows it</title>',
+        head, '<title>Stuck modules, as make demo shows them</title>',
         f'<rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>', *rows, '</svg>', ''])
 
 

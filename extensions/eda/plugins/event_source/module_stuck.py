@@ -24,7 +24,8 @@ description:
   - An ansible-rulebook event source. Asks the hosts again and again by the module kernelops.kmod.kmod_facts, which
     reads the module table and the kernel log of each and changes nothing.
   - A module that is stuck gives one event C(module_stuck), and another when its verdict changes, or when it was loaded
-    anew or died anew. What is stuck at the first look gives its event then. One that is gone is forgotten.
+    anew or died anew. What is stuck at the first look gives its event then. One that is gone is forgotten, and one that
+    was parked (C(NAME_parkedN)) gives none.
   - A host that gives no answer gives one event C(host_silent), and another only when it has answered in between.
   - A look that fails as a whole, because there is no inventory, say, is logged, and tried again after a longer and
     longer time.
@@ -42,7 +43,8 @@ options:
   names:
     description:
       - Only these modules. They are looked at closely, with a search for what holds them, which costs more than a
-        tenth of a second for each. V(references_leaked) is told only of modules that are asked for by name.
+        tenth of a second for each. V(in_use_unknown) of a module that is not asked for by name means no more than that
+        it has references, and that nobody has looked for who holds them.
       - Empty means all that are loaded.
     type: list
     elements: str
@@ -98,7 +100,7 @@ EXAMPLES = r'''
 
 - kernelops.kmod.module_stuck:
     names: [nicdrv]
-    verdicts: [init_died, exit_died, exit_lost, references_leaked]
+    verdicts: [init_died, exit_died, exit_lost, in_use_unknown]
 '''
 
 LOGGER = logging.getLogger('kernelops.kmod.module_stuck')
@@ -111,6 +113,8 @@ ENVIRONMENT = {'ANSIBLE_LOAD_CALLBACK_PLUGINS': 'false', 'ANSIBLE_CALLBACK_RESUL
                'ANSIBLE_VERBOSITY': '0'}
 HEADER = re.compile(r'(\S+) \| (SUCCESS|CHANGED|FAILED!|UNREACHABLE!) => (\{.*)', re.DOTALL)
 NAME = re.compile(r'[A-Za-z0-9_.+-]{1,64}')
+# What kmod_force_unload renames a module to that it parks: nothing more is to be done about it.
+PARKED = re.compile(r'.+_parked[0-9]+')
 # ansible-rulebook's Java ends the process at a signal, and Python has no turn: so the kernel ends the child then,
 # by PR_SET_PDEATHSIG, which is 1 in include/uapi/linux/prctl.h.
 LAUNCHER = '''import ctypes, os, signal, sys
@@ -295,7 +299,8 @@ class Watch:
         if answer.kmod is None:
             return answer
         try:
-            stuck = {name: module for name, module in answer.kmod['modules'].items() if self._is_stuck(module)}
+            stuck = {name: module for name, module in answer.kmod['modules'].items()
+                     if self._is_stuck(module) and not PARKED.fullmatch(name)}
             for name, module in stuck.items():
                 _described(name, module, answer)
         except (AttributeError, KeyError, TypeError):
@@ -353,7 +358,8 @@ def _described(name: str, module: Dict[str, Any], answer: Answer) -> Dict[str, A
         'module': name, 'state': module['state'], 'taint': module.get('taint', ''), 'verdict': diagnosis['verdict'],
         'reason': diagnosis['reason'], 'method': diagnosis['method'],
         'hazards': [hazard['code'] for hazard in diagnosis['hazards']],
-        'next': diagnosis['next'].replace('ansible HOST ', f'ansible {answer.host} '),
+        'next': diagnosis['next'].replace('ansible HOST ', f'ansible {answer.host} ').replace(
+            ' -l HOST ', f' -l {answer.host} '),
         'oops': module.get('oops', {}), 'release': kernel.get('release', ''), 'loader': kernel.get('loader', ''),
     }
 
