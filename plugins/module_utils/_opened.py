@@ -68,7 +68,7 @@ class Look:
             try:
                 found.extend(look())
             except KmodError as error:
-                self._lost('processes', str(error))
+                self._lost('some of them', str(error))
         return found
 
     def _lost(self, what, why):
