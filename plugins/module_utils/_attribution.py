@@ -115,12 +115,12 @@ def _loader_call(frames):
 def _in_call(entry, inner, call, caller):
     # type: (Dict[str, Any], List[Frame], str, str) -> Dict[str, Any]
     of = _loaded(entry, inner, call, caller)
-    if not of:
-        return {'died_in': None, 'of': None, 'call': None, 'locks': []}
     probe = any(frame.function in PROBES for frame in inner)
-    locks = _locks(entry, inner, of, every=True)
+    locks = _locks(entry, inner, of, every=True) if of else _definite_locks(entry, inner)
     if inner and not inner[-1].module and NOTIFIER_CHAIN in LOCKS_OF.get(inner[-1].function, []):
         locks[locks.index(NOTIFIER_CHAIN)] = MODULE_NOTIFIERS
+    if not of:
+        return {'died_in': None, 'of': None, 'call': None, 'locks': locks}
     return {'died_in': 'probe' if probe and call == 'init' else call, 'of': of, 'call': call, 'locks': locks}
 
 

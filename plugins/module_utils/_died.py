@@ -27,7 +27,7 @@ HANGS = {
     'module notifier chain': 'as soon as a module registers for it, every load and unload hangs',
     'module_mutex': 'every load and unload of a module hangs',
     's_umount': 'sync, unmounting that file system and an ordinary reboot hang',
-    'console_lock': 'whatever prints to the console waits for ever',
+    'console_lock': 'whatever registers a console or prints to one may wait for ever',
     'misc_mtx': 'whatever opens, adds or removes a misc device hangs',
     'param_lock': 'whatever reads or writes a parameter of that module hangs',
     'entry in /proc': 'an exit that removes that file hangs',

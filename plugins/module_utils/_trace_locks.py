@@ -12,8 +12,8 @@ from typing import Dict, List, Tuple
 
 # drivers/base/dd.c calls a driver's probe.
 PROBES = ('really_probe', 'call_driver_probe', 'driver_probe_device', '__driver_probe_device', '__driver_attach',
-          '__device_attach', '__device_attach_driver', 'device_initial_probe', 'bus_probe_device',
-          'device_driver_attach', '__driver_attach_async_helper', '__device_attach_async_helper')
+          '__device_attach', '__device_attach_driver', 'device_initial_probe', 'device_driver_attach',
+          '__driver_attach_async_helper', '__device_attach_async_helper')
 NOTIFIER_CHAIN = 'notifier chain'
 # That of module_notify_list, which every load and unload walks.
 MODULE_NOTIFIERS = 'module notifier chain'
@@ -66,14 +66,14 @@ HELD_IN = {
     'ftrace_lock': ('register_ftrace_function', 'unregister_ftrace_function', 'ftrace_startup', 'ftrace_shutdown',
                     'ftrace_run_update_code', 'ftrace_module_enable', 'ftrace_release_mod'),
     'tracepoints_mutex': ('tracepoint_add_func', 'tracepoint_remove_func', 'tracepoint_probe_register_prio',
-                          'tracepoint_probe_unregister', 'tracepoint_module_notify'),
+                          'tracepoint_probe_unregister'),
     'kprobe_mutex': ('__unregister_kprobe_top', 'arm_kprobe', 'disarm_kprobe', 'kprobes_module_callback'),
     'text_mutex': ('text_poke', 'text_poke_bp', 'text_poke_bp_batch', 'arch_jump_label_transform_apply',
                    'smp_text_poke_batch_finish'),
     'jump_label_mutex': ('jump_label_update', '__jump_label_update', 'static_key_slow_inc_cpuslocked',
                          'jump_label_module_notify', 'jump_label_add_module', 'jump_label_del_module'),
     'static_call_mutex': ('__static_call_update', '__static_call_init', 'static_call_add_module'),
-    'module_mutex': ('module_kallsyms_on_each_symbol', 'free_module', 'add_unformed_module', 'complete_formation'),
+    'module_mutex': ('module_kallsyms_on_each_symbol', 'complete_formation'),
     'klp_mutex': ('klp_enable_patch', '__klp_enable_patch', '__klp_disable_patch', 'klp_module_coming',
                   'klp_module_going', 'klp_init_patch'),
     # drivers/char/misc.c: misc_open calls the device's open under it

@@ -74,7 +74,7 @@ DEATHS = {
     'in an ioctl': (died('f_ioctl', 'foo', 'f_ioctl [foo]', '__x64_sys_ioctl', 'do_syscall_64'), None, None, None, []),
     'in the kernel alone': (died('kfree', '', 'do_exit', 'do_syscall_64'), None, None, None, []),
     'in the loader itself': (died('static_call_module_notify', '', 'blocking_notifier_call_chain', 'load_module',
-                                  '__do_sys_finit_module'), None, None, None, []),
+                                  '__do_sys_finit_module'), None, None, None, ['module notifier chain']),
     'a builtin init at boot': (died('b_init', '', 'do_one_initcall', 'kernel_init_freeable'), None, None, None, []),
     'a guess is the rest of an earlier call': (
         died('f_init', 'foo', 'f_init [foo]', '? old [bar]', *LOAD), 'init', 'foo', 'init', []),
@@ -120,6 +120,9 @@ DEATHS = {
     'in the notifier of another module, after its exit': (
         died('b_note', 'bar', 'notifier_call_chain', 'blocking_notifier_call_chain', *UNLOAD, loading=[],
              unloading=['foo'], settled=['bar']), 'exit', 'foo', 'exit', ['module notifier chain', 'in b_note']),
+    'the same, two are being unloaded, after the exit of one': (
+        died('b_note', 'bar', 'b_note [bar]', 'notifier_call_chain', 'blocking_notifier_call_chain', *UNLOAD,
+             loading=[], unloading=['foo', 'old'], settled=['bar']), None, None, None, ['module notifier chain']),
     'after its exit': (
         died('kfree', '', 'free_module', *UNLOAD, loading=[], unloading=['foo'], settled=[]), None, None, None, []),
     'before its init': (
@@ -185,7 +188,7 @@ CONSEQUENCES = {
                                  ['async_synchronize_full']),
     'in a network device\'s callback under rtnl': (False, ['network device hangs'], ['network device hangs']),
     'in the kernel alone': (True, [], []),
-    'in the loader itself': (True, [], []),
+    'in the loader itself': (True, ['every load and unload hangs'], ['every load and unload hangs']),
     'in its work': (False, [], []),
     'in the notifier of another module, after its exit': (False, ['every load and unload hangs'],
                                                           ['every load and unload hangs']),
