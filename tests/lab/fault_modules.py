@@ -6,6 +6,7 @@
 import contextlib
 import inspect
 import io
+import re
 import shutil
 import tarfile
 import tempfile
@@ -50,8 +51,37 @@ UNTIL_IT_DIED = f"timeout {JAM_DEADLINE_S} sh -c 'until dmesg | grep -E \"(RIP:|
 # What each of them leaves registered when it dies in init.
 REGISTERED = (
     "init_misc", "init_chrdev", "init_netdev", "init_timer", "init_hrtimer", "init_kprobe", "init_notifier",
-    "init_filesystem", "init_protocol", "init_driver", "init_thread",
+    "init_filesystem", "init_protocol", "init_driver", "init_thread", "init_proc", "init_proc_ops", "init_debugfs",
+    "init_sysfs", "init_sysctl", "init_netfilter", "init_packet", "init_tracepoint", "init_ftrace", "init_heap_work",
+    "init_work", "init_workqueue", "init_rcu", "init_tasklet", "init_binfmt", "init_kretprobe", "init_shrinker",
+    "init_cpuhp", "init_input", "init_crypto", "init_genl", "init_ldisc", "init_key", "init_tcp", "init_pernet",
+    "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe",
 )
+
+# Processes that hold a device in a way of which no descriptor tells. SIGUSR1 has them use it, and then let it go.
+HOLD = """setsid -f python3 -c '
+import array, ctypes, os, signal, socket, sys
+
+way, path = sys.argv[1:]
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+device = os.open(path, os.O_RDWR)
+if way == "mapped":
+    area = libc.mmap(None, ctypes.c_size_t(8192), 3, 1, device, ctypes.c_long(0))
+elif way == "in_flight":
+    ends = socket.socketpair()
+    ends[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [device]))])
+else:
+    ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))
+    libc.syscall(427, ring, 2, (ctypes.c_int * 1)(device), 1)
+os.close(device)
+signal.sigwait([signal.SIGUSR1])
+if way == "mapped":
+    ctypes.memset(area + 4096, 1, 1)
+elif way == "in_flight":
+    os.read(array.array("i", ends[1].recvmsg(1, 64)[1][0][2])[0], 4)
+' {} /dev/{} >/dev/null 2>&1 </dev/null"""
 
 FAULTS = {
     "init_oops": Fault("1 - Loading"),
@@ -75,6 +105,34 @@ FAULTS = {
         "0 - Live", parameters="mutex=0x$(sed -n 's/ . module_mutex$//p' /proc/kallsyms)",
         at_last=UNTIL_IT_DIED.format("mutex_dead_take"),
     ),
+    "thread_holds": Fault("1 - Live"),
+    "mapped": Fault("1 - Live", then=HOLD.format("mapped", "mapped")),
+    "fd_in_flight": Fault("1 - Live", then=HOLD.format("in_flight", "fd_in_flight")),
+    "uring_file": Fault("1 - Live", then=HOLD.format("uring", "uring_file")),
+    "cdev_owner": Fault(
+        "1 - Live", then="mknod /dev/cdev_owner c $(sed -n 's/ cdev_owner$//p' /proc/devices) 0;"
+        " setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_owner",
+    ),
+    "no_owner": Fault("0 - Live", then="setsid -f cat /dev/no_owner >/dev/null 2>&1 </dev/null"),
+    "netns_dev": Fault(
+        "0 - Live", load="setsid -f unshare -n sh -c 'insmod \"$0\" && exec sleep 1000000 >/dev/null 2>&1 </dev/null'",
+    ),
+    "got_base": Fault("1 - Live", then=f"insmod {GUEST_DIRECTORY}/got_by.ko"),
+    "got_by": Fault("0 - Live", needs="got_base"),
+    "worker_died": Fault("0 - Live", at_last=UNTIL_IT_DIED.format("worker_died_run")),
+    "exit_waits": Fault(
+        "-1 - Unloading",
+        then=UNTIL_IT_DIED.format("exit_waits_run") + "; setsid -f rmmod exit_waits >/dev/null 2>&1 </dev/null",
+    ),
+    # With its own parameter, async_probe, the loader does not wait for asynchronous work either.
+    "async_died": Fault(
+        "-1 - Unloading", parameters="async_probe",
+        then=UNTIL_IT_DIED.format("async_died_run") + "; setsid -f rmmod async_died >/dev/null 2>&1 </dev/null",
+    ),
+    "init_core": Fault("1 - Loading", load=INIT_MODULE),
+    "exit_core": Fault("-1 - Unloading", then=f"timeout {JAM_DEADLINE_S} rmmod exit_core"),
+    "needed": Fault("1 init_needed, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_needed.ko"),
+    "init_needed": Fault("1 - Loading", needs="needed", load=INIT_MODULE),
     "healthy": Fault("0 - Live"),
     "exit_panic": Fault("1 - Live"),
     "bystander": Fault("0 - Live", at_last=UNTIL_IT_DIED.format("bystander_die")),
@@ -132,7 +190,7 @@ def build(kernel: str) -> Path:
     if kernel not in OTHER_COMPILERS:
         return _build_of_same_release(image)
     sources = [path.name + "\n" + path.read_text(encoding="ascii") for path in sorted(SOURCES.iterdir())]
-    code = [inspect.getsource(part) for part in (_build_into, Workplace, padded)]
+    code = [inspect.getsource(part) for part in (_build_into, mentions_fixed, Workplace, padded)]
     other = str(OTHER_COMPILERS[kernel])
     key = digest(image.key, image.release, *FAULTS, *PADDED, PAD, other, IN_A_LAYER, *code, *sources)
     directory = cache_dir() / "modules" / f"{kernel}-{key}"
@@ -171,7 +229,10 @@ def _build_into(image: images.Image, directory: Path) -> None:
         shutil.rmtree(partial)
     with workplace(image) as place:
         place.make([name for name in FAULTS if name not in PADDED], partial)
-        place.make(list(FAULTS), partial / "fixed", "-DFIXED")
+        same = [name for name in FAULTS if name not in PADDED and not mentions_fixed(SOURCES / f"{name}.c")]
+        place.make([name for name in FAULTS if name not in same], partial / "fixed", "-DFIXED")
+        for name in same:
+            shutil.copyfile(partial / f"{name}.ko", partial / "fixed" / f"{name}.ko")
         header = padded(_module_header(image).read_text(encoding="utf-8"))
         place.make(list(PADDED), partial, f"-include {place.put('padded.h', header)}")
     with workplace(image, OTHER_COMPILERS[image.kernel]) as place:
@@ -179,6 +240,13 @@ def _build_into(image: images.Image, directory: Path) -> None:
     for old in directory.parent.glob(f"{image.kernel}-*"):
         shutil.rmtree(old)
     partial.rename(directory)
+
+
+def mentions_fixed(source: Path) -> bool:
+    """Whether -DFIXED changes what is built, by the source and by the headers beside it that it includes."""
+    text = source.read_text(encoding="ascii")
+    included = re.findall(r'#include "([a-z_]+\.h)"', text)
+    return "FIXED" in text or any(mentions_fixed(source.with_name(name)) for name in included)
 
 
 class Workplace:

@@ -40,6 +40,22 @@ PROC_MODULES = {
     "no_exit_misc": "no_exit_misc 8192 0 [permanent], Live 0x0000000000000000 (OE)",
     "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
     **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
+    "thread_holds": "thread_holds 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "mapped": "mapped 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "fd_in_flight": "fd_in_flight 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "uring_file": "uring_file 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "cdev_owner": "cdev_owner 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "no_owner": "no_owner 12288 0 - Live 0xffffffffc087d000 (OE)",
+    "netns_dev": "netns_dev 12288 0 - Live 0xffffffffc087d000 (OE)",
+    "got_base": "got_base 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "got_by": "got_by 12288 0 - Live 0xffffffffc087d000 (OE)",
+    "worker_died": "worker_died 12288 0 - Live 0xffffffffc087d000 (OE)",
+    "exit_waits": "exit_waits 12288 -1 - Unloading 0xffffffffc087d000 (OE-)",
+    "async_died": "async_died 12288 -1 - Unloading 0xffffffffc087d000 (OE-)",
+    "init_core": "init_core 16384 1 - Loading 0xffffffffc087d000 (OE+)",
+    "exit_core": "exit_core 12288 -1 - Unloading 0xffffffffc087d000 (OE-)",
+    "needed": "needed 12288 1 init_needed, Live 0xffffffffc087d000 (OE)",
+    "init_needed": "init_needed 16384 1 - Loading 0xffffffffc087d000 (OE+)",
     "healthy": "healthy 16384 0 - Live 0xffffffffc087d000 (OE)",
     "bystander": "bystander 16384 0 - Live 0xffffffffc0936000 (OE)",
     "exit_panic": "exit_panic 16384 1 - Live 0xffffffffc0931000 (OE)",
@@ -131,7 +147,7 @@ def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None
     healthy = f"{module} 16384 0 - Live 0xffffffffc087d000 (OE)\n"
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
-    assert bool(grep(pattern, healthy)) == (fault in ("healthy", "kernel_thread", "used_by", "mutex_dead", "bystander"))
+    assert bool(grep(pattern, healthy)) == (fault_modules.FAULTS[fault].line == "0 - Live")
 
 
 def grep(pattern: str, text: str) -> str:
