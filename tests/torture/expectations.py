@@ -14,62 +14,154 @@ STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
 class Expectation(NamedTuple):
     """What a plain run must come to, as rules and not as recorded from a run."""
 
-    goes: bool  # whether the module must be gone afterwards; if not, it must be as it was
+    goes: bool  # whether its name must be free afterwards; if not, it must be as it was
     verdict: str  # what the run must call it
     names: str = ''  # for one that stays: whom the refusal must name, as a regular expression
+    parked: bool = False  # for one that goes: whether its code must still be there, under another name
+    beside: bool = True  # for one that is parked: whether a fixed build registers nothing that is still registered
+    use: str = ''  # shell in the guest that has the kernel use what the fault left or holds; it must end with 0
     alone: bool = False  # whether it needs a guest of its own: it harms all others in the same
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
-def gone(verdict: str, *, alone: bool = False) -> Expectation:
+def gone(verdict: str, use: str = '', *, alone: bool = False) -> Expectation:
     """A module that must be out after a plain run."""
-    return Expectation(goes=True, verdict=verdict, alone=alone)
+    return Expectation(goes=True, verdict=verdict, use=use, alone=alone)
 
 
-def stays(verdict: str, names: str, *, alone: bool = False, own_alarms: str = '', hangs: bool = False) -> Expectation:
+def parks(verdict: str, use: str = '', *, beside: bool = True, alone: bool = False,
+          own_alarms: str = '') -> Expectation:
+    """A module whose name must be free after a plain run, and whose code must be there for what can still reach it."""
+    return Expectation(goes=True, verdict=verdict, parked=True, use=use, beside=beside, alone=alone,
+                       own_alarms=own_alarms)
+
+
+def stays(verdict: str, names: str, use: str = '', *, alone: bool = False, own_alarms: str = '',
+          hangs: bool = False) -> Expectation:
     """A module that must be left alone, with whom it is left alone for."""
-    return Expectation(goes=False, verdict=verdict, names=names, alone=alone, own_alarms=own_alarms, hangs=hangs)
+    return Expectation(goes=False, verdict=verdict, names=names, use=use, alone=alone, own_alarms=own_alarms,
+                       hangs=hangs)
 
 
-def dangles(kind: str, what: str = '', verdict: str = 'init_died') -> Expectation:
-    """A module without an exit to run that registered something: it stays for the sake of that."""
-    return stays(verdict, f'{kind} .*{what}')
+WAIT = 'sleep 3'
+RMDIR = 'mkdir /tmp/lab-directory && rmdir /tmp/lab-directory'
+PACKET = """python3 -c 'import socket; socket.socket(2, 2).sendto(b"lab", ("127.0.0.1", 9))'"""
+NAMESPACE = 'unshare -n true'
+FOREIGN = ("printf 'LAB!lab!' >/run/lab-program; chmod 755 /run/lab-program; "
+           "python3 -c 'import os; os.execv(\"/run/lab-program\", [\"lab\"])' 2>/dev/null; rm /run/lab-program")
+# add_key(2) compares the name with each type's.
+KEY = """python3 -c 'import ctypes, os; ctypes.CDLL(None).syscall(
+    {"x86_64": 248, "aarch64": 217}[os.uname().machine], b"lab_no_such_key", b"x", b"y", 1, -3)'"""
+GENL = """python3 -c '
+import socket, struct
+asked = socket.socket(16, 3, 16)
+asked.send(struct.pack("=IHHIIBBH", 20, 16, 0x301, 1, 0, 3, 1, 0))
+while struct.unpack("=IH", asked.recv(65536)[:6])[1] != 3:
+    pass
+'"""
+# The driver is asked whether it fits each of these, and does not.
+BIND = ('cd /sys/bus/platform/devices; for device in *; do case $device in lab_probe) ;; '
+        '*) echo $device >../drivers/%s/bind ;; esac; done 2>/dev/null; true')
+CPU = 'echo 0 >/sys/devices/system/cpu/cpu1/online; echo 1 >/sys/devices/system/cpu/cpu1/online'
+# The process of HOLD, of the lab's fault_modules.py, uses what it holds and lets it go.
+TOUCH = "pkill -USR1 -f '[ ]/dev/%s' && sleep 1 && ! pgrep -f '[ ]/dev/%s'"
+CLOSE = ('cat /dev/{0} && for process in /proc/[0-9]*; do test "$(readlink $process/fd/0)" != /dev/{0} || '
+         'kill ${{process#/proc/}}; done && sleep 1')
+IN_NAMESPACE = """for process in /proc/[0-9]*; do
+  grep -q sleep $process/comm && test $(readlink $process/ns/net) != $(readlink /proc/1/ns/net) && break
+done
+nsenter -t ${process#/proc/} -n python3 -c 'import socket
+sender = socket.socket(17, 3, 0)
+sender.bind(("labns0", 2048))
+sender.send(bytes(60))'"""
+
+
+def init(use: str = '', *, beside: bool = True, alone: bool = False, own_alarms: str = '') -> Expectation:
+    """A module whose init died after it registered something."""
+    return parks('init_died', use, beside=beside, alone=alone, own_alarms=own_alarms)
 
 
 EXPECTED: Dict[str, Expectation] = {
     # It leaves its mark on later loads by finit_module(2), which insmod calls.
-    'init_oops': gone('init_died', alone=True),
-    'init_bug': gone('init_died'),
-    'dashed-name': gone('init_died'),
-    'exit_oops': gone('exit_died'),
-    'leaked_ref': gone('references_leaked'),
-    'no_exit': gone('no_exit'),
+    'init_oops': init(alone=True),
+    'init_bug': init(),
+    'dashed-name': init(),
+    'exit_oops': parks('exit_died'),
+    'leaked_ref': stays('in_use_unknown', 'could not be seen|not known|nothing'),
+    'no_exit': parks('no_exit'),
     'layout_pad': gone('exit_lost'),
-    'init_hang': stays('init_running', r'(insmod|python3) \(pid \d+', alone=True),
+    'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', alone=True),
     'init_spin': stays('init_running', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
-    'exit_hang': stays('exit_running', r'rmmod \(pid \d+'),
+    'exit_hang': stays('exit_waiting', r'rmmod \(pid \d+'),
     'used_base': stays('has_dependents', r'\bused_by\b'),
     'used_by': gone('unloadable'),
-    'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held'),
     'kernel_thread': gone('unloadable'),
     'healthy': gone('unloadable'),
     'bystander': gone('unloadable', alone=True),
-    'init_misc': dangles('misc device', '/dev/init_misc'),
-    'init_chrdev': dangles('character device', 'init_chrdev'),
-    'init_netdev': dangles('network device'),
-    'init_timer': dangles('timer'),
-    'init_hrtimer': dangles('high-resolution timer'),
-    'init_kprobe': dangles('kprobe'),
-    'init_notifier': dangles('notifier'),
-    'init_filesystem': dangles('file system', 'lab_filesystem'),
-    'init_protocol': dangles('protocol', 'LAB'),
-    'init_driver': dangles('driver', 'lab_driver'),
-    'init_irq': dangles('interrupt', 'lab_interrupt'),
-    'init_thread': stays('init_died', r'\(pid \d+'),
-    'no_exit_misc': dangles('misc device', '/dev/no_exit_misc', 'no_exit'),
+    'init_misc': init('! cat /dev/init_misc', beside=False),
+    'init_chrdev': init(),
+    'init_netdev': init('cat /proc/net/dev /sys/class/net/lab0/statistics/rx_bytes'),
+    'init_timer': init(WAIT),
+    'init_hrtimer': init(WAIT),
+    'init_kprobe': init(RMDIR),
+    'init_notifier': init(),
+    'init_filesystem': init('cat /proc/filesystems', beside=False),
+    'init_protocol': init('cat /proc/net/protocols', beside=False),
+    'init_driver': init(BIND % 'lab_driver', beside=False),
+    'init_irq': init('cat /proc/interrupts', beside=False),
+    'init_thread': init(WAIT),
+    'no_exit_misc': parks('no_exit', '! cat /dev/no_exit_misc', beside=False),
     'irqs_off': stays('no_exit', r'notifier|lab_irqs_off|CPU 1', alone=True, own_alarms=STALLS),
     'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
+    'init_proc': init('cat /proc/init_proc', beside=False),
+    'init_proc_ops': init('cat /proc/init_proc_ops', beside=False),
+    'init_debugfs': init('cat /sys/kernel/debug/init_debugfs', beside=False),
+    'init_sysfs': init('cat /sys/kernel/init_sysfs/value', beside=False),
+    'init_sysctl': init('cat /proc/sys/init_sysctl/value', beside=False),
+    'init_netfilter': init(PACKET),
+    'init_packet': init(PACKET),
+    'init_tracepoint': init('/bin/true; /bin/true; /bin/true'),
+    'init_ftrace': init(RMDIR),
+    'init_heap_work': init(WAIT),
+    'init_work': init(WAIT),
+    'init_workqueue': init(WAIT),
+    'init_rcu': init(WAIT),
+    # It takes a CPU.
+    'init_tasklet': init(WAIT, alone=True, own_alarms=STALLS),
+    'init_binfmt': init(FOREIGN),
+    'init_kretprobe': init(RMDIR),
+    'init_shrinker': init('echo 2 >/proc/sys/vm/drop_caches'),
+    'init_cpuhp': init(CPU),
+    'init_input': init('cat /proc/bus/input/handlers'),
+    'init_crypto': init('cat /proc/crypto', beside=False),
+    'init_genl': init(GENL, beside=False),
+    'init_ldisc': init('cat /proc/tty/ldiscs', beside=False),
+    'init_key': init(KEY, beside=False),
+    'init_tcp': init('cat /proc/sys/net/ipv4/tcp_available_congestion_control', beside=False),
+    'init_pernet': init(NAMESPACE),
+    'init_net_event': init(NAMESPACE),
+    'init_socket': init("python3 -c 'import socket; socket.socket(19, 2)' 2>/dev/null; true", beside=False),
+    'init_sysrq': init('echo y >/proc/sysrq-trigger', beside=False),
+    'init_clocksource': init('cat /sys/devices/system/clocksource/clocksource0/available_clocksource'),
+    'init_probe': init(BIND % 'lab_probe', beside=False),
+    'init_core': init(),
+    'init_needed': init(),
+    'needed': stays('has_dependents', r'\binit_needed\b'),
+    'exit_core': parks('exit_died'),
+    'worker_died': gone('unloadable', alone=True),
+    'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'async_died': stays('exit_waiting', r'rmmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'thread_holds': stays('in_use', 'lab_holder', 'echo 1 >/sys/module/thread_holds/parameters/end; sleep 2'),
+    'mapped': stays('in_use', r'python3 \(pid \d+', TOUCH % ('mapped', 'mapped')),
+    'fd_in_flight': stays('in_use', r'python3 \(pid \d+', TOUCH % ('fd_in_flight', 'fd_in_flight')),
+    'uring_file': stays('in_use', r'python3 \(pid \d+', TOUCH % ('uring_file', 'uring_file')),
+    'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held', CLOSE.format('cdev_held')),
+    'cdev_owner': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_owner', CLOSE.format('cdev_owner')),
+    'no_owner': stays('unloadable', r'cat \(pid \d+', "echo x >/dev/no_owner; sleep 1; ! pgrep -f '[ ]/dev/no_owner'"),
+    'netns_dev': stays('unloadable', 'labns0', IN_NAMESPACE),
+    'got_base': stays('in_use_unknown', 'could not be seen|not known|nothing', 'cat /sys/module/got_by/parameters/call'),
+    'got_by': gone('unloadable'),
 }
 
 # Its host is lost by its own exit, however that is called: only the fleet's playbook has to do with it.

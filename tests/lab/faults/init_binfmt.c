@@ -19,7 +19,7 @@ static struct linux_binfmt init_binfmt_format = {
 
 static int init_binfmt_leave(void)
 {
-	insert_binfmt(&init_binfmt_format);
+	register_binfmt(&init_binfmt_format);
 	return 0;
 }
 
