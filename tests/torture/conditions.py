@@ -11,11 +11,12 @@ only moment at which a kill can come between the helper's stores and delete_modu
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from expectations import EXPECTED, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
@@ -130,14 +131,47 @@ class Batch:
                 finished.setdefault(turn.fault, turn._replace(after=None, note=str(lost)))
         return [finished.get(turn.fault, turn) for turn in turns]
 
+    def use(self, turns: List[Turn]) -> List[Turn]:
+        """Has the kernel use what each fault left or holds, one after the other.
+
+        Where that loses the host, the turns end with that fault: it and those after it are run one by one.
+        """
+        commands = [(turn.fault, EXPECTED[turn.fault].use) for turn in turns if EXPECTED[turn.fault].use]
+        if not commands or any(turn.after is None for turn in turns):
+            return turns
+        said = self.rig.python('witness.py use ' + shlex.quote(json.dumps(commands)), timeout=60 + 40 * len(commands))
+        answers = dict(json.loads(line) for line in said.out.splitlines() if line.startswith('['))
+        answers = {fault: self._judged(fault, answer) for fault, answer in answers.items()}
+        unused = [fault for fault, _command in commands if fault not in answers]
+        if not unused and not self.rig.is_alive():
+            unused = [commands[-1][0]]
+        if not unused:
+            return [turn._replace(used=answers.get(turn.fault, '')) for turn in turns]
+        lost = next(turn for turn in turns if turn.fault == unused[0])
+        return [turn._replace(used=answers[turn.fault]) for turn in turns if turn.fault in answers] + [
+            lost._replace(after=None, note='lost when what it left was used')]
+
+    @staticmethod
+    def _judged(fault: str, answer: Dict[str, Any]) -> str:
+        """``ok``, or what came of it: the command failed, or the kernel's log has new alarms."""
+        own = EXPECTED[fault].own_alarms
+        alarms = [line for line in answer['log'] if not own or not re.search(own, line)]
+        if alarms:
+            return 'the kernel log has new alarms: ' + ' | '.join(alarms[:4])
+        if answer['status'] != 0:
+            return 'the command ended with {status}: {out}'.format(**answer)
+        return 'ok'
+
     def probe(self, turns: List[Turn]) -> List[Turn]:
-        """Loads and unloads a fixed build of whatever is gone."""
+        """Loads and unloads a fixed build of whatever is gone, or parked and in nobody's way."""
         looks = [turn.after for turn in turns] + [turn.final for turn in turns if turn.final]
         last = looks[-1] if looks else None
         if last is None:
             return turns
-        absent = [turn.fault for turn in turns
-                  if EXPECTED[turn.fault].goes and module_of(turn.fault) not in last['table']]
+        free = [turn.fault for turn in turns if EXPECTED[turn.fault].goes and EXPECTED[turn.fault].beside]
+        absent = [fault for fault in free if module_of(fault) not in last['table']]
+        if not absent:
+            return turns
         said = self.rig.python('witness.py probe ' + ' '.join(absent), timeout=60 + 5 * len(absent))
         try:
             answers = said.last
@@ -227,10 +261,10 @@ CONDITIONS = {condition.name: condition for condition in (
     Condition('plain', 'a plain run', PLAIN, plain),
     Condition('check', 'check mode', Rule('as it was; the change is foreseen', check=True), check),
     Condition('killed_ssh', 'ssh killed in mid-run', Rule(
-        'as it was, mended or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),
+        'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),
     Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),
     Condition('killed_helper', 'killed as the helper returns', Rule(
-        'as it was, mended or gone; the next run gets it out', killed=True), each(killed_helper), again=True),
+        'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_helper), again=True),
     Condition('disk_full', 'disk full at build', Rule(
         'as it was, and why; the next run gets it out', may_refuse=True, needs_words='[Nn]o space|room|disk|full',
         leaves='filler'), each(after_role), FILL, UNFILL, again=True, whole=role_for_all),

@@ -88,7 +88,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_bug': init(),
     'dashed-name': init(),
     'exit_oops': parks('exit_died'),
-    'leaked_ref': stays('in_use_unknown', 'could not be seen|not known|nothing'),
+    'leaked_ref': stays('in_use_unknown', 'could not be seen'),
     'no_exit': parks('no_exit'),
     'layout_pad': gone('exit_lost'),
     'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', alone=True),
@@ -158,9 +158,10 @@ EXPECTED: Dict[str, Expectation] = {
     'uring_file': stays('in_use', r'python3 \(pid \d+', TOUCH % ('uring_file', 'uring_file')),
     'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held', CLOSE.format('cdev_held')),
     'cdev_owner': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_owner', CLOSE.format('cdev_owner')),
-    'no_owner': stays('unloadable', r'cat \(pid \d+', "echo x >/dev/no_owner; sleep 1; ! pgrep -f '[ ]/dev/no_owner'"),
+    'no_owner': stays('unloadable', r'cat \(pid \d+',
+                      "echo x >/dev/no_owner; sleep 1; ! pgrep -f '[ ]/dev/no_owner'"),
     'netns_dev': stays('unloadable', 'labns0', IN_NAMESPACE),
-    'got_base': stays('in_use_unknown', 'could not be seen|not known|nothing', 'cat /sys/module/got_by/parameters/call'),
+    'got_base': stays('in_use_unknown', 'could not be seen', 'cat /sys/module/got_by/parameters/call'),
     'got_by': gone('unloadable'),
 }
 

@@ -67,7 +67,7 @@ def judged(rig: Rig, case: Case, mined: bool, *, clean: bool = True) -> List[Dic
     jammed = rig.python(f'loads.py jam {FILE}', timeout=60).last
     steps: List[Dict[str, Any]] = []
     if case.remedy == 'cure':
-        answer = rig.force_unload('init_oops')
+        answer = rig.force_unload('init_oops', accept=('reachability_unknown',))
         steps = answer.get('steps', [])
         if answer.get('failed'):
             steps = [{'action': 'failed', 'result': answer.get('msg', '')}]

@@ -64,7 +64,7 @@ def hazards() -> str:
 def cell(row: Dict[str, Any]) -> str:
     """What became of the module, and whether the row holds."""
     end = row['module'].rsplit(' > ', 1)[-1]
-    word = 'lost' if row['host'] != 'alive' else 'gone' if end == 'absent' else 'stays'
+    word = 'lost' if row['host'] != 'alive' else 'gone' if end == 'absent' else 'parked' if end == 'parked' else 'stays'
     return word if row['row'] == 'holds' else f'**{word}, does not hold**'
 
 

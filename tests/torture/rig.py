@@ -262,9 +262,10 @@ class Rig:
         words = ['-m', 'kernelops.kmod.kmod_force_unload', '-a', ' '.join(options)]
         return ['ansible', self.guest.name, '-i', str(self.inventory), '-b', *words]
 
-    def force_unload(self, name: str, *more: str, timeout: float = 400) -> Dict[str, Any]:
-        """What kmod_force_unload returns; ``more``: further words for ansible."""
-        return answer(self._run([*self.unload_words(name), *more], timeout))
+    def force_unload(self, name: str, *more: str, accept: Sequence[str] = (), timeout: float = 400) -> Dict[str, Any]:
+        """What kmod_force_unload returns; ``more``: further words for ansible; ``accept``: hazards, by name."""
+        accepted = ['accept_hazards=' + ','.join(accept)] if accept else []
+        return answer(self._run([*self.unload_words(name, *accepted), *more], timeout))
 
     def look(self, names: Sequence[str] = (), timeout: float = 180) -> Dict[str, Any]:
         """What the host shows of itself (in_guest/witness.py); HostLostError where it does not answer in time."""

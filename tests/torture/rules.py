@@ -28,6 +28,7 @@ class Turn(NamedTuple):
     final: Optional[Look] = None  # after it
     note: str = ''
     probe: str = ''  # what loading and unloading a fixed build came to; empty: not tried
+    used: str = ''  # what came of having the kernel use what was left; 'ok' where nothing did; empty: not tried
 
 
 class Rule(NamedTuple):
@@ -43,13 +44,18 @@ class Rule(NamedTuple):
     leaves: str = ''  # files that may be left behind, as a regular expression
 
 
-PLAIN = Rule('gone; reported so; a fixed build loads')
+PLAIN = Rule('gone or parked; reported so; what it left can be used; a fixed build loads')
 
 
 def state(look: Look, fault: str) -> str:
     """The module as /proc/modules has it: ``1 - Loading``; ``absent``."""
     line: str = look['table'].get(module_of(fault), 'absent')
     return line.rstrip(',')
+
+
+def parked_as(look: Look, fault: str) -> List[str]:
+    """The names under which code of the module is parked."""
+    return [name for name in look['table'] if re.fullmatch(module_of(fault) + r'_parked\d+', name)]
 
 
 def is_gone(look: Look, fault: str) -> bool:
@@ -112,7 +118,7 @@ def sound(turn: Turn, look: Look, expected: Expectation, rule: Rule) -> List[str
     for name, line in base.items():
         if look['table'].get(name) != line and name not in turn.before['table'].get(own, ''):
             broken.append(f'{name} was {line!r} and is {look["table"].get(name)!r}')
-    more = sorted(set(look['table']) - set(turn.before['table']))
+    more = sorted(set(look['table']) - set(turn.before['table']) - set(parked_as(look, turn.fault)))
     if more:
         broken.append('modules that were not there: ' + ', '.join(more))
     left = [path for path in look['left'] if path not in turn.before['left']]
@@ -134,9 +140,14 @@ def unchanged(turn: Turn, look: Look) -> List[str]:
                                                state(look, turn.fault), look['modules'][own])]
 
 
-def _gone(turn: Turn, look: Look) -> List[str]:
+def _gone(turn: Turn, look: Look, expected: Expectation) -> List[str]:
     if not is_gone(look, turn.fault):
-        return [f'the module is not gone: {state(look, turn.fault)}, sysfs: {look["modules"][module_of(turn.fault)]}']
+        return [f'its name is not free: {state(look, turn.fault)}, sysfs: {look["modules"][module_of(turn.fault)]}']
+    parked = parked_as(look, turn.fault)
+    if expected.parked:
+        return [] if len(parked) == 1 else [f'its code should be parked once, and is as {parked}']
+    if parked:
+        return [f'it should be gone, and is parked as {parked}']
     if look['modules'][module_of(turn.fault)]['device']:
         return [f'/dev/{module_of(turn.fault)} is still there']
     return []
@@ -165,14 +176,14 @@ def _one(report: Report, turn: Turn, look: Look, expected: Expectation, rule: Ru
         broken.append('the verdict is {}, and should be {}'.format(report.get('verdict'), expected.verdict))
     if rule.check:
         return broken + ([] if report.get('changed') else ['check mode foresees no change'])
-    return broken + _gone(turn, look)
+    return broken + _gone(turn, look, expected)
 
 
 def _two(turn: Turn, look: Look, expected: Expectation) -> List[str]:
     """Two runs at once: exactly one changes the host, the other found nothing to do or says what came in between."""
     if not expected.goes:
         return unchanged(turn, look) + [text for report in turn.reports for text in _refused(report, expected)]
-    broken = _gone(turn, look)
+    broken = _gone(turn, look, expected)
     changed = [report for report in turn.reports if report.get('changed')]
     if len(changed) != 1:
         broken.append('%d of two runs report a change' % len(changed))
@@ -212,11 +223,13 @@ def _afterwards(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:
     if turn.next_report is not None and turn.final is not None and turn.lifted is not None:
         again = turn._replace(before=turn.lifted, after=turn.final)
         broken += sound(again, turn.final, expected, rule) + truthful(turn.next_report, again, check=False)
-        broken += _gone(again, turn.final)
+        broken += _gone(again, turn.final, expected)
         if turn.next_report.get('failed'):
             broken.append('the next plain run failed: {}'.format(turn.next_report.get('msg')))
     elif turn.next_report is not None:
         broken.append('the host was lost in the next plain run')
+    if turn.used not in ('', 'ok'):
+        broken.append('when what it left was used: ' + turn.used)
     if turn.probe not in ('', 'ok'):
         broken.append('a fixed build does not load and unload: ' + turn.probe)
     return list(dict.fromkeys(broken))

@@ -13,7 +13,7 @@ import page
 from conditions import CONDITIONS, Batch
 from expectations import EXPECTED, batches
 from rig import OUTPUT, HostLostError, Rig, progress
-from rules import Turn, judge, reported, state
+from rules import Turn, is_gone, judge, parked_as, reported, state
 
 COLUMNS = ('kernel', 'condition', 'fault', 'host', 'module', 'reported', 'must hold', 'row')
 Row = Dict[str, Any]
@@ -23,7 +23,9 @@ def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
     """A turn, judged."""
     rule, expected = CONDITIONS[condition].rule, EXPECTED[turn.fault]
     broken = judge(turn, expected, rule)
-    states = [state(look, turn.fault) for look in (turn.before, turn.after, turn.final) if look]
+    looks = [look for look in (turn.before, turn.after, turn.final) if look]
+    states = ['parked' if is_gone(look, turn.fault) and parked_as(look, turn.fault) else state(look, turn.fault)
+              for look in looks]
     reports = [*turn.reports, *([turn.next_report] if turn.next_report else [])]
     words = [reported(report) for report in reports]
     if turn.note:
@@ -52,7 +54,11 @@ def run_batch(rig: Rig, condition: str, faults: List[str]) -> List[Turn]:
         if turn.after is None:
             progress(f'{rig.kernel} {condition}: THE HOST WAS LOST in the turn of {turn.fault}')
             return turns
-    return batch.probe(batch.lift(turns))
+    turns = batch.use(batch.lift(turns))
+    if turns and turns[-1].after is None:
+        progress(f'{rig.kernel} {condition}: THE HOST WAS LOST when what {turns[-1].fault} left was used')
+        return turns
+    return batch.probe(turns)
 
 
 def rows_of(rig: Rig, condition: str, faults: List[str]) -> List[Row]:

@@ -6,7 +6,7 @@
 from typing import Any, Dict, Optional
 
 import pytest
-from expectations import EXPECTED, NOT_RUN, batches, gone, stays
+from expectations import EXPECTED, NOT_RUN, batches, gone, parks, stays
 from memory import Bound, grown, slope
 from rig import LabError, fault_modules
 from rules import PLAIN, Rule, Turn, judge
@@ -17,7 +17,9 @@ REFUSAL = {'failed': True, 'changed': False, 'verdict': 'init_running', 'msg': '
 CURE = {'changed': True, 'verdict': 'init_died', 'method': 'reset', 'before': {'state': 'coming'},
         'after': {'state': 'absent'}}
 NOTHING = {'changed': False, 'verdict': 'absent', 'before': {'state': 'absent'}, 'after': {'state': 'absent'}}
-GOES, STAYS = gone('init_died'), stays('init_running', r'insmod \(pid \d+')
+PARKED = {'changed': True, 'verdict': 'init_died', 'method': 'park', 'before': {'state': 'coming'},
+          'after': {'state': 'absent'}}
+GOES, PARKS, STAYS = gone('init_died'), parks('init_died'), stays('init_running', r'insmod \(pid \d+')
 
 
 def look(state: str, **more: Any) -> Dict[str, Any]:
@@ -34,9 +36,14 @@ def turn(before: str, after: str, *reports: Dict[str, Any], **more: Any) -> Turn
     return Turn('foo', look(before), look(after, **more), list(reports))
 
 
+def kept(*names: str) -> Dict[str, Any]:
+    """The table with these besides."""
+    return {'table': {'other': '0 - Live', **dict.fromkeys(names, '1 - Loading')}}
+
+
 @pytest.mark.parametrize(('expected', 'rule', 'seen', 'words'), [
     (GOES, PLAIN, turn('coming', 'absent', CURE), ''),
-    (GOES, PLAIN, turn('coming', 'coming', CURE), 'not gone'),
+    (GOES, PLAIN, turn('coming', 'coming', CURE), 'its name is not free'),
     (GOES, PLAIN, turn('coming', 'absent', dict(CURE, changed=False)), 'reported changed=False'),
     (GOES, PLAIN, turn('coming', 'absent', dict(CURE, after={'state': 'live'})), 'reported after: Live'),
     (GOES, PLAIN, turn('coming', 'absent', dict(CURE, verdict='exit_died')), 'the verdict is exit_died'),
@@ -48,7 +55,17 @@ def turn(before: str, after: str, *reports: Dict[str, Any], **more: Any) -> Turn
     (GOES, PLAIN, turn('coming', 'absent', {'failed': True, 'no_report': 'unreachable'}), 'no report'),
     (GOES, PLAIN, Turn('foo', look('coming'), None, []), 'the host was lost'),
     (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(probe='hangs'), 'hangs'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(used='ok'), ''),
+    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(used='BUG: x'), 'when what it left was used: BUG: x'),
+    (GOES, PLAIN, turn('coming', 'absent', CURE, **kept('foo_parked1')), 'is parked as'),
+    (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept('foo_parked1')), ''),
+    (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept()), 'should be parked once'),
+    (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept('foo_parked1', 'foo_parked2')), 'should be parked once'),
+    (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept('foo_parked1', 'bar_parked1')), 'were not there: bar'),
+    (PARKS, PLAIN, turn('coming', 'coming', PARKED), 'not free'),
+    (PARKS, Rule('', together=True), turn('coming', 'absent', PARKED, NOTHING, **kept('foo_parked1')), ''),
     (STAYS, PLAIN, turn('coming', 'coming', REFUSAL), ''),
+    (STAYS, PLAIN, turn('coming', 'coming', REFUSAL)._replace(used='ended with 1'), 'was used: ended'),
     (STAYS, PLAIN, turn('coming', 'absent', REFUSAL), 'foo was 1 - Loading'),
     (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, msg='no')), 'does not name'),
     (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, failed=False)), 'not refused'),

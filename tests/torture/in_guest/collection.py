@@ -9,7 +9,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
 
 # The front door's defaults; an option that is not named here is None.
 DEFAULTS = {
-    'methods': ['plain', 'kernel_force', 'reset'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+    'methods': ['plain', 'kernel_force', 'reset', 'park'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
     'helper': 'auto', 'check_mode': False,
 }  # type: Dict[str, Any]
 

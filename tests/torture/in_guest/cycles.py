@@ -106,7 +106,8 @@ def unload(name: str, kernel: Dict[str, Any]) -> int:
     """
     for again in range(PATIENCE):
         try:
-            result = collection.unload(name, kernel)
+            # By default it is parked, and its code stays.
+            result = collection.unload(name, kernel, accept_hazards=['reachability_unknown'])
         except KmodError as error:
             if again == PATIENCE - 1 or 'as the kernel itself sees' not in error.why:
                 raise

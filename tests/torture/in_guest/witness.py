@@ -4,6 +4,7 @@
 """In the guest: what the host shows of itself, read without the collection.
 
 ``witness.py look NAME...`` prints one JSON object, ``settle`` does so once no process of a run is left, or after 100 s;
+``use JSON`` runs the shell command of each [fault, command] and prints its status and the new alarms, a line for each;
 ``probe NAME...`` loads and unloads the fixed build of each by init_module(2), in a child with a deadline, and prints
 what became of it; ``hog KB`` takes memory until that much is left, and keeps it until it is killed.
 """
@@ -15,7 +16,9 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Callable, Dict, List, Optional, Set
 
@@ -185,9 +188,33 @@ def probe(names: List[str]) -> Dict[str, str]:
     """What a fixed build of each name came to; ``hangs`` where the kernel does not answer within 20 s."""
     answers = {}
     for name in names:
+        known = alarms()
         said = in_time(functools.partial(load_and_unload, name), 20)
         answers[name] = 'hangs' if said is None else said or 'died'
+        new = [line for line in alarms() if line not in known]
+        if new:
+            answers[name] += ', and the kernel log has new alarms: ' + ' | '.join(new[:4])
     return answers
+
+
+def use(words: List[str]) -> None:
+    """Each command in turn, with 30 seconds, a look at the log half a second later, and a line for each."""
+    for fault, command in json.loads(words[0]):
+        known = alarms()
+        with tempfile.TemporaryFile() as stream:
+            # What it leaves hanging in the kernel keeps the file open, and nobody waits for that.
+            process = subprocess.Popen(['sh', '-c', command], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                                       start_new_session=True)
+            try:
+                status = process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                status = -1
+            time.sleep(0.5)
+            stream.seek(0)
+            out = stream.read().decode(errors='replace')[-300:]
+        new = [line for line in alarms() if line not in known]
+        print(json.dumps([fault, {'status': status, 'log': new, 'out': out}]), flush=True)
 
 
 def hog(leave_kb: int) -> None:
@@ -210,6 +237,8 @@ def hog(leave_kb: int) -> None:
 if __name__ == '__main__':
     if sys.argv[1] == 'hog':
         hog(int(sys.argv[2]))
+    elif sys.argv[1] == 'use':
+        use(sys.argv[2:])
     else:
         words = sys.argv[2:]
         print(json.dumps({'probe': probe, 'settle': settle, 'look': look}[sys.argv[1]](words)), flush=True)
