@@ -4,7 +4,7 @@
 """In the guest: the collection's own unload of each module in turn, in a process of its own as Ansible has it.
 
 ``turns.py SECONDS NAME...`` prints one JSON line for each: what was returned, and the host once that process is gone.
-A name may carry the hazards that are accepted: ``init_misc=undecided,dangling_references``.
+A name may carry the hazards that are accepted and the methods: ``init_misc=dangling_references:plain,reset``.
 """
 
 import json
@@ -20,9 +20,12 @@ def unload(word: str, seconds: float) -> Dict[str, Any]:
     import collection  # noqa: PLC0415  (read anew by each process, as a module of Ansible's is)
     from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError  # noqa: PLC0415
 
-    name, _equals, accepted = word.partition('=')
+    name, _equals, more = word.partition('=')
+    accepted, _colon, methods = more.partition(':')
+    options = {'methods': methods.split(',')} if methods else {}  # type: Dict[str, Any]
     try:
-        return collection.unload(name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else [])
+        return collection.unload(name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else [],
+                                 **options)
     except KmodError as error:
         return dict(error.facts, failed=True, msg=str(error))
 
