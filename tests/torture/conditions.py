@@ -205,7 +205,6 @@ def in_guest(batch: Batch) -> Iterator[Turn]:
         yield Turn(fault, batch.before, look, [report])
 
 
-plain = in_a_play()
 check = in_a_play(check=True)
 # With the module as a file in /tmp, as it is where pipelining is off.
 noexec = in_a_play('-e', 'ansible_pipelining=false', '-e', 'ansible_remote_tmp=/tmp/.ansible')
@@ -226,10 +225,8 @@ def killed_ssh(batch: Batch, fault: str) -> Turn:
 
 
 def two(batch: Batch, fault: str) -> Turn:
-    """Two controllers, each with a connection of its own."""
-    words = batch.rig.unload_words(module_of(fault))
-    alone = shlex.join([*batch.rig.guest.ssh_options(), '-o', 'ControlMaster=no', '-o', 'ControlPath=none'])
-    reports = batch.rig.both(words, [*words, '-e', json.dumps({'ansible_ssh_args': alone})])
+    """Two processes of the host at once, as two controllers have them."""
+    reports = batch.rig.both(module_of(fault))
     return Turn(fault, batch.before, batch.look(), reports)
 
 
@@ -258,7 +255,7 @@ def after_role(batch: Batch, fault: str) -> Turn:
 
 
 CONDITIONS = {condition.name: condition for condition in (
-    Condition('plain', 'a plain run', PLAIN, plain),
+    Condition('plain', 'a plain run', PLAIN, in_guest),
     Condition('check', 'check mode', Rule('as it was; the change is foreseen', check=True), check),
     Condition('killed_ssh', 'ssh killed in mid-run', Rule(
         'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),

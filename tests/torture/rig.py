@@ -13,7 +13,6 @@ import sys
 import tarfile
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -215,10 +214,12 @@ class Rig:
         if len(lines) < len(names):
             raise HostLostError(f'{self.guest.name}: only {len(lines)} of {len(names)} turns: {said.err[-600:]}')
 
-    def both(self, *commands: List[str]) -> List[Dict[str, Any]]:
-        """What each of several runs of ansible at once returned."""
-        with ThreadPoolExecutor(len(commands)) as pool:
-            return [answer(said) for said in pool.map(lambda command: self._run(command, 400), commands)]
+    def both(self, name: str) -> List[Dict[str, Any]]:
+        """What each of two unloads at once returned, by the front door's own call and without Ansible."""
+        said = self.python(f'turns.py two {self.seconds} {name}', 400)
+        if said.status != 0:
+            raise HostLostError(f'{self.guest.name}: two runs at once gave no answer: {said.err[-600:]}')
+        return list(said.last['reports'])
 
     def role(self, names: Sequence[str], timeout: float) -> Dict[str, Dict[str, Any]]:
         """What the role said of each module, in a run for all of them."""

@@ -4,13 +4,14 @@
 """In the guest: the collection's own unload of each module in turn, in a process of its own as Ansible has it.
 
 ``turns.py SECONDS NAME...`` prints one JSON line for each: what was returned, and the host once that process is gone.
+``turns.py two SECONDS NAME`` prints what each of two at once returned.
 A name may carry the hazards that are accepted and the methods: ``init_misc=dangling_references:plain,reset``.
 """
 
 import json
 import os
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import witness
 
@@ -30,8 +31,8 @@ def unload(word: str, seconds: float) -> Dict[str, Any]:
         return dict(error.facts, failed=True, msg=str(error))
 
 
-def in_a_process(word: str, seconds: float) -> Dict[str, Any]:
-    """The same in a child: what it leaves behind is seen by the look that follows."""
+def started(word: str, seconds: float) -> Tuple[int, int]:
+    """The same in a child, whose pid and answer are returned: what it leaves behind is seen by the look that follows."""
     # No pipe: what it leaves behind in the kernel would keep that open.
     answer = os.memfd_create('answer')
     pid = os.fork()
@@ -42,6 +43,11 @@ def in_a_process(word: str, seconds: float) -> Dict[str, Any]:
             text = json.dumps({'failed': True, 'msg': 'Traceback: %r' % error})
         os.write(answer, text.encode())
         os._exit(0)
+    return pid, answer
+
+
+def ended(pid: int, answer: int) -> Dict[str, Any]:
+    """What the child returned, once it has ended."""
     os.waitpid(pid, 0)
     with os.fdopen(answer, 'rb') as stream:
         stream.seek(0)
@@ -53,9 +59,13 @@ def main(seconds: float, words: List[str]) -> None:
     """All of them, in this order."""
     names = [word.partition('=')[0] for word in words]
     for word in words:
-        report = in_a_process(word, seconds)
+        report = ended(*started(word, seconds))
         print(json.dumps([report, witness.settle(names)]), flush=True)
 
 
 if __name__ == '__main__':
-    main(float(sys.argv[1]), sys.argv[2:])
+    if sys.argv[1] == 'two':
+        children = [started(sys.argv[3], float(sys.argv[2])) for _number in range(2)]
+        print(json.dumps({'reports': [ended(*child) for child in children]}), flush=True)
+    else:
+        main(float(sys.argv[1]), sys.argv[2:])
