@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every hazard code: found and refused, not accepted by another code, and what accepting it by name does."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from expectations import EXPECTED, module_of
 from rig import HostLostError, LabError, Rig, progress
@@ -15,7 +15,7 @@ class Case(NamedTuple):
 
     code: str
     faults: List[str]  # the last of them is unloaded
-    besides: List[str] = []  # further hazards that it has: accepted in every run but the first, so that the code decides
+    besides: Sequence[str] = ()  # its other hazards: accepted in all runs but the first, so that the code decides
     methods: str = ''  # what may be taken; empty: the default
     setup: str = ''  # shell in the guest, after the faults are jammed
     then: str = ''  # what the accepted hazard brings about, when this is done
@@ -26,7 +26,7 @@ CRASH = 'BUG: unable to handle page fault|Oops|general protection'
 FREE = 'plain,kernel_force,reset'
 CASES = (
     # Freeing the code under a task crashes the kernel when the task goes on: it sleeps for a second at a time.
-    Case('running_task', ['init_hang'], ['reachability_unknown'], FREE, then='sleep 3; true', must=CRASH),
+    Case('running_task', ['init_hang'], ('reachability_unknown',), FREE, then='sleep 3; true', must=CRASH),
     # Nothing shows that nobody has the reference: here another module has it, and calls the code that is gone.
     Case('undecided', ['got_base'], then='timeout 10 cat /sys/module/got_by/parameters/call; true', must=CRASH),
     # The process has the device open, and closes it.
@@ -34,7 +34,7 @@ CASES = (
     # It forbids to load anything: what needs no helper still goes.
     Case('foreign_oops', ['bystander', 'init_bug']),
     # The device still points into the code that was freed.
-    Case('dangling_references', ['init_misc'], ['reachability_unknown'], FREE,
+    Case('dangling_references', ['init_misc'], ('reachability_unknown',), FREE,
          then='timeout 10 cat /dev/init_misc; true', must=CRASH),
     # Nobody has seen the file; it is there all the same.
     Case('reachability_unknown', ['init_proc'], methods=FREE, then=EXPECTED['init_proc'].use + '; true', must=CRASH),

@@ -6,7 +6,7 @@
 from typing import Any, Dict, Optional
 
 import pytest
-from expectations import EXPECTED, NOT_RUN, batches, gone, parks, stays
+from expectations import EXPECTED, IN_ONE_GUEST, NOT_RUN, batches, gone, parks, stays
 from memory import Bound, grown, slope
 from rig import LabError, fault_modules
 from rules import PLAIN, Rule, Turn, judge
@@ -98,6 +98,8 @@ def test_every_fault_has_its_line() -> None:
     """And one that has none is told what to add."""
     assert sorted(fault_modules.FAULTS) == sorted([*EXPECTED, *NOT_RUN])
     assert sorted(name for batch in batches(list(EXPECTED)) for name in batch) == sorted(EXPECTED)
+    assert all(len(batch) <= IN_ONE_GUEST + 1 for batch in batches(list(EXPECTED)))
+    assert batches(['used_by', 'used_base']) == [['used_base', 'used_by']]
     with pytest.raises(LabError, match="'new_fault': gone"):
         batches(['healthy', 'new_fault'])
 

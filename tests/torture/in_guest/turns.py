@@ -32,7 +32,7 @@ def unload(word: str, seconds: float) -> Dict[str, Any]:
 
 
 def started(word: str, seconds: float) -> Tuple[int, int]:
-    """The same in a child, whose pid and answer are returned: what it leaves behind is seen by the look that follows."""
+    """The same in a child, by pid and answer: what it leaves behind is seen by the look that follows."""
     # No pipe: what it leaves behind in the kernel would keep that open.
     answer = os.memfd_create('answer')
     pid = os.fork()
