@@ -233,7 +233,8 @@ class Unload:
             if wanted == 'synthesized':
                 return self._synthesized('it was asked for', method)
             layout = self._in_child(_struct_module.layout)
-            self.helper['compiled'] = {'path': self.helper['path'], 'key': _reset.fitting(kernel, layout)}
+            self.helper['compiled'] = {'path': self.helper['path'], 'key': _reset.fitting(kernel, layout),
+                                       'must_be_signed': bool(kernel['loads_refused']['unsigned'])}
             try:
                 return self._compiled(layout)
             except KmodError as error:

@@ -280,7 +280,8 @@ helper:
     - The helper that the V(reset) and V(park) need; where none is C(usable), V(reason) says why, in check mode too.
     - Of a synthesized one, C(path) is the module file that it took the layout from.
     - C(compiled), where a compiled one will do, is where that is looked for, and a C(key) that is the same on all hosts
-      that one build serves (a SHA-256 of release, architecture, banner, configuration and layout of the kernel).
+      that one build serves (a SHA-256 of release, architecture, banner, configuration and layout of the kernel);
+      C(must_be_signed) where this kernel takes only modules that are signed by a key it trusts.
   returned: when the module could be read
   type: dict
   sample:
@@ -292,6 +293,7 @@ helper:
     compiled:
       path: /var/lib/kmod_reset/6.1.0-50-amd64/kmod_reset.ko
       key: 6f1ed002ab5595859014ebf0951522d9a0c1ee2ad8b3a0bd0a1d0e1e6fc0f2d5
+      must_be_signed: false
 hangs_in:
   description: Where in the kernel the process hangs that was to read the module, or to act on it.
   returned: when reading or acting took longer than O(timeout)

@@ -4,7 +4,7 @@
 """How often a fleet builds the helper: three guests on two kernels, each stuck, cured by one play. Run by `make bench`.
 
 Each row is one run of the playbook force_unload over all of them: with an empty cache, with the cache that it left, and
-with the helper that is written on each host. Counted are the runs of the role's task that compiles.
+told to build none. Counted are the runs of the role's task that compiles.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
         scratch = Path(name)
         rows = (('compiled', 'builds of the helper, nothing in the cache', kernels),
                 ('compiled', 'builds of the helper, a second play', 0),
-                ('synthesized', 'builds of the helper, written on the host', 0))
+                ('auto', 'builds of the helper, from the cache alone', 0))
         try:
             for helper, what, reach in rows:
                 start = time.monotonic()

@@ -333,7 +333,8 @@ def test_a_missing_helper_is_an_error_in_a_run(host):
     assert str(error).startswith('Cannot use the helper %s: No such file' % path)
     key = _reset.fitting(kernel.facts, builders.LAYOUT)
     assert error.facts['helper'] == {'kind': 'none', 'path': path, 'needed': True, 'usable': False,
-                                     'reason': str(error), 'compiled': {'path': path, 'key': key}}
+                                     'reason': str(error),
+                                     'compiled': {'path': path, 'key': key, 'must_be_signed': False}}
     assert (error.facts['verdict'], error.facts['changed'], kernel.calls) == ('init_died', False, [])
 
 

@@ -174,3 +174,13 @@ def test_what_the_kernel_will_not_load_is_not_promised(limits, why, check_mode, 
     error = host.refused('layout_pad', helper='synthesized', check_mode=check_mode)
     assert why in str(error)
     assert (error.facts['helper']['usable'], kernel.calls) == (False, [])
+
+
+@pytest.mark.parametrize('limit', ['', 'this kernel takes only signed modules'])
+def test_whoever_builds_the_helper_learns_that_it_must_be_signed(limit, host):
+    kernel = host.boot(FakeModule('init_oops', reachability=UNKNOWN, **FAULTS['init_oops']),
+                       loads_refused={'unsigned': limit, 'from_memory': ''})
+    kernel.helper = None
+    result = host.unload('init_oops', check_mode=True, helper_will_be_built=True)
+    assert (result['method'], result['helper']['usable']) == ('park', False)
+    assert result['helper']['compiled']['must_be_signed'] is bool(limit)
