@@ -96,7 +96,7 @@ options:
     default: []
   helper:
     description:
-      - Which helper the V(reset) uses.
+      - Which helper V(reset) and V(park) use.
       - V(compiled) is the one at O(helper_path), which takes the kernel's locks and looks, before it writes, whether
         anything runs in the module's code.
       - V(synthesized) is written by Python on the host, for this one module, where there are neither headers nor a
@@ -133,13 +133,18 @@ seealso:
 '''
 
 EXAMPLES = r'''
-- name: Get the stuck module out
+- name: Unload a module that nothing uses, or that has lost its exit
+  kernelops.kmod.kmod_force_unload:
+    name: layout_pad
+
+# The role kernelops.kmod.force_unload has the compiled helper built that this takes.
+- name: Park a module whose init died
   kernelops.kmod.kmod_force_unload:
     name: init_oops
 
 - name: Only with what the kernel offers, nothing loaded
   kernelops.kmod.kmod_force_unload:
-    name: leaked_ref
+    name: dummy
     methods: [plain, kernel_force]
 
 - name: The modules that use it go first
@@ -147,16 +152,17 @@ EXAMPLES = r'''
     name: used_base
     cascade: true
 
-- name: Out of the way of a fixed build, whatever else would do
-  kernelops.kmod.kmod_force_unload:
-    name: init_oops
-    methods: [park]
-
-- name: Load the fixed build in its place
+- name: Load the fixed build in the place of the parked one
   kernelops.kmod.kmod_load:
     path: /usr/local/lib/modules/init_oops.ko
 
-# Ad hoc: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=init_oops
+# Only where it is known from elsewhere that nobody uses the module: whoever does crashes the host when its code is gone.
+- name: Unload a module although who holds its references could not be seen
+  kernelops.kmod.kmod_force_unload:
+    name: leaked_ref
+    accept_hazards: [undecided]
+
+# Ad hoc: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=layout_pad
 '''
 
 RETURN = r'''
@@ -240,8 +246,8 @@ parked_as:
 unseen:
   description:
     - What a module may have registered and nothing shows, so that it was not looked for; a sentence each.
-    - Where the code is freed without the module's exit these are warnings as well. They do not forbid it, since there
-      is no kernel that shows everything.
+    - Where the code is freed without the module's exit, since that hazard was accepted by name, these are warnings as
+      well.
   returned: when the module could be read
   type: list
   elements: str

@@ -52,12 +52,18 @@ def cure(name):
     return 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=' + name
 
 
+def playbook(name):
+    """The command that kmod_facts names where the helper has to be built."""
+    return "ansible-playbook kernelops.kmod.force_unload -l HOST -e '{force_unload_names: [%s]}'" % name
+
+
 IDLE = ('unloadable', 'plain', 'x is live and unused.', 'nothing')
-BUSY = ('in_use', 'none', 'x is held by mount /.', 'End what holds it, then unload it again')
+BUSY = ('in_use_unknown', 'none', 'x has 1 reference; who holds it was not looked for: ask for x by name.',
+        'Find and end what uses it, then unload it again')
 NO_POINTER = ('nicdrv has an exit function, but the kernel finds no pointer to it: the module was built with another '
               'layout of struct module than the running kernel has.')
 LOST = ('exit_lost', 'reset', NO_POINTER, cure('nicdrv'))
-DIED = ('init_died', 'reset', 'The init of sensor died: kernel NULL pointer dereference in f_init.', cure('sensor'))
+DIED = ('init_died', 'park', 'The init of sensor died: kernel NULL pointer dereference in f_init.', playbook('sensor'))
 PADDED = 'exit at 864 instead of 848: the module loads without a word, finds no exit, and never goes.'
 PLAIN = {'ext4': BUSY, 'dummy': IDLE, 'virtio_net': BUSY, 'crc16': IDLE}
 IN_TREE = {name: file(path='kernel/%s.ko' % name) for name in PLAIN}

@@ -24,6 +24,7 @@ from fleet import (
     file,
     fleet,
     page_of,
+    playbook,
     report_of,
     template,
     told,
@@ -178,6 +179,13 @@ def test_many_hosts_are_one_row():
     assert 'host039' in text
     # The command names no more hosts than one can read.
     assert 'ansible HOST -b' in text
+
+
+def test_a_command_is_told_as_one_that_can_be_copied(page):
+    text = html.unescape(page)
+    assert 'Get it out: <code>%s</code>' % cure('nicdrv').replace('HOST', 'web1,web2') in text
+    assert 'Get it out: <code>%s</code>' % playbook('sensor').replace('HOST', 'db1') in text
+    assert '-l HOST' not in text
 
 
 def test_what_is_said_at_the_end(report):

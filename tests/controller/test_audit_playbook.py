@@ -31,9 +31,11 @@ with open(os.environ['KMOD_ANSWERS']) as stream:
 if answer is None:
     raise SystemExit('a traceback, say')
 if '%s' == 'kmod_toolchain_facts':
-    asked = [module.params['scope'], module.params['paths']]
-    with open(os.environ['KMOD_ANSWERS'] + '.asked', 'a') as stream:
-        stream.write(json.dumps(asked) + chr(10))
+    asked, kind = [module.params['scope'], module.params['paths']], '.asked'
+else:
+    asked, kind = module.params['names'], '.named'
+with open(os.environ['KMOD_ANSWERS'] + kind, 'a') as stream:
+    stream.write(json.dumps(asked) + chr(10))
 module.exit_json(**answer)
 '''
 INVENTORY = '''\
@@ -91,6 +93,9 @@ def test_hosts_that_fail_do_not_end_the_audit(run, tmp_path):
     assert HOSTILE not in page
     asked = [json.loads(line) for line in (tmp_path / 'web1.json.asked').read_text().splitlines()]
     assert asked == [['loaded', []], ['out_of_tree', []]]
+    # Who holds those that have references is looked for by name, and only then.
+    named = [json.loads(line) for line in (tmp_path / 'web1.json.named').read_text().splitlines()]
+    assert named == [None, ['ext4', 'virtio_net']]
 
 
 def test_its_variables_and_check_mode(run, tmp_path):

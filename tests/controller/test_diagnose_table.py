@@ -141,6 +141,15 @@ def test_of_all_modules_only_the_stuck_are_shown(captured):
     assert shown == ['exit_oops', 'init_hang', 'init_oops', 'no_exit']
 
 
+@pytest.mark.parametrize('command', [
+    "ansible-playbook kernelops.kmod.force_unload -l %s -e '{force_unload_names: [foo]}'",
+    "ansible %s -b -m kernelops.kmod.kmod_force_unload -a 'name=foo cascade=true'"])
+def test_a_command_stays_in_one_line(command):
+    host = 'web1.%s.example.org' % ('a' * 60)
+    answer = answered({'modules': {'foo': module('no_exit', 'park', command % 'HOST')}})
+    assert '    next: ' + command % host in table({host: answer}, ['foo'])
+
+
 def test_a_host_where_nothing_is_stuck_has_a_line():
     answer = answered({'modules': {'foo': module('unloadable', 'plain'), 'bar': module('in_use')}})
     failed = {'failed': True, 'msg': 'No table.', 'ansible_facts': {'discovered_interpreter_python': '/x'}}
