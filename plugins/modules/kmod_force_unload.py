@@ -156,7 +156,7 @@ EXAMPLES = r'''
   kernelops.kmod.kmod_load:
     path: /usr/local/lib/modules/init_oops.ko
 
-# Only where it is known from elsewhere that nobody uses the module: whoever does crashes the host when its code is gone.
+# Only where you know from elsewhere that nobody uses it: whoever does crashes the host when its code is gone.
 - name: Unload a module although who holds its references could not be seen
   kernelops.kmod.kmod_force_unload:
     name: leaked_ref
