@@ -115,6 +115,7 @@ def test_check_mode_promises_what_a_run_does(run_role, helper, cached, built, pa
     status, printed = run_role(helper, cached, *options)
     assert (status == 0) is parked, printed
     assert ('Have it built' in printed) is not parked
+    assert ('set it to compiled for that' in printed) is not parked
     assert compiles(printed) is built, printed
 
 
