@@ -211,4 +211,7 @@ def run(case: Dict[str, Any], seconds: float) -> None:
 
 
 if __name__ == '__main__':
-    run(json.load(sys.stdin), float(sys.argv[1]))
+    try:
+        run(json.load(sys.stdin), float(sys.argv[1]))
+    finally:
+        say('end')
