@@ -55,7 +55,8 @@ REGISTERED = (
     "init_sysfs", "init_sysctl", "init_netfilter", "init_packet", "init_tracepoint", "init_ftrace", "init_heap_work",
     "init_work", "init_workqueue", "init_rcu", "init_tasklet", "init_binfmt", "init_kretprobe", "init_shrinker",
     "init_cpuhp", "init_input", "init_crypto", "init_genl", "init_ldisc", "init_key", "init_tcp", "init_pernet",
-    "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe",
+    "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe", "init_disk", "init_link",
+    "init_modnotifier", "init_panic", "init_qdisc", "init_inet",
 )
 
 # Processes that hold a device in a way of which no descriptor tells. SIGUSR1 has them use it, and then let it go.
@@ -82,6 +83,43 @@ if way == "mapped":
 elif way == "in_flight":
     os.read(array.array("i", ends[1].recvmsg(1, 64)[1][0][2])[0], 4)
 ' {} /dev/{} >/dev/null 2>&1 </dev/null"""
+
+# Processes that have what a module serves, until they are killed.
+HAVE = "setsid -f python3 -c '{}' lab-has {} >/dev/null 2>&1 </dev/null; sleep 1"
+A_TERMINAL = """
+import fcntl, os, signal, struct
+ends = os.openpty()
+fcntl.ioctl(ends[1], 0x5423, struct.pack("i", 28))
+signal.pause()
+"""
+A_CONNECTION = """
+import signal, socket
+server, client = socket.socket(), socket.socket()
+client.setsockopt(6, 13, b"used_cong")
+server.bind(("127.0.0.1", 0))
+server.listen()
+client.connect(server.getsockname())
+signal.pause()
+"""
+A_SOCKET = """
+import signal, socket
+kept = socket.socket(18, 3)
+signal.pause()
+"""
+A_HASH = """
+import signal, socket
+kept = socket.socket(38, 5)
+kept.bind(("hash", "used_hash"))
+signal.pause()
+"""
+OPEN_DRIVER = (
+    "mknod /dev/cdev_driver c $(sed -n 's/ cdev_driver$//p' /proc/devices) 0"
+    " && setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_driver"
+)
+A_CALL = """
+import ctypes
+ctypes.CDLL(None).swapoff(b"lab")
+"""
 
 FAULTS = {
     "init_oops": Fault("1 - Loading"),
@@ -119,6 +157,27 @@ FAULTS = {
     ),
     "got_base": Fault("1 - Live", then=f"insmod {GUEST_DIRECTORY}/got_by.ko"),
     "got_by": Fault("0 - Live", needs="got_base"),
+    "cdev_core": Fault("2 cdev_driver, Live", then=f"insmod {GUEST_DIRECTORY}/cdev_driver.ko && {OPEN_DRIVER}"),
+    "cdev_driver": Fault("1 - Live", needs="cdev_core", then=OPEN_DRIVER),
+    "hook_asleep": Fault("0 - Live", then=HAVE.format(A_CALL, "hook_asleep")),
+    "sysfs_ref": Fault("1 - Live", then="echo 1 >/sys/module/sysfs_ref/parameters/take"),
+    "used_ldisc": Fault("1 - Live", then=HAVE.format(A_TERMINAL, "used_ldisc")),
+    "used_congestion": Fault("1 - Live", then=HAVE.format(A_CONNECTION, "used_congestion")),
+    "used_qdisc": Fault("1 - Live", then="tc qdisc add dev lo root used_qdisc"),
+    "used_family": Fault("2 - Live", then=HAVE.format(A_SOCKET, "used_family")),
+    "used_hash": Fault("2 - Live", then=HAVE.format(A_HASH, "used_hash")),
+    "used_livepatch": Fault("1 - Live"),
+    "used_mount": Fault(
+        "1 - Live", then="mkdir -p /run/used_mount; setsid -f unshare -m sh -c 'mount -t used_mount none /run/used_mount"
+        " && exec sleep 1000000' >/dev/null 2>&1 </dev/null",
+    ),
+    "used_configfs": Fault(
+        "2 - Live", load="modprobe configfs && insmod", then="mountpoint -q /sys/kernel/config ||"
+        " mount -t configfs configfs /sys/kernel/config; mkdir /sys/kernel/config/used_configfs/lab",
+    ),
+    "init_waits": Fault("1 - Loading", load_returns=False),
+    "exit_tail": Fault("-1 - Unloading", then=f"timeout {JAM_DEADLINE_S} rmmod exit_tail"),
+    "probe_async": Fault("1 - Live", load_returns=False),
     "worker_died": Fault("0 - Live", at_last=UNTIL_IT_DIED.format("worker_died_run")),
     "exit_waits": Fault(
         "-1 - Unloading",

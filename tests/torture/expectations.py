@@ -68,6 +68,10 @@ CPU = 'echo 0 >/sys/devices/system/cpu/cpu1/online; echo 1 >/sys/devices/system/
 TOUCH = "pkill -USR1 -f '[ ]/dev/%s' && sleep 1 && ! pgrep -f '[ ]/dev/%s'"
 CLOSE = ('cat /dev/{0} && for process in /proc/[0-9]*; do test "$(readlink $process/fd/0)" != /dev/{0} || '
          'kill ${{process#/proc/}}; done && sleep 1')
+# The process of HAVE, of the lab's fault_modules.py, ends, and with it what it has.
+END = "pkill -f '[l]ab-has %s' && sleep 1"
+IN_MOUNTS = """for process in /proc/[0-9]*; do grep -q used_mount $process/mounts && break; done
+nsenter -t ${process#/proc/} -m ls /run/used_mount && kill ${process#/proc/} && sleep 1"""
 IN_NAMESPACE = """for process in /proc/[0-9]*; do
   grep -q sleep $process/comm && test $(readlink $process/ns/net) != $(readlink /proc/1/ns/net) && break
 done
@@ -163,6 +167,31 @@ EXPECTED: Dict[str, Expectation] = {
     'netns_dev': stays('unloadable', 'labns0', IN_NAMESPACE),
     'got_base': stays('in_use_unknown', 'could not be seen', 'cat /sys/module/got_by/parameters/call'),
     'got_by': gone('unloadable'),
+    'init_disk': init('dd if=/dev/init_disk of=/dev/null bs=4096 count=1', beside=False),
+    'init_link': init('! ip link add lab9 type init_link', beside=False),
+    'init_modnotifier': init('modprobe dummy && rmmod dummy'),
+    'init_panic': init(),
+    'init_qdisc': init('! tc qdisc add dev lo root lab_none', beside=False),
+    'init_inet': init("""python3 -c 'import socket; socket.socket(2, 3, 253).sendto(b"x", ("127.0.0.1", 0))'""",
+                      beside=False),
+    'exit_tail': parks('exit_died'),
+    'init_waits': stays('init_waiting', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'probe_async': stays('init_waiting', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
+    'cdev_driver': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_driver', CLOSE.format('cdev_driver')),
+    'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
+                         'echo N >/sys/module/hook_asleep/parameters/asleep; sleep 1; ! pgrep -f "[l]ab-has hook_asleep"'),
+    'sysfs_ref': stays('in_use_unknown', 'could not be seen'),
+    'used_ldisc': stays('in_use', r'python3 \(pid \d+', END % 'used_ldisc'),
+    'used_congestion': stays('in_use', r'python3 \(pid \d+', END % 'used_congestion'),
+    'used_qdisc': stays('in_use', r'used_qdisc on lo', PACKET + ' && tc qdisc del dev lo root'),
+    'used_family': stays('in_use', r'python3 \(pid \d+', END % 'used_family'),
+    'used_hash': stays('in_use', r'python3 \(pid \d+', END % 'used_hash'),
+    'used_livepatch': stays('in_use', r'live *patch', """! python3 -c '
+import ctypes, sys
+sys.exit(ctypes.CDLL(None).swapon(b"lab", 0) == 0)'"""),
+    'used_mount': stays('in_use', '/run/used_mount', IN_MOUNTS),
+    'used_configfs': stays('in_use', 'configfs', 'rmdir /sys/kernel/config/used_configfs/lab'),
 }
 
 # Its host is lost by its own exit, however that is called: only the fleet's playbook has to do with it.
