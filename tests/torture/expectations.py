@@ -180,7 +180,8 @@ EXPECTED: Dict[str, Expectation] = {
     'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
     'cdev_driver': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_driver', CLOSE.format('cdev_driver')),
     'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
-                         'echo N >/sys/module/hook_asleep/parameters/asleep; sleep 1; ! pgrep -f "[l]ab-has hook_asleep"'),
+                         'echo N >/sys/module/hook_asleep/parameters/asleep; sleep 1; '
+                         '! pgrep -f "[l]ab-has hook_asleep"'),
     'sysfs_ref': stays('in_use_unknown', 'could not be seen'),
     'used_ldisc': stays('in_use', r'python3 \(pid \d+', END % 'used_ldisc'),
     'used_congestion': stays('in_use', r'python3 \(pid \d+', END % 'used_congestion'),
