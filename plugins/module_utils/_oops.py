@@ -266,7 +266,7 @@ class _Reader:
             if report:
                 report.ended = True
 
-    def bar(self, _text):
+    def double_line(self, _text):
         # type: (str) -> None
         """A line of ``=`` stands before and after what KASAN and its like report."""
         report = self._open.get(self._caller)
@@ -374,7 +374,7 @@ def _module_of_address(text):
 PREFIXES = (
     ('---[ end ', _Reader.end_trace),
     ('------------[ cut here ]', _Reader.cut_here),
-    ('=======', _Reader.bar),
+    ('=======', _Reader.double_line),
     (('WARNING: ', 'INFO: ', 'BUG: ', '[ INFO: ', '[ BUG: ', '[ WARNING: '), _Reader.lockdep),
     # Reports that are neither: what follows must not be taken for the rest of an oops whose end is lost.
     (('rcu: INFO: ', 'NMI backtrace ', 'sysrq: ', 'Sending NMI '), _Reader.other_report),
