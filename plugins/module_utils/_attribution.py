@@ -8,7 +8,7 @@ delete_module in kernel/module/main.c) lies what that call was doing.
 """
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._trace_locks import (
@@ -57,8 +57,20 @@ def frame_of(printed):
     return Frame(function, module, sure)
 
 
-def attribution(entry):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
+def attributions(entries):
+    # type: (List[Dict[str, Any]]) -> List[Dict[str, Any]]
+    """The reports of a log in their order, each with what :func:`attribution` tells of it."""
+    found, dead = [], {'init': set(), 'exit': set()}  # type: List[Dict[str, Any]], Dict[str, Set[str]]
+    for entry in entries:
+        told = attribution(entry, dead)
+        if told['call']:
+            dead[told['call']].add(told['of'])
+        found.append(dict(entry, **told))
+    return found
+
+
+def attribution(entry, dead=None):
+    # type: (Dict[str, Any], Optional[Dict[str, Set[str]]]) -> Dict[str, Any]
     """``died_in`` (init, exit, probe, worker or None), ``of`` (its module, or None), ``call`` and ``locks``.
 
     ``call`` is ``init`` or ``exit`` where the task that died was inside the loader's system call for that module: then
@@ -67,7 +79,8 @@ def attribution(entry):
 
     The module of an init or exit is the one nearest to the loader's call. Where the line ``Modules linked in`` shows
     that this one is neither loaded nor unloaded at the time (an init or exit may be tail-called, and leaves no frame),
-    it is the only one that is. What the kernel only guesses counts where it is sure of nothing.
+    it is the only one that is, without those whose init or exit is known to be ``dead``. What the kernel only guesses
+    counts where it is sure of nothing.
     """
     nothing = {'died_in': None, 'of': None, 'call': None,
                'locks': entry.get('locks', [])}  # type: Dict[str, Any]
@@ -79,7 +92,7 @@ def attribution(entry):
     frames = _believable(frames)
     at, call = _loader_call(frames)
     if call:
-        return _in_call(entry, frames[:at], call, frames[at].function)
+        return _in_call(entry, frames[:at], call, frames[at].function, (dead or {}).get(call, set()))
     if any(frame.function in PROBES and not frame.module for frame in frames):
         of = _probed(entry, frames)
         return {'died_in': 'probe', 'of': of or None, 'call': None, 'locks': _locks(entry, frames, of)}
@@ -112,9 +125,9 @@ def _loader_call(frames):
     return 0, None
 
 
-def _in_call(entry, inner, call, caller):
-    # type: (Dict[str, Any], List[Frame], str, str) -> Dict[str, Any]
-    of = _loaded(entry, inner, call, caller)
+def _in_call(entry, inner, call, caller, dead):
+    # type: (Dict[str, Any], List[Frame], str, str, Set[str]) -> Dict[str, Any]
+    of = _loaded(entry, inner, call, caller, dead)
     probe = any(frame.function in PROBES for frame in inner)
     locks = _locks(entry, inner, of, every=True) if of else _definite_locks(entry, inner)
     if inner and not inner[-1].module and NOTIFIER_CHAIN in LOCKS_OF.get(inner[-1].function, []):
@@ -124,8 +137,8 @@ def _in_call(entry, inner, call, caller):
     return {'died_in': 'probe' if probe and call == 'init' else call, 'of': of, 'call': call, 'locks': locks}
 
 
-def _loaded(entry, inner, call, caller):
-    # type: (Dict[str, Any], List[Frame], str, str) -> str
+def _loaded(entry, inner, call, caller, dead):
+    # type: (Dict[str, Any], List[Frame], str, str, Set[str]) -> str
     """The module whose load or unload it was; empty where that cannot be told."""
     named = [frame for frame in inner if frame.module]
     sure = [frame for frame in named if frame.sure] or named
@@ -136,7 +149,8 @@ def _loaded(entry, inner, call, caller):
     # Before its init and after its exit the loader is at work for it, not the module.
     own = caller == 'do_one_initcall' if call == 'init' else not any(
         frame.function == 'free_module' for frame in inner)
-    return marked[0] if marked and len(marked) == 1 and (nearest or own) else ''
+    alive = marked if marked is None or len(marked) == 1 else [name for name in marked if name not in dead]
+    return alive[0] if alive and len(alive) == 1 and (nearest or own) else ''
 
 
 def _probed(entry, frames):

@@ -20,6 +20,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import (
     listed,
     name_task,
     named,
+    uncounted,
     unread,
 )
 
@@ -53,7 +54,7 @@ def diagnose(facts, forced=False):
     if verdict not in NOT_LOADED and facts['module']['state'] not in NOT_LOADED:
         if verdict in WITHOUT_EXIT or (forced and verdict in LIVE):
             hazards = hazards + _reachable(facts)
-        hazards = hazards + _blind(facts, hazards) + _locks(facts) + _foreign(facts, verdict, forced)
+        hazards = hazards + _blind(facts, hazards) + _locks(facts, verdict) + _foreign(facts, verdict, forced)
     return {'verdict': verdict, 'reason': reason, 'hazards': hazards}
 
 
@@ -179,6 +180,8 @@ def _live(facts):
     if loading:
         return _still_there(facts, 'init', loading)
     holders, lost, hazards = _holders(facts), active(facts['holders']), []  # type: List[Any], List[Any], Hazards
+    if references == 0:
+        lost = lost + uncounted(facts['holders'])
     if holders and (references > 0 or exit_missing(facts)):
         hazards.append(hazard('in_use', f'{name} is held by {listed(named(holders))}', holders))
     elif lost:
@@ -321,12 +324,14 @@ def _blind(facts, hazards):
         facts['name'], '; '.join(sorted(set(why)))), why)]
 
 
-def _locks(facts):
-    # type: (Dict[str, Any]) -> Hazards
+def _locks(facts, verdict):
+    # type: (Dict[str, Any], str) -> Hazards
     """Locks that died with their owner and that this unload, or a fixed build, would wait for."""
     if is_unavailable(facts['oopses']):
         return []
     held = _died.locks_held(facts['oopses'], facts['name'])
+    if not held and (verdict in LIVE or verdict == 'exit_lost'):
+        held = _died.locks_of_its_own(facts['oopses'], facts['name'])
     if not held:
         return []
     return [hazard('locks_held', '; '.join(text for _lock, text in held), [lock for lock, _text in held])]
@@ -336,9 +341,12 @@ def _foreign(facts, verdict, forced):
     # type: (Dict[str, Any], str, bool) -> Hazards
     if is_unavailable(facts['oopses']) or (verdict == 'unloadable' and not forced):
         return []
-    foreign = _died.foreign_oopses(facts['oopses'], facts['name'])
+    foreign, name, lost = _died.foreign_oopses(facts['oopses'], facts['name']), facts['name'], facts['oopses_lost']
+    if lost and not foreign:
+        return [hazard('foreign_oops', 'an oops outside {} may be missing in the kernel log: {}'.format(
+            name, '; '.join(lost)), list(lost))]
     if not foreign:
         return []
     last = foreign[-1]
     where = '{} in {}'.format(known(last['cause'], 'an oops'), known(last['function'], 'unknown code'))
-    return [hazard('foreign_oops', 'the kernel log shows an oops outside {}: {}'.format(facts['name'], where), foreign)]
+    return [hazard('foreign_oops', f'the kernel log shows an oops outside {name}: {where}', foreign)]

@@ -82,6 +82,19 @@ def locks_held(oopses, name):
     return found
 
 
+def locks_of_its_own(oopses, name):
+    # type: (Oopses, str) -> List[Tuple[str, str]]
+    """For each function of a module in which a task died, outside its init and exit: what its exit may wait for.
+
+    No trace shows the locks of its own that the module took, nor that somebody waits for the call to end.
+    """
+    functions = {known(entry['function'], 'its code'): known(entry['task'], 'a task') for entry in _deaths(oopses)
+                 if bore(name, entry['module']) and not entry['call']}
+    text = ('{} died in {} of {name}: what it had locked there stays locked, and an exit of {name} that takes that '
+            'lock, or waits for the call to end, waits for ever')
+    return [(f'of {function}', text.format(task, function, name=name)) for function, task in functions.items()]
+
+
 def spelt(lock):
     # type: (str) -> str
     """A lock by its name in a sentence."""

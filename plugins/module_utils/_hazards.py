@@ -68,6 +68,13 @@ def active(holders):
     return [entry for entry in entries(holders) if entry['active']]
 
 
+def uncounted(holders):
+    # type: (Any) -> List[Dict[str, Any]]
+    """Open files and mounts that hold a reference of a module that counts none: it was put once too often."""
+    found = [] if is_unavailable(holders) else [holders.get(kind) for kind in ('processes', 'mounts')]
+    return [entry for kind in found if isinstance(kind, list) for entry in kind if entry['counts']]
+
+
 def named(found):
     # type: (List[Dict[str, Any]]) -> List[str]
     """One phrase for each holder."""

@@ -12,7 +12,12 @@ import os
 import stat
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
+    KmodError,
+    is_unavailable,
+    one_line,
+    unavailable,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import (
@@ -27,14 +32,12 @@ Found = List[Dict[str, Any]]
 Lookup = Callable[[str], Optional[int]]
 
 
-def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, counted=True,
-         ranges=None):
-    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], bool, Any) -> Dict[str, Any]
+def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=tuple, ranges=None):
+    # type: (str, Any, str, Optional[KernelMemory], Optional[Lookup], Callable[[], Iterable[str]], Any) -> Dict[str, Any]
     """What uses module ``name``, whose struct module is at ``module_address`` (unavailable, None or 0: not known).
 
     ``ranges``: start and end of each part of its memory, or unavailable: without them, what merely points into it is
     not found. ``symbols`` gives the address of a kernel symbol, or None; ``aliases`` the module's own (``fs-ext2``).
-    Where it is not ``counted``, nothing holds a reference: mounts, which always do, are not looked for.
     processes (pid, command, path, fd: None where there is no descriptor), mounts (device, path, type), network (device,
     namespace, up, carries), protocols (protocol, sockets) and
     algorithms (algorithm, driver, references) are each a list, or unavailable; ``others`` (kind) is a list. Every entry
@@ -55,8 +58,8 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
         known = {entry['pid'] for entry in processes} if isinstance(processes, list) else set()
         return {
             'processes': processes,
-            'mounts': _or_lesser(lambda: _mounts_by_owner(_needed(module_address), own, symbols),
-                                 lambda: _mounts_by_type(name, own_aliases, root), notes) if counted else [],
+            'mounts': _or_lesser(lambda: _mounts_in_memory(_needed(module_address), ranges, own, symbols),
+                                 lambda: _mounts_by_type(name, own_aliases, root), notes),
             'network': network,
             'protocols': _attempt(lambda: _uses_net.protocols(name, root)),
             'algorithms': _attempt(lambda: _uses_other.algorithms(name, root)),
@@ -197,12 +200,13 @@ def _device_names(root):
 # Mounts
 
 
-def _mounts_by_owner(owner, memory, symbols):
-    # type: (int, KernelMemory, Optional[Lookup]) -> Found
-    """Every superblock whose file system type belongs to the module, with the places where it is mounted."""
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _mounts, _owned
+def _mounts_in_memory(address, ranges, memory, symbols):
+    # type: (int, Any, KernelMemory, Optional[Lookup]) -> Found
+    """Every superblock of the module, with the places where it is mounted."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_sockets, _mounts, _owned
 
-    return _mounts.of_numbers(_owned.superblocks(owner, memory, symbols), _owned.OF_A_MOUNT, memory.root)
+    owner = _kernel_sockets.Owner(address, () if is_unavailable(ranges) else tuple(ranges or ()))
+    return _mounts.of_superblocks(_owned.superblocks(owner, memory, symbols), memory.root)
 
 
 def _mounts_by_type(name, aliases, root):

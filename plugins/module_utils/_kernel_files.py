@@ -149,8 +149,10 @@ class Files:
 
     def _named_owner(self, operations, kind, member='owner'):
         # type: (int, str, str) -> Optional[Evidence]
-        named = self.owner_of(operations, kind, member) == self.owner.address
-        return Evidence(f'{kind}.{member}', True) if named else None
+        """By the owner that a struct of operations names; one that lies in the module without naming it counts none."""
+        if self.owner_of(operations, kind, member) == self.owner.address:
+            return Evidence(f'{kind}.{member}', True)
+        return Evidence(kind, False) if operations and self.owner.holds(operations) else None
 
     def is_of_own_file_system(self, opened):
         # type: (Opened) -> bool

@@ -78,17 +78,18 @@ def unescape(text):
     return re.sub(r'\\([0-3][0-7]{2})', lambda match: chr(int(match.group(1), 8)), text)
 
 
-def of_numbers(superblocks, evidence, root):
-    # type: (Iterable[Any], str, str) -> Found
-    """The places where the superblocks (MAJOR:MINOR, type) are mounted; one that is nowhere stands there without."""
+def of_superblocks(superblocks, root):
+    # type: (Iterable[Any], str) -> Found
+    """The places where the superblocks (of _owned) are mounted; one that is nowhere stands there without."""
     found, mounts = [], all_mounts(root)  # type: Found, List[Placed]
-    for number, kind in superblocks:
-        places = once([placed for placed in mounts if placed.mount.number == number])
-        found.extend(describe(mount, evidence, mounts) for mount in places)
+    for one in superblocks:
+        places = once([placed for placed in mounts if placed.mount.number == one.number])
+        here = [describe(mount, one.evidence, mounts) for mount in places]
         if not places:
-            found.append(holder(f'file system {number} of type {kind}, mounted in no namespace that can be seen',
-                                evidence, device=number, type=kind,
-                                path=unavailable('it is mounted in no mount namespace')))
+            here = [holder(f'file system {one.number} of type {one.type}, mounted in no namespace that can be seen',
+                           one.evidence, device=one.number, type=one.type,
+                           path=unavailable('it is mounted in no mount namespace'))]
+        found.extend(dict(entry, counts=one.counts, active=not one.counts) for entry in here)
     return found
 
 

@@ -99,7 +99,7 @@ class Survey:
             if isinstance(facts['cleanup_module'], int) and isinstance(entry['struct_address'], int):
                 facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
                                                                     self.memory)
-        facts['holders'] = self._holders(entry, depth)
+        facts['holders'] = self._holders(entry)
         if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
             facts['holders_below'] = self._holders_below(name)
         return facts
@@ -115,14 +115,13 @@ class Survey:
                 left += found[name]['module'].get('used_by', [])
         return found
 
-    def _holders(self, entry, depth):
-        # type: (Dict[str, Any], str) -> Any
+    def _holders(self, entry):
+        # type: (Dict[str, Any]) -> Any
         from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _holders, _struct_module
 
         name = entry['name']
-        counted = entry['refcount'] > 0 or entry['state'] != 'live' or entry['permanent'] or depth == FREED
         found = _holders.find(
-            name, entry['struct_address'], self.root, self.memory, symbols=self._address, counted=counted,
+            name, entry['struct_address'], self.root, self.memory, symbols=self._address,
             ranges=_struct_module.ranges(entry['struct_address'], self.memory),
             aliases=lambda: _module_table.aliases(name, self.release, self.root))
         return dict(found, devices=_devices.find(name, self.root))
@@ -134,7 +133,7 @@ class Survey:
         found = []  # type: List[Any]
         for other in below[:MOST_BELOW]:
             entry = _module_table.module(other, self.release, self.root, self.table)
-            found += [user for users in self._holders(entry, ALL).values() if isinstance(users, list)
+            found += [user for users in self._holders(entry).values() if isinstance(users, list)
                       for user in users if isinstance(user, dict) and user['counts']]
         return {'others': found}
 
@@ -277,15 +276,13 @@ class Survey:
 
     def _read_oopses(self):
         # type: () -> Any
-        from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_log
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _attribution, _kernel_log, _oops
 
         lines = _kernel_log.read(self.root, from_alarm=True)
         if is_unavailable(lines):
             return lines
-        from ansible_collections.kernelops.kmod.plugins.module_utils import _attribution, _oops
-
-        entries = [dict(entry, task_gone=_syscalls.is_gone(entry['pid'], entry['time'], self.root),
-                        **_attribution.attribution(entry)) for entry in _oops.oopses(lines)]
+        entries = [dict(entry, task_gone=_syscalls.is_gone(entry['pid'], entry['time'], self.root))
+                   for entry in _attribution.attributions(_oops.oopses(lines))]
         taint = self.kernel.get('taint') or unavailable('not read')
         believed, lost = _attribution.believed(entries, taint if is_unavailable(taint) else taint['flags'],
                                                self.kernel.get('oops_count'))
@@ -320,11 +317,7 @@ class Survey:
     def _registrations(self, entry):
         # type: (Dict[str, Any]) -> Dict[str, Any]
         """What the kernel may call of a module, and the devices that it serves."""
-        from ansible_collections.kernelops.kmod.plugins.module_utils import (
-            _devices,
-            _registrations,
-            _struct_module,
-        )
+        from ansible_collections.kernelops.kmod.plugins.module_utils import _devices, _registrations, _struct_module
 
         if self._registered is None:
             self._registered = _registrations.Registrations(self.root, self.memory, self.symbols)

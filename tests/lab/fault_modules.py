@@ -89,7 +89,15 @@ HAVE = "setsid -f python3 -c '{}' lab-has {} >/dev/null 2>&1 </dev/null; sleep 1
 A_TERMINAL = """
 import fcntl, os, signal, struct
 ends = os.openpty()
-fcntl.ioctl(ends[1], 0x5423, struct.pack("i", 28))
+fcntl.ioctl(ends[1], 0x5423, struct.pack("i", %d))
+signal.pause()
+"""
+IN_A_DIRECTORY = """
+import os, signal, subprocess
+os.makedirs("/run/mount_unowned", exist_ok=True)
+subprocess.run(["mount", "-t", "mount_unowned", "none", "/run/mount_unowned"], check=True)
+os.chdir("/run/mount_unowned")
+subprocess.run(["umount", "-l", "/run/mount_unowned"], check=True)
 signal.pause()
 """
 A_CONNECTION = """
@@ -161,14 +169,20 @@ FAULTS = {
     "cdev_driver": Fault("1 - Live", needs="cdev_core", then=OPEN_DRIVER),
     "hook_asleep": Fault("0 - Live", then=HAVE.format(A_CALL, "hook_asleep")),
     "sysfs_ref": Fault("1 - Live", then="echo 1 >/sys/module/sysfs_ref/parameters/take"),
-    "used_ldisc": Fault("1 - Live", then=HAVE.format(A_TERMINAL, "used_ldisc")),
+    "used_ldisc": Fault("1 - Live", then=HAVE.format(A_TERMINAL % 28, "used_ldisc")),
+    "ldisc_unowned": Fault("0 - Live", then=HAVE.format(A_TERMINAL % 29, "ldisc_unowned")),
+    "mount_unowned": Fault("0 - Live", then=HAVE.format(IN_A_DIRECTORY, "mount_unowned")),
+    "lock_died": Fault(
+        "0 - Live", at_last="sh -c 'echo 1 >/dev/lock_died'; " + UNTIL_IT_DIED.format("lock_died_write"),
+    ),
     "used_congestion": Fault("1 - Live", then=HAVE.format(A_CONNECTION, "used_congestion")),
     "used_qdisc": Fault("1 - Live", then="tc qdisc add dev lo root used_qdisc"),
     "used_family": Fault("2 - Live", then=HAVE.format(A_SOCKET, "used_family")),
     "used_hash": Fault("2 - Live", then=HAVE.format(A_HASH, "used_hash")),
     "used_livepatch": Fault("1 - Live"),
     "used_mount": Fault(
-        "1 - Live", then="mkdir -p /run/used_mount; setsid -f unshare -m sh -c 'mount -t used_mount none /run/used_mount"
+        "1 - Live",
+        then="mkdir -p /run/used_mount; setsid -f unshare -m sh -c 'mount -t used_mount none /run/used_mount"
         " && exec sleep 1000000' >/dev/null 2>&1 </dev/null",
     ),
     "used_configfs": Fault(

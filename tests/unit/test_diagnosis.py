@@ -99,7 +99,7 @@ VERDICTS = {
         ['undecided', UNREACHED]),
     'init undecided, the log has lost an oops': (
         builders.facts('coming', 1, oopses_lost=['the kernel counted 2 oopses and the log shows 1']), 'init_running',
-        'the kernel counted 2 oopses', ['undecided', UNREACHED]),
+        'the kernel counted 2 oopses', ['undecided', UNREACHED, 'foreign_oops']),
     'init undecided, the task of the oops lives': (
         builders.facts('coming', 1, oopses=[builders.oops(task_gone=False)]),
         'init_running', 'cannot be told', ['undecided', UNREACHED]),
@@ -211,7 +211,7 @@ VERDICTS = {
                                               'has 1 reference, and who holds it', ['undecided']),
     'references, an oops in an ioctl of it': (
         builders.facts(refcount=1, oopses=[builders.oops(died_in=None, call=None, function='f_ioctl')]),
-        'in_use_unknown', 'could not be seen', ['undecided']),
+        'in_use_unknown', 'could not be seen', ['undecided', 'locks_held']),
     'references that nothing points to': (builders.facts(refcount=3, **UNREACHABLE), 'references_leaked',
                                           'they are leaked', []),
     'references, nothing points there, but a holder': (
@@ -266,6 +266,20 @@ VERDICTS = {
     # R8: locks that died with their owner
     'unused, a probe of it died': (
         builders.facts(oopses=[dict(PROBE, call=None)]), 'unloadable', 'unused', ['locks_held']),
+    'unused, a call of it died': (
+        builders.facts(oopses=[builders.oops(died_in=None, call=None, function='foo_write')]), 'unloadable', 'unused',
+        ['locks_held']),
+    'its exit is lost, a worker of it died': (
+        builders.facts(permanent=True, cleanup_module=builders.CLEANUP, oopses=[WORKER]),
+        'exit_lost', 'another layout', [UNREACHED, 'locks_held']),
+    'its init died, and before that a worker of it': (
+        builders.facts('coming', 1, oopses=[WORKER, builders.oops()]), 'init_died', 'The init of foo died',
+        [UNREACHED]),
+    'unused, but a mount of it that names no owner': (
+        builders.facts(holders={'mounts': [dict(MOUNT, counts=False, active=True)]}), 'in_use',
+        'No reference of foo is counted, but it serves what is in use: mount /mnt/data', ['in_use']),
+    'unused, but an open file that holds a reference': (
+        builders.facts(holders=HOLDERS), 'in_use', 'but it serves what is in use: process cat', ['in_use']),
 }
 
 # id: (the oops, is it a hazard to a module that is not its own)
@@ -275,7 +289,6 @@ FOREIGN = {
         builders.oops('bar', of=None, call=None, died_in=None, trace=['vfs_ioctl+0x2e/0x50']), True),
     'in the init of another module': (builders.oops('bar'), False),
     'in the exit of another module': (builders.exit_oops('bar'), False),
-    'in the module itself': (builders.oops(died_in=None, call=None, of=None, trace=[]), False),
     'a warning': (builders.oops(module='', of=None, call=None, kind='warning'), False),
 }
 
@@ -320,6 +333,21 @@ def test_oops_elsewhere(entry, hazard):
     if hazard:
         assert found['hazards'][0]['evidence'] == [entry]
         assert entry['function'] in found['hazards'][0]['reason']
+
+
+def test_an_oops_that_the_log_has_lost_may_be_one_elsewhere():
+    found = _diagnosis.diagnose(builders.facts(refcount=1, oopses_lost=['the kernel has counted 1'], **UNREACHABLE))
+    assert found['hazards'] == [{
+        'code': 'foreign_oops', 'evidence': ['the kernel has counted 1'],
+        'reason': 'an oops outside foo may be missing in the kernel log: the kernel has counted 1'}]
+
+
+def test_where_a_call_of_the_module_died_the_function_is_named():
+    died = builders.oops(died_in=None, call=None, task='tee', function='foo_write')
+    (hazard,) = _diagnosis.diagnose(builders.facts(oopses=[died, died]))['hazards']
+    assert hazard['reason'] == (
+        'tee died in foo_write of foo: what it had locked there stays locked, and an exit of foo that takes that lock, '
+        'or waits for the call to end, waits for ever')
 
 
 @pytest.mark.parametrize('state', ['absent', 'builtin', 'live'])

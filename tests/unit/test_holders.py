@@ -19,7 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_memory import ALL_KERNELS, CAPTURES, KERNELS, make_root, write_files
-from used_kernel import MODULE, OTHER, UsedKernel
+from used_kernel import INSIDE, MODULE, OTHER, UsedKernel
 
 KINDS = ('processes', 'mounts', 'network', 'protocols', 'algorithms')
 SHAPE = {'what', 'evidence', 'end_with', 'counts', 'active'}
@@ -110,12 +110,16 @@ def test_nothing_found_is_an_empty_list(tmp_path):
     assert (found['processes'], found['mounts'], found['others'], found['unread']) == ([], [], [], [])
 
 
-def test_what_always_counts_is_not_looked_for_where_nothing_does(tmp_path):
+@pytest.mark.parametrize(('kind', 'operations', 'evidence'), [
+    (INSIDE, OTHER, 'super_block.s_type'),
+    (None, INSIDE, 'super_block.s_op'),
+])
+def test_a_file_system_that_names_no_owner_serves_what_is_mounted(tmp_path, kind, operations, evidence):
     made = populated('linux-6.1')
-    found = made.find(root_of(tmp_path, 'linux-6.1', made), counted=False)
-    assert found['mounts'] == []
-    # A file need not count to be open.
-    assert len(found['processes']) == 6
+    made.superblock((0, 53), 0, 'foofs', operations=operations, kind=kind)
+    made.close_lists()
+    found = made.find(root_of(tmp_path, 'linux-6.1', made))['mounts'][-1]
+    assert (found['device'], found['evidence'], found['counts'], found['active']) == ('0:53', evidence, False, True)
 
 
 @pytest.mark.parametrize(('break_it', 'why'), [

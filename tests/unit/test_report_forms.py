@@ -325,3 +325,14 @@ def test_a_healthy_log_costs_little():
     began = time.process_time()
     assert _oops.oopses(lines) == []
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(('first', 'of'), [
+    (OOPS, 'bar'),
+    (OOPS.replace('[foo]', '[baz]').replace('foo(OE-)', 'baz(OE-)'), None),
+], ids=['one of two is known to have died', 'either may have'])
+def test_an_exit_without_a_frame_is_that_of_the_only_module_that_no_other_report_accounts_for(first, of):
+    # Of a call at its end the compiler makes a jump: no frame of the exit is left.
+    second = OOPS.replace('f_exit+0x5/0x10 [foo]', 'memmove+0x28/0x1b0').replace('foo(OE-) bar', 'foo(OE-) bar(OE-)')
+    told = _attribution.attributions(_oops.oopses(stamped(first + second)))
+    assert [entry['of'] for entry in told][1:] == [of]

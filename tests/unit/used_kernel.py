@@ -221,10 +221,15 @@ class UsedKernel(Structs):
 
     # Mounts, networks
 
-    def superblock(self, device, owner, name):
-        """A mounted file system."""
+    def superblock(self, device, owner, name, operations=0, kind=None):
+        """A mounted file system; ``kind``: where its type lies that is no object of its own."""
         text = self.text(name)
-        address = self.new('super_block', s_type=self.new('file_system_type', owner=owner, name=text))
+        if kind is None:
+            kind = self.new('file_system_type', owner=owner, name=text)
+        else:
+            self.put(kind, 'file_system_type', 'owner', owner)
+            self.put(kind, 'file_system_type', 'name', text)
+        address = self.new('super_block', s_type=kind, s_op=operations)
         self.memory.u32(self.at(address, 'super_block', 's_dev'), device[0] << 20 | device[1])
         self.supers.append(self.at(address, 'super_block', 's_list'))
 
