@@ -17,6 +17,8 @@ Oopses = List[Dict[str, Any]]
 # Whoever unloads any module takes these.
 OF_EVERYBODY = ('async', 'rtnl', 'pernet_ops_rwsem', 'cpu_hotplug_lock', 'ftrace_lock', 'module notifier chain',
                 'module_mutex', 'klp_mutex', 'text_mutex', 'jump_label_mutex', 'static_call_mutex', 'kprobe_mutex')
+# What nobody takes but who has to do with that device, or with that file.
+OF_ONE_THING = {'device_lock', 'entry in /proc', 'entry in sysfs', 'entry in debugfs'}
 LOADING = ('load_module', 'do_init_module', 'do_one_initcall')
 HANGS = {
     'device_lock': 'removing that device, suspending, and an ordinary reboot hang',
@@ -105,10 +107,12 @@ def spelt(lock):
 
 def foreign_oopses(oopses, name):
     # type: (Oopses, str) -> Oopses
-    """Oopses outside the module, but for those that stayed inside another module's own init or exit, with no lock."""
+    """Oopses outside the module, but for those that stayed inside another module's own init or exit, with no lock that
+    others take.
+    """
     return [entry for entry in _deaths(oopses)
             if not bore(name, entry['module']) and not bore(name, entry['of'])
-            and not (entry['call'] and entry['of'] and not definite(entry))]
+            and not (entry['call'] and entry['of'] and OF_ONE_THING.issuperset(definite(entry)))]
 
 
 def loader(oopses, has_idempotent_loads, stale_buckets):

@@ -50,10 +50,11 @@ def find(name, module_address, root='/', memory=None, *, symbols=None, aliases=t
         from ansible_collections.kernelops.kmod.plugins.module_utils import _uses_block, _uses_net, _uses_other
 
         own_aliases = list(aliases())
-        names = [name] + own_aliases
+        offered, not_offered = _offers(module_address, ranges, own, symbols)
+        names = [name] + own_aliases + offered
         processes, threads, unread = _processes(name, module_address, ranges, own, symbols, notes)
         network, not_seen = _network_devices(name, module_address, ranges, own, symbols, notes)
-        parts = [(threads, unread + not_seen), _in_networks(names, root), _uses_block.find(names, root),
+        parts = [(threads, unread + not_seen + not_offered), _in_networks(names, root), _uses_block.find(names, root),
                  _uses_other.find(name, own_aliases, root)]
         known = {entry['pid'] for entry in processes} if isinstance(processes, list) else set()
         return {
@@ -197,16 +198,33 @@ def _device_names(root):
     return names
 
 
+def _owner(address, ranges):
+    # type: (int, Any) -> Any
+    """The module as its users point to it (:class:`_kernel_sockets.Owner`)."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Owner
+
+    return Owner(address, () if is_unavailable(ranges) else tuple(ranges or ()))
+
+
+def _offers(address, ranges, memory, symbols):
+    # type: (Any, Any, KernelMemory, Optional[Lookup]) -> Tuple[List[str], List[str]]
+    """What the module offers to the network, as aliases of it, and what could not be read of that."""
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _owned
+
+    if not isinstance(address, int) or not address:
+        return [], []  # why not is told of its processes
+    return _owned.offers(_owner(address, ranges), memory, symbols)
+
+
 # Mounts
 
 
 def _mounts_in_memory(address, ranges, memory, symbols):
     # type: (int, Any, KernelMemory, Optional[Lookup]) -> Found
     """Every superblock of the module, with the places where it is mounted."""
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _kernel_sockets, _mounts, _owned
+    from ansible_collections.kernelops.kmod.plugins.module_utils import _mounts, _owned
 
-    owner = _kernel_sockets.Owner(address, () if is_unavailable(ranges) else tuple(ranges or ()))
-    return _mounts.of_superblocks(_owned.superblocks(owner, memory, symbols), memory.root)
+    return _mounts.of_superblocks(_owned.superblocks(_owner(address, ranges), memory, symbols), memory.root)
 
 
 def _mounts_by_type(name, aliases, root):

@@ -1,15 +1,18 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The superblocks of a module: by the owner of their type, or by where the type or its operations lie.
+"""What the kernel's own lists hold of a module: its superblocks, and what it offers to the network by name.
+
+A superblock is its by the owner of its type, or by where the type or its operations lie.
 
 Part of :mod:`_holders`; from kernel memory alone, by BTF, /proc/kcore and the symbol table.
 """
 
 import struct
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf, _kernel_lists
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Owner  # noqa: F401 - in type comments
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_tasks import symbol
@@ -48,3 +51,51 @@ def superblocks(owner, memory, symbols):
             found.append(Superblock('%d:%d' % (device >> 20, device & 0xFFFFF),
                                     kcore.string(kcore.u64(kind + offsets['name']), 64), evidence, counts))
     return found
+
+
+class Offered(NamedTuple):
+    """A list of the kernel of what modules offer by name; ``prefix``: of the alias by which its users are found."""
+
+    prefix: str
+    head: str
+    struct: str
+    link: str
+    name: str
+    bare: bool = False  # linked by pointers to the struct itself, and no list_head
+
+
+# net/sched/sch_api.c, cls_api.c, act_api.c; net/ipv4/tcp_cong.c
+OFFERED = (
+    Offered('net-sch-', 'qdisc_base', 'Qdisc_ops', 'next', 'id', bare=True),
+    Offered('net-cls-', 'tcf_proto_base', 'tcf_proto_ops', 'head', 'kind'),
+    Offered('net-act-', 'act_base', 'tc_action_ops', 'head', 'kind'),
+    Offered('tcp_', 'tcp_cong_list', 'tcp_congestion_ops', 'list', 'name'),
+)
+LONGEST_NAME = 16
+
+
+def offers(owner, memory, symbols):
+    # type: (Owner, KernelMemory, Optional[Lookup]) -> Tuple[List[str], List[str]]
+    """``net-sch-KIND``, ``tcp_NAME`` and the like of what the module has registered, whatever the module itself is
+    called; and why some could not be looked for. A list whose address is not known is none of this kernel.
+    """
+    found, unread = [], []  # type: List[str], List[str]
+    for kind in OFFERED:
+        try:
+            head = symbols(kind.head) if symbols else None
+            found += [kind.prefix + name for name in _offered(kind, head, owner, memory)] if head else []
+        except KmodError as error:
+            unread.append(str(error))
+    return found, unread
+
+
+def _offered(kind, head, owner, memory):
+    # type: (Offered, int, Owner, KernelMemory) -> List[str]
+    kcore = memory.kcore
+    at = _btf.layout_of(memory.btf, {key: (kind.struct, getattr(kind, key, key)) for key in ('link', 'name', 'owner')})
+    size = max(at['owner'] + 8, at['name'] + LONGEST_NAME)
+    walk = _kernel_lists.pointers_chain(kcore, kcore.u64(head), at['link'], size, kind.head) if kind.bare else \
+        _kernel_lists.ring(kcore, head, at['link'], size, kind.head)
+    return [data[at['name']:at['name'] + LONGEST_NAME].partition(b'\0')[0].decode('ascii', 'replace')
+            for address, data in walk
+            if _kernel_lists.pointer(data, at['owner']) == owner.address or owner.holds(address)]

@@ -288,6 +288,8 @@ FOREIGN = {
     'in another module, outside its init and exit': (
         builders.oops('bar', of=None, call=None, died_in=None, trace=['vfs_ioctl+0x2e/0x50']), True),
     'in the init of another module': (builders.oops('bar'), False),
+    'in a probe of another module': (builders.oops('bar', died_in='probe', locks=['device_lock']), False),
+    'in the init of another module, with a lock of all': (builders.oops('bar', locks=['misc_mtx']), True),
     'in the exit of another module': (builders.exit_oops('bar'), False),
     'a warning': (builders.oops(module='', of=None, call=None, kind='warning'), False),
 }

@@ -13,9 +13,12 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _kernel_files,
     _kernel_sockets,
     _network,
+    _owned,
     _root_files,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_sockets import Owner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_memory import ALL_KERNELS, CAPTURES, KERNELS, make_root, write_files
@@ -99,6 +102,26 @@ def test_mounts_by_the_owner_of_their_type(tmp_path, kernel):
          'nsenter -t 400 -m umount /inside', 'file_system_type.owner'),
         ('file system 0:52 of type foofs, mounted in no namespace that can be seen', '0:52',
          {'unavailable': 'it is mounted in no mount namespace'}, 'foofs', '', 'file_system_type.owner')]
+
+
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_what_a_module_offers_by_name_is_found_by_its_owner(tmp_path, kernel):
+    made = populated(kernel)
+    disciplines = [made.new('Qdisc_ops', id=name, owner=owner) for name, owner in (
+        (b'pfifo\0', 0), (b'tuned\0', MODULE), (b'htb\0', OTHER))]
+    for this, following in zip(disciplines, [*disciplines[1:], 0]):
+        made.put(this, 'Qdisc_ops', 'next', following)
+    congestion = [made.new('tcp_congestion_ops', name=name, owner=owner) for name, owner in (
+        (b'cubic\0', OTHER), (b'smooth\0', MODULE))]
+    heads = {name: made.new('list_head') for name in ('qdisc_base', 'tcp_cong_list')}
+    made.memory.u64(heads['qdisc_base'], disciplines[0])
+    made.ring(heads['tcp_cong_list'], *[made.at(one, 'tcp_congestion_ops', 'list') for one in congestion])
+    with KernelMemory(str(root_of(tmp_path, kernel, made))) as memory:
+        assert _owned.offers(Owner(MODULE), memory, heads.get) == (['net-sch-tuned', 'tcp_smooth'], [])
+        made.memory.u64(made.at(disciplines[2], 'Qdisc_ops', 'next'), disciplines[0])
+    with KernelMemory(str(root_of(tmp_path / 'torn', kernel, made))) as memory:
+        assert _owned.offers(Owner(MODULE), memory, heads.get) == (
+            ['tcp_smooth'], ['Cannot walk qdisc_base: it goes in circles.'])
 
 
 def test_nothing_found_is_an_empty_list(tmp_path):
