@@ -18,7 +18,7 @@ import subprocess
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
-from expectations import EXPECTED, module_of
+from expectations import EXPECTED, asked_of, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
 from rules import PLAIN, Look, Report, Rule, Turn
 
@@ -201,7 +201,7 @@ def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Tur
 def in_guest(batch: Batch) -> Iterator[Turn]:
     """The same without Ansible: for conditions that are none of its business."""
     faults = batch.faults
-    for fault, (report, look) in zip(faults, batch.rig.unload_each_in_guest([module_of(fault) for fault in faults])):
+    for fault, (report, look) in zip(faults, batch.rig.unload_each_in_guest([asked_of(fault) for fault in faults])):
         yield Turn(fault, batch.before, look, [report])
 
 
@@ -226,7 +226,7 @@ def killed_ssh(batch: Batch, fault: str) -> Turn:
 
 def two(batch: Batch, fault: str) -> Turn:
     """Two processes of the host at once, as two controllers have them."""
-    reports = batch.rig.both(module_of(fault))
+    reports = batch.rig.both(asked_of(fault))
     return Turn(fault, batch.before, batch.look(), reports)
 
 

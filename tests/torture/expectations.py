@@ -22,6 +22,7 @@ class Expectation(NamedTuple):
     use: str = ''  # shell in the guest that has the kernel use what the fault left or holds; it must end with 0
     alone: bool = False  # whether it needs a guest of its own: it harms all others in the same
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
+    asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
@@ -37,11 +38,11 @@ def parks(verdict: str, use: str = '', *, beside: bool = True, alone: bool = Fal
                        own_alarms=own_alarms)
 
 
-def stays(verdict: str, names: str, use: str = '', *, alone: bool = False, own_alarms: str = '',
+def stays(verdict: str, names: str, use: str = '', *, alone: bool = False, own_alarms: str = '', asked: str = '',
           hangs: bool = False) -> Expectation:
     """A module that must be left alone, with whom it is left alone for."""
     return Expectation(goes=False, verdict=verdict, names=names, use=use, alone=alone, own_alarms=own_alarms,
-                       hangs=hangs)
+                       asked=asked, hangs=hangs)
 
 
 WAIT = 'sleep 3'
@@ -119,7 +120,9 @@ EXPECTED: Dict[str, Expectation] = {
     'init_irq': init('cat /proc/interrupts', beside=False),
     'init_thread': init(WAIT),
     'no_exit_misc': parks('no_exit', '! cat /dev/no_exit_misc', beside=False),
-    'irqs_off': stays('no_exit', r'notifier|lab_irqs_off|CPU 1', alone=True, own_alarms=STALLS),
+    # What parks looks at no CPU: it is to be freed.
+    'irqs_off': stays('no_exit', r'CPU 1', alone=True, own_alarms=STALLS,
+                      asked='=dangling_references,reachability_unknown:plain,kernel_force,reset'),
     'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
     'init_proc': init('cat /proc/init_proc', beside=False),
     'init_proc_ops': init('cat /proc/init_proc_ops', beside=False),
@@ -210,6 +213,11 @@ NOT_RUN = ('exit_panic', 'got_by')
 
 # The kernel's log has room for some 20 oopses; and with each stuck module the others' turns take longer.
 IN_ONE_GUEST = 12
+
+
+def asked_of(fault: str) -> str:
+    """Its module, and what is asked for besides, as in_guest/turns.py takes it."""
+    return module_of(fault) + EXPECTED[fault].asked
 
 
 def module_of(fault: str) -> str:
