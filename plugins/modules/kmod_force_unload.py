@@ -78,8 +78,8 @@ options:
         as a device, a timer or a kernel thread. The method V(park) is the safe way.
       - V(reachability_unknown) means that nothing shows that the kernel can no longer reach the code of a module whose
         exit does not run. What it left and nobody has seen crashes the kernel when it is used.
-      - V(locks_held) is a lock of the kernel, or one that the module itself may have taken, that died with the task that
-        held it. Whoever takes it waits for ever.
+      - V(locks_held) is a lock of the kernel, or one that the module may have taken itself, that died with the task
+        that held it. Whoever takes it waits for ever.
       - V(foreign_oops) is an oops outside the module, which may have left kernel locks held. A reboot is required where
         the kernel's loader died with them.
       - Before it writes, the compiled helper looks once more whether a task or a CPU is in the module's code. To accept
