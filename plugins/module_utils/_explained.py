@@ -132,8 +132,11 @@ def with_dependents(facts, dependents):
         left += users
         # It is judged as it will be once those that use it are gone.
         alone = without_dependents(dependents[name])
-        plan = _ladder.plan(alone, _diagnosis.diagnose(alone), [method for method in _ladder.METHODS
-                                                                if method != 'park'])
+        diagnosis, methods = _diagnosis.diagnose(alone), list(_ladder.METHODS)
+        plan = _ladder.plan(alone, diagnosis, [method for method in methods if method != 'park'])
+        if plan['refusal'] and _ladder.plan(alone, diagnosis, methods)['method'] == 'park':
+            return (f'{name}, which uses it, can only be parked: its code stays, and holds {facts["name"]} until the '
+                    'next reboot')
         if plan['refusal']:
             return 'First {}, which uses it: {}. {}'.format(name, plan['refusal'].rstrip('.'), plan['next'])
     return CASCADE % facts['name']

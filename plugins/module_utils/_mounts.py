@@ -10,7 +10,9 @@ import os
 import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _processes
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import (
     holder,
     lines,
@@ -20,6 +22,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._root_files import 
 )
 
 Found = List[Dict[str, Any]]
+MOST_NAMED = 5
 BY_TYPE = '/proc/PID/mountinfo'
 
 
@@ -44,13 +47,15 @@ class Placed(NamedTuple):
 
 def all_mounts(root):
     # type: (str) -> List[Placed]
-    """The mounts of every mount namespace, this process's own first, each other one by the first process in it."""
+    """The mounts of every mount namespace, this process's own first, each other one by the first thread in it."""
     own = link_name(os.path.join(root, 'proc/self/ns/mnt')) or link_name(os.path.join(root, 'proc/1/ns/mnt'))
     first = {}  # type: Dict[str, int]
     for pid in numbers(root, 'proc'):
-        namespace = link_name(os.path.join(root, 'proc/%d/ns/mnt' % pid))
-        if namespace is not None:
-            first.setdefault(namespace, pid)
+        # A thread may have one of its own (unshare(2)); /proc/TID is there although no listing shows it.
+        for thread in numbers(root, 'proc/%d/task' % pid) or [pid]:
+            namespace = link_name(os.path.join(root, 'proc/%d/ns/mnt' % thread))
+            if namespace is not None:
+                first.setdefault(namespace, thread)
     found = []  # type: List[Placed]
     for namespace in sorted(first, key=lambda name: (name != own, first[name])):
         pid = first[namespace]
@@ -86,11 +91,20 @@ def of_superblocks(superblocks, root):
         places = once([placed for placed in mounts if placed.mount.number == one.number])
         here = [describe(mount, one.evidence, mounts) for mount in places]
         if not places:
-            here = [holder(f'file system {one.number} of type {one.type}, mounted in no namespace that can be seen',
-                           one.evidence, device=one.number, type=one.type,
-                           path=unavailable('it is mounted in no mount namespace'))]
+            here = [_nowhere(one, root)]
         found.extend(dict(entry, counts=one.counts, active=not one.counts) for entry in here)
     return found
+
+
+def _nowhere(one, root):
+    # type: (Any, str) -> Dict[str, Any]
+    """A superblock that is mounted nowhere: who is in it keeps it, or a mount that lies on it."""
+    pids = _processes.on_device(root, one.number)
+    who = ', used by {}'.format(', '.join(_processes.name(pid, root) for pid in pids[:MOST_NAMED])) if pids else ''
+    ends = [ends_process(pid, root) for pid in pids]
+    return holder(f'file system {one.number} of type {one.type}, mounted in no namespace that can be seen{who}',
+                  one.evidence, ' && '.join(dict.fromkeys(ends)) if all(ends) else '', device=one.number, type=one.type,
+                  path=unavailable('it is mounted in no mount namespace'))
 
 
 def of_types(types, root):

@@ -31,7 +31,8 @@ MOST_OF_ONE = 8
 CANNOT_MATCH = 'operations that lie in its own memory'
 HOW = {'open': '{process} with {path} open', 'mapped': '{process} with {path} mapped',
        'in flight': '{process}, to which a descriptor of {path} was sent and not yet received',
-       'registered': '{process} with {path} registered in an io_uring'}
+       'registered': '{process} with {path} registered in an io_uring',
+       'run': '{process}, whose program runs by its binary format'}
 
 
 class Held(NamedTuple):
@@ -64,7 +65,7 @@ class Look:
         # type: () -> List[Held]
         """What processes have, each descriptor and each mapped file once."""
         found = []  # type: List[Held]
-        for look in (self._opened, self._mapped, self._carried):
+        for look in (self._opened, self._mapped, self._run, self._carried):
             try:
                 found.extend(look())
             except KmodError as error:
@@ -157,6 +158,22 @@ class Look:
             return evidence
         own = mapping.file and self.files.is_of_own_file_system(self.files.opened(mapping.file))
         return None if own else Evidence('vm_area_struct.vm_ops', False)
+
+    def _run(self):
+        # type: () -> Iterator[Held]
+        """Programs of a binary format (include/linux/binfmts.h): the kernel asks it when they end."""
+        types, kcore = self._memory.btf, self._memory.kcore
+        at, owner = types.offset('mm_struct', 'binfmt'), types.offset('linux_binfmt', 'module')
+        for space, tasks in _kernel_tasks.sharing(self.tasks, 'mm').items():
+            try:
+                handler = kcore.u64(space + at)
+                counts = bool(handler) and kcore.u64(handler + owner) == self._owner.address
+            except KmodError as error:
+                if self._tasks.still_have(tasks, 'mm', space):
+                    self._lost(f'the binary format of {_process(tasks[0])}', str(error))
+                continue
+            if counts or self._owner.holds(handler):
+                yield Held(tasks[0], 'run', Evidence('mm_struct.binfmt', counts), 0, -1, 0, 0)
 
     def _carried(self):
         # type: () -> Iterator[Held]

@@ -49,6 +49,28 @@ def opened(root, wanted):
                 yield Opened(pid, descriptor, path, link)
 
 
+def on_device(root, number):
+    # type: (str, str) -> List[int]
+    """The processes that are in a file system by its MAJOR:MINOR: a directory, a program or an open file of theirs."""
+    found = []
+    for pid in numbers(root, 'proc'):
+        places = ['proc/%d/fd/%d' % (pid, descriptor) for descriptor in numbers(root, 'proc/%d/fd' % pid)]
+        for thread in numbers(root, 'proc/%d/task' % pid) or [pid]:
+            places += ['proc/%d/%s' % (thread, place) for place in ('cwd', 'root', 'exe')]
+        if any(_device_of(os.path.join(root, place)) == number for place in places):
+            found.append(pid)
+    return found
+
+
+def _device_of(path):
+    # type: (str) -> str
+    try:
+        device = os.stat(path).st_dev
+    except OSError:
+        return ''  # it is gone, or leads nowhere
+    return '%d:%d' % (os.major(device), os.minor(device))
+
+
 def sockets(root, inodes):
     # type: (str, Any) -> Dict[int, Opened]
     """Who has each of these sockets open: the first process, by the inode."""

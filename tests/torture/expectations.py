@@ -121,7 +121,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_thread': init(WAIT),
     'no_exit_misc': parks('no_exit', '! cat /dev/no_exit_misc', beside=False),
     # What parks looks at no CPU: it is to be freed.
-    'irqs_off': stays('no_exit', r'CPU 1', alone=True, own_alarms=STALLS,
+    'irqs_off': stays('no_exit', r'CPU 1|lab_irqs_off', alone=True, own_alarms=STALLS,
                       asked='=dangling_references,reachability_unknown:plain,kernel_force,reset'),
     'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
     'init_proc': init('cat /proc/init_proc', beside=False),
@@ -193,7 +193,8 @@ EXPECTED: Dict[str, Expectation] = {
     'sysfs_ref': stays('in_use_unknown', 'could not be seen'),
     'used_ldisc': stays('in_use', r'python3 \(pid \d+', END % 'used_ldisc'),
     'ldisc_unowned': stays('in_use', r'python3 \(pid \d+', END % 'ldisc_unowned'),
-    'mount_unowned': stays('in_use', r'file system \S+ of type mount_unowned', END % 'mount_unowned'),
+    'mount_unowned': stays('in_use', r'type mount_unowned, .* used by process python3',
+                           END % 'mount_unowned'),
     'used_congestion': stays('in_use', r'python3 \(pid \d+', END % 'used_congestion'),
     'used_qdisc': stays('in_use', r'used_qdisc on lo', PACKET + ' && tc qdisc del dev lo root'),
     'used_family': stays('in_use', r'python3 \(pid \d+', END % 'used_family'),

@@ -124,6 +124,34 @@ def test_what_a_module_offers_by_name_is_found_by_its_owner(tmp_path, kernel):
             ['tcp_smooth'], ['Cannot walk qdisc_base: it goes in circles.'])
 
 
+def test_who_is_in_a_file_system_that_is_mounted_nowhere_is_named(tmp_path):
+    here, made = os.stat(tmp_path), UsedKernel('linux-6.12')
+    made.process(1, 'systemd', made.table({}))
+    made.superblock((os.major(here.st_dev), os.minor(here.st_dev)), MODULE, 'foofs')
+    root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
+    for pid, place in ((300, 'cwd'), (400, 'fd/7')):
+        write_files(root, {'proc/%d/comm' % pid: 'sh\n', 'proc/%d/%s' % (pid, place): f'-> {tmp_path}'})
+    write_files(root, {'proc/500/comm': 'cat\n', 'proc/500/cwd': '-> /proc'})
+    (found,) = made.find(root)['mounts']
+    assert found['what'].endswith(
+        ' of type foofs, mounted in no namespace that can be seen, used by process sh (pid 300), process sh (pid 400)')
+    assert found['end_with'] == 'kill 300 && kill 400'
+
+
+def test_a_thread_may_have_mounts_of_its_own(tmp_path):
+    made = UsedKernel('linux-6.12')
+    made.process(1, 'systemd', made.table({}))
+    made.superblock((0, 51), MODULE, 'foofs')
+    root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
+    write_files(root, {'proc/1/ns/mnt': '-> mnt:[1]', 'proc/400/ns/mnt': '-> mnt:[1]', 'proc/400/task/400/comm': '',
+                       'proc/400/task/401/comm': ''})
+    # /proc/401 is there although no listing shows it: what this directory lists has no such number.
+    write_files(root, {'proc/401/ns/mnt': '-> mnt:[2]',
+                       'proc/401/mountinfo': '9 8 0:51 / /inside rw - foofs none rw\n'})
+    (found,) = made.find(root)['mounts']
+    assert found['end_with'] == 'nsenter -t 401 -m umount /inside'
+
+
 def test_nothing_found_is_an_empty_list(tmp_path):
     made = UsedKernel('linux-6.12')
     made.process(1, 'systemd', made.table({0: made.file(OTHER)}))

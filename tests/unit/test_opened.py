@@ -258,6 +258,19 @@ def test_what_cannot_be_read_is_said(tmp_path):
         assert any(part in text for text in found['unread']), part
 
 
+@pytest.mark.parametrize('kernel', KERNELS)
+@pytest.mark.parametrize(('owner', 'counts'), [(MODULE, True), (0, False)])
+def test_a_program_runs_by_a_binary_format(tmp_path, kernel, owner, counts):
+    made = UsedKernel(kernel)
+    made.put(INSIDE, 'linux_binfmt', 'module', owner)
+    made.process(412, 'foreign', 0, mm=made.new('mm_struct', binfmt=INSIDE))
+    made.process(413, 'usual', 0, mm=made.new('mm_struct', binfmt=made.new('linux_binfmt', module=OTHER)))
+    (found,) = made.find(make_root(tmp_path, kernel, made.close_lists().memory))['processes']
+    assert (found['what'], found['evidence'], found['end_with'], found['counts'], found['active']) == (
+        'process foreign (pid 412), whose program runs by its binary format', 'mm_struct.binfmt', 'kill 412', counts,
+        not counts)
+
+
 def leaving(made, root, monkeypatch, *members):
     """Lets every task but the first give these back once they have been listed."""
     whole = _kernel_tasks.Tasks.all
@@ -281,7 +294,7 @@ def test_what_went_away_while_it_was_read_is_not_unread(tmp_path, monkeypatch):
     made.process(412, 'ends', table, table, mm=0xDEAD000, io_uring=0xDEAD000)
     made.process(413, 'ended', 0xDEAD000)
     root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
-    assert [text.count('process ends (pid 412)') for text in made.find(root)['unread']] == [1, 0, 1, 1, 1]
+    assert [text.count('process ends (pid 412)') for text in made.find(root)['unread']] == [1, 0, 1, 1, 1, 1]
     leaving(made, root, monkeypatch, 'files', 'mm', 'io_uring')
     assert made.find(root)['unread'] == []
 
