@@ -125,7 +125,7 @@ def test_what_a_module_offers_by_name_is_found_by_its_owner(tmp_path, kernel):
 
 
 def test_who_is_in_a_file_system_that_is_mounted_nowhere_is_named(tmp_path):
-    here, made = os.stat(tmp_path), UsedKernel('linux-6.12')
+    here, made = tmp_path.stat(), UsedKernel('linux-6.12')
     made.process(1, 'systemd', made.table({}))
     made.superblock((os.major(here.st_dev), os.minor(here.st_dev)), MODULE, 'foofs')
     root = make_root(tmp_path, 'linux-6.12', made.close_lists().memory)
