@@ -79,8 +79,8 @@ def _served(name, root, disks, known):
             # Those that somebody sets up hold their module from then on, others while somebody uses them.
             kept = any(os.path.exists(os.path.join(place, entry)) for entry in ('dm', 'loop', 'pid'))
             found.append(holder('disk ' + disks.label(disk) + (f': {used}' if used else ''), _utf8(evidence),
-                                disks.end_with(disk), counts=bool(used) or kept, device=_utf8(disk),
-                                path=_shown(place, root)))
+                                disks.end_with(disk), counts=bool(used) or kept, active=bool(used),
+                                device=_utf8(disk), path=_shown(place, root)))
     return found
 
 
@@ -113,7 +113,7 @@ def _bound_device(device, link, driver, disks):
         chains = [disks.chain(disk) for disk in used]
         end_with = ' && '.join(command for chain in chains for command in chain or []) if all(chains) else ''
     return holder(what, _utf8(f'driver {driver}'), end_with, counts=bus not in OWN_BUSES or bool(used),
-                  device=_utf8(device), path=_shown(link, disks.root))
+                  active=bool(used), device=_utf8(device), path=_shown(link, disks.root))
 
 
 def _shown(link, root):

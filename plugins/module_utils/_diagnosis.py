@@ -188,6 +188,7 @@ def _live(facts):
         hazards.append(hazard('in_use', f'{name} serves what is in use: {listed(named(lost))}', lost))
     if facts['tasks']['tasks']:
         hazards.append(_runs_in(name, facts['tasks']['tasks']))
+    hazards += _another_exit(facts)
     if references > 0 and not holders and not shown_unreachable(facts):
         hazards.append(hazard('undecided', _not_seen(facts), unread(facts['holders'])))
 
@@ -245,6 +246,16 @@ def exit_missing(facts):
     if is_unavailable(live):
         return bool(facts['module'].get('permanent'))
     return bool(live['init'] and not live['exit'])
+
+
+def _another_exit(facts):
+    # type: (Dict[str, Any]) -> Hazards
+    """In another layout of struct module than the kernel's, something else may lie where that looks for the exit."""
+    live, cleanup = facts['live'], facts['cleanup_module']
+    if is_unavailable(live) or not live['exit'] or not isinstance(cleanup, int) or live['exit'] == cleanup:
+        return []
+    return [hazard('undecided', 'the kernel would call {:#x} as the exit of {}, and its exit is at {:#x}'.format(
+        live['exit'], facts['name'], cleanup), [])]
 
 
 def _without_exit(facts):

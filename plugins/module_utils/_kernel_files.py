@@ -129,7 +129,7 @@ class Files:
         if magic == ANON_INODE_FS:
             return self._unnamed(opened)
         if magic == DMA_BUF:
-            return self._named_owner(opened.private, 'dma_buf')
+            return self._named_owner(opened.private, 'dma_buf') or self._of_operations(opened.private, 'dma_buf')
         return self._debugfs(opened) if magic == DEBUGFS else None
 
     def sockets(self):
@@ -153,6 +153,12 @@ class Files:
         if self.owner_of(operations, kind, member) == self.owner.address:
             return Evidence(f'{kind}.{member}', True)
         return Evidence(kind, False) if operations and self.owner.holds(operations) else None
+
+    def _of_operations(self, address, kind):
+        # type: (int, str) -> Optional[Evidence]
+        """An object whose operations lie in the module, which does not name it as their owner."""
+        operations = self._kcore.u64(address + self.memory.btf.offset(kind, 'ops'))
+        return Evidence(f'{kind}.ops', False) if self.owner.holds(operations) else None
 
     def is_of_own_file_system(self, opened):
         # type: (Opened) -> bool

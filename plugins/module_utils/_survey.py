@@ -94,11 +94,9 @@ class Survey:
             facts['registrations'] = self._registrations(entry)
         if not is_live:
             facts['spinning'] = self.spinning
-        if entry['permanent']:
-            facts['cleanup_module'] = self._cleanup_module(name)
-            if isinstance(facts['cleanup_module'], int) and isinstance(entry['struct_address'], int):
-                facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], facts['cleanup_module'],
-                                                                    self.memory)
+        cleanup = facts['cleanup_module'] = self._cleanup_module(name) if is_live else None
+        if entry['permanent'] and isinstance(cleanup, int) and isinstance(entry['struct_address'], int):
+            facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], cleanup, self.memory)
         facts['holders'] = self._holders(entry)
         if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
             facts['holders_below'] = self._holders_below(name)

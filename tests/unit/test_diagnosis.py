@@ -266,6 +266,14 @@ VERDICTS = {
     # R8: locks that died with their owner
     'unused, a probe of it died': (
         builders.facts(oopses=[dict(PROBE, call=None)]), 'unloadable', 'unused', ['locks_held']),
+    'unused, the kernel would call another function as its exit': (
+        builders.facts(cleanup_module=builders.EXIT + 64), 'unloadable', 'unused', ['undecided']),
+    'unused, its exit is what the kernel would call': (
+        builders.facts(cleanup_module=builders.EXIT), 'unloadable', 'unused', []),
+    'unused, a disk of it is used': (
+        builders.facts(holders={'devices': [builders.holder('disk foo: swap on /dev/foo', 'swapoff /dev/foo',
+                                                            active=True)]}),
+        'in_use', 'but it serves what is in use: disk foo', ['in_use']),
     'unused, a call of it died': (
         builders.facts(oopses=[builders.oops(died_in=None, call=None, function='foo_write')]), 'unloadable', 'unused',
         ['locks_held']),

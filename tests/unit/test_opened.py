@@ -73,6 +73,8 @@ KINDS = {
     'line discipline': (lambda made, owner: made.terminal(0, owner), 'tty_ldisc_ops.owner', True),
     'dma-buf': (lambda made, owner: made.file(sb=made.dma_bufs, private_data=made.new('dma_buf', owner=owner)),
                 'dma_buf.owner', True),
+    'dma-buf without owner': (lambda made, owner: made.file(sb=made.dma_bufs, private_data=made.new(
+        'dma_buf', ops=INSIDE if owner == MODULE else 0)), 'dma_buf.ops', False),
     'perf': (lambda made, owner: made.unnamed('[perf_event]', made.new('perf_event', pmu=made.new(
         'pmu', module=owner))), 'pmu.module', True),
     'debugfs': (debugfs_file, 'file_operations.owner', True),
