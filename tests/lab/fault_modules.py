@@ -92,6 +92,18 @@ ends = os.openpty()
 fcntl.ioctl(ends[1], 0x5423, struct.pack("i", %d))
 signal.pause()
 """
+A_FORMAT = """
+import signal
+open("/sys/module/binfmt_unowned/parameters/run").read()
+signal.pause()
+"""
+A_BUFFER = """
+import fcntl, signal
+device = open("/dev/dmabuf_unowned")
+kept = fcntl.ioctl(device, 1)
+device.close()
+signal.pause()
+"""
 IN_A_DIRECTORY = """
 import os, signal, subprocess
 os.makedirs("/run/mount_unowned", exist_ok=True)
@@ -172,6 +184,10 @@ FAULTS = {
     "used_ldisc": Fault("1 - Live", then=HAVE.format(A_TERMINAL % 28, "used_ldisc")),
     "ldisc_unowned": Fault("0 - Live", then=HAVE.format(A_TERMINAL % 29, "ldisc_unowned")),
     "mount_unowned": Fault("0 - Live", then=HAVE.format(IN_A_DIRECTORY, "mount_unowned")),
+    "disk_unowned": Fault("0 - Live", then="modprobe loop && losetup -r /dev/loop6 /dev/disk_unowned"),
+    "binfmt_unowned": Fault("0 - Live", then=HAVE.format(A_FORMAT, "binfmt_unowned")),
+    "dmabuf_unowned": Fault("0 - Live", then=HAVE.format(A_BUFFER, "dmabuf_unowned")),
+    "exit_other": Fault("0 - Live"),
     "lock_died": Fault(
         "0 - Live", at_last="sh -c 'echo 1 >/dev/lock_died'; " + UNTIL_IT_DIED.format("lock_died_write"),
     ),
