@@ -106,7 +106,7 @@ EXPECTED: Dict[str, Expectation] = {
     'used_by': gone('unloadable'),
     'kernel_thread': gone('unloadable'),
     'healthy': gone('unloadable'),
-    'bystander': gone('unloadable', alone=True),
+    'bystander': stays('unloadable', 'bystander_die', alone=True),
     'init_misc': init('! cat /dev/init_misc', beside=False),
     'init_chrdev': init(),
     'init_netdev': init('cat /proc/net/dev /sys/class/net/lab0/statistics/rx_bytes'),
