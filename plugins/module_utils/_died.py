@@ -19,6 +19,7 @@ OF_EVERYBODY = ('async', 'rtnl', 'pernet_ops_rwsem', 'cpu_hotplug_lock', 'ftrace
                 'module_mutex', 'klp_mutex', 'text_mutex', 'jump_label_mutex', 'static_call_mutex', 'kprobe_mutex')
 # What nobody takes but who has to do with that device, or with that file.
 OF_ONE_THING = {'device_lock', 'entry in /proc', 'entry in sysfs', 'entry in debugfs'}
+OF_ITS_OWN = 'in code of '
 LOADING = ('load_module', 'do_init_module', 'do_one_initcall')
 HANGS = {
     'device_lock': 'removing that device, suspending, and an ordinary reboot hang',
@@ -94,7 +95,7 @@ def locks_of_its_own(oopses, name):
                  if bore(name, entry['module']) and not entry['call']}
     text = ('{} died in {} of {name}: what it had locked there stays locked, and an exit of {name} that takes that '
             'lock, or waits for the call to end, waits for ever')
-    return [(f'of {function}', text.format(task, function, name=name)) for function, task in functions.items()]
+    return [(OF_ITS_OWN + function, text.format(task, function, name=name)) for function, task in functions.items()]
 
 
 def spelt(lock):

@@ -6,6 +6,7 @@
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._diagnosis import DIED, HALF_WAY
+from ansible_collections.kernelops.kmod.plugins.module_utils._died import OF_ITS_OWN
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import HAZARDS
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import is_parked
@@ -33,6 +34,8 @@ PARK = ('Add park to methods: it leaves the code in place, so that nothing dangl
 REBOOT = 'Reboot required: an oops outside the module may have left locks held, so nothing may be loaded'
 REBOOT_HARD = ('Reboot required, and an ordinary one may hang: sync, then echo b > /proc/sysrq-trigger (sysrq must be '
                'enabled: kernel.sysrq=1)')
+PARK_BY_NAME = ('methods=park frees its name for a fixed build, if that does not register the same again, and runs no '
+                'exit')
 SHOW_ADDRESSES = ('Set kernel.kptr_restrict to 1 or 0 for the time of the cure (sysctl kernel.kptr_restrict=1), then '
                   'unload it again')
 
@@ -87,14 +90,22 @@ def _seen_to(hazard, verdict, method, runs_exit):
         return method not in HELPED
     if code in ('dangling_references', 'reachability_unknown'):
         return runs_exit or method == 'park'
-    if code == 'locks_held' or verdict in HALF_WAY:
+    if verdict in HALF_WAY:
         return False
+    if code == 'locks_held':
+        return method == 'park' and _is_own_lock(hazard)
     threads_alone = code == 'running_task' and all(task.get('kernel_thread') for task in hazard['evidence'])
     if method == 'park':
         # A process in the code of one that died may be the very init or exit, and alive.
         return code in ('undecided', 'in_use') or threads_alone or (code == 'running_task' and verdict not in DIED)
     # The module's own exit stops its kernel threads: one that holds a reference is in_use as well.
     return threads_alone and runs_exit
+
+
+def _is_own_lock(hazard):
+    # type: (Dict[str, Any]) -> bool
+    """Whether all that died with its owner is what the module itself may have locked: its exit alone waits for that."""
+    return bool(hazard['evidence']) and all(lock.startswith(OF_ITS_OWN) for lock in hazard['evidence'])
 
 
 def frees_without_exit(verdict, chosen):
@@ -210,7 +221,8 @@ def _advice(facts, diagnosis, blocked):
     if 'foreign_oops' in codes:
         return REBOOT
     if 'locks_held' in codes:
-        return REBOOT_HARD
+        own = all(_is_own_lock(hazard) for hazard in blocked if hazard['code'] == 'locks_held')
+        return PARK_BY_NAME if own else REBOOT_HARD
     ends = [entry['end_with'] for hazard in blocked if hazard['code'] == 'in_use' for entry in hazard['evidence']
             if entry.get('end_with')]
     if ends:

@@ -370,6 +370,17 @@ RESET_VALUES = {
 }
 
 
+CALL_DIED = builders.facts(oopses=[builders.oops(died_in=None, call=None, function='foo_write')])
+
+
+def test_where_a_call_died_the_module_may_be_parked_by_name():
+    refused = plan(CALL_DIED, ALL)
+    assert refused['method'] == 'none'
+    assert refused['next'].startswith('methods=park frees its name')
+    assert plan(CALL_DIED, ['park'])['method'] == 'park'
+    assert plan(CALL_DIED, ALL, 'auto', ['locks_held'])['method'] == 'plain'
+
+
 def plan(given, methods, run_exit='auto', accepted=()):
     return _ladder.plan(given, _diagnosis.diagnose(given, run_exit == 'never'), methods, run_exit, accepted)
 
