@@ -18,6 +18,8 @@ HAZARDS = {
     'locks_held': 'whoever takes the lock that died with its owner waits for ever',
     'foreign_oops': 'kernel locks that died with their owner may hang the host',
 }  # type: Dict[str, str]
+# The kernel does not tell of which kind an AF_ALG socket is.
+PERHAPS_OF_ANOTHER = ('AF_ALG socket',)
 HOLDER_KINDS = ('processes', 'mounts', 'network', 'devices', 'protocols', 'algorithms', 'others')
 
 
@@ -70,9 +72,12 @@ def active(holders):
 
 def uncounted(holders):
     # type: (Any) -> List[Dict[str, Any]]
-    """Open files and mounts that hold a reference of a module that counts none: it was put once too often."""
-    found = [] if is_unavailable(holders) else [holders.get(kind) for kind in ('processes', 'mounts')]
-    return [entry for kind in found if isinstance(kind, list) for entry in kind if entry['counts']]
+    """What uses a module that counts no reference: operations without owner, or what takes none, as a firewall's table.
+
+    A device is none of that: its driver's exit lets it go. Nor is what may be another module's, since that counts.
+    """
+    found = [] if is_unavailable(holders) else counted(dict(holders, devices=[]))
+    return [entry for entry in found if entry.get('kind') not in PERHAPS_OF_ANOTHER]
 
 
 def named(found):

@@ -270,6 +270,15 @@ VERDICTS = {
         builders.facts(cleanup_module=builders.EXIT + 64), 'unloadable', 'unused', ['undecided']),
     'unused, its exit is what the kernel would call': (
         builders.facts(cleanup_module=builders.EXIT), 'unloadable', 'unused', []),
+    'unused, but rules are in a table of it': (
+        builders.facts(holders={'others': [builders.holder('nf_tables table ip filter', 'nft delete table filter')]}),
+        'in_use', 'but it serves what is in use: nf_tables table ip filter', ['in_use']),
+    'unused, a socket is of this kind or another': (
+        builders.facts(holders={'others': [builders.holder('a socket of AF_ALG', 'kill 7', kind='AF_ALG socket')]}),
+        'unloadable', 'unused', []),
+    'unused, a device is bound to it': (
+        builders.facts(holders={'devices': [builders.holder('device 0000:00:03.0', 'echo > unbind')]}), 'unloadable',
+        'live and unused; device 0000:00:03.0 will go with it', []),
     'unused, a disk of it is used': (
         builders.facts(holders={'devices': [builders.holder('disk foo: swap on /dev/foo', 'swapoff /dev/foo',
                                                             active=True)]}),
