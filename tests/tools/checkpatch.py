@@ -64,8 +64,9 @@ def main() -> int:
 def check(files: List[str], options: List[str]) -> int:
     """Runs checkpatch with these options; its exit status."""
     command = ['perl', str(CACHE / 'checkpatch.pl'), '--no-tree', '--strict', '--terse', '--show-types', *options,
-               '--file', *files]
-    return subprocess.run(command, cwd=CHECKOUT, timeout=SECONDS, check=False).returncode
+               '--file', *(str(CHECKOUT / name) for name in files)]
+    # It leaves a file of its own where it is run.
+    return subprocess.run(command, cwd=CACHE, timeout=SECONDS, check=False).returncode
 
 
 if __name__ == '__main__':
