@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A device, /dev/dmabuf_unowned, that gives out DMA buffers whose exporter names no owner; a process has one. */
+/* A device that gives out DMA buffers whose exporter names no owner; a process has one. */
 #include <linux/dma-buf.h>
 #include <linux/err.h>
 #include <linux/errno.h>

@@ -8,6 +8,7 @@
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
 #define ftrace_regs pt_regs
+#define FTRACE_OPS_FL_SAVE_REGS_IF_SUPPORTED FTRACE_OPS_FL_SAVE_REGS
 #define FTRACE_OPS_FL_RECURSION FTRACE_OPS_FL_RECURSION_SAFE
 #define ftrace_regs_set_instruction_pointer instruction_pointer_set
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
