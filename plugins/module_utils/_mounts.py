@@ -84,9 +84,10 @@ def unescape(text):
 
 
 def of_superblocks(superblocks, root):
-    # type: (Iterable[Any], str) -> Found
+    # type: (List[Any], str) -> Found
     """The places where the superblocks (of _owned) are mounted; one that is nowhere stands there without."""
-    found, mounts = [], all_mounts(root)  # type: Found, List[Placed]
+    # Most modules have none: then the namespaces of all threads need not be read.
+    found, mounts = [], all_mounts(root) if superblocks else []  # type: Found, List[Placed]
     for one in superblocks:
         places = once([placed for placed in mounts if placed.mount.number == one.number])
         here = [describe(mount, one.evidence, mounts) for mount in places]

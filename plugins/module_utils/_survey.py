@@ -94,7 +94,8 @@ class Survey:
             facts['registrations'] = self._registrations(entry)
         if not is_live:
             facts['spinning'] = self.spinning
-        cleanup = facts['cleanup_module'] = self._cleanup_module(name) if is_live else None
+        cleanup = self._cleanup_module(name) if is_live or entry['permanent'] else None
+        facts['cleanup_module'] = cleanup
         if entry['permanent'] and isinstance(cleanup, int) and isinstance(entry['struct_address'], int):
             facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], cleanup, self.memory)
         facts['holders'] = self._holders(entry)
