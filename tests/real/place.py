@@ -23,14 +23,13 @@ OUTPUT = TESTS / 'output/real'
 IN_GUEST = Path(__file__).resolve().parent / 'in_guest'
 MODULES = Path(__file__).resolve().parent / 'modules'
 LIVEPATCH = 'lab_livepatch'
-READY = 'ready'
 # The image's file is for every device of Ethernet, and would give a case's dummy the address of the guest.
 OWN_INTERFACE_ALONE = ("sed -i 's/^Type=ether/Driver=virtio_net/' /etc/systemd/network/lab.network && "
                        "systemctl restart systemd-networkd && sleep 2 && ip -4 address show | grep -q 10.0.2.15")
 CASE_DEADLINE_S = 900
 # Each takes 20 s where the guest does not answer.
 ATTEMPTS = 6
-START = ('cat > /run/case && cd {where} && rm -f /run/steps && PYTHONDONTWRITEBYTECODE=1 setsid -f python3 one_case.py'
+START = ('cat > /run/case && cd {where} && rm -f /run/steps && setsid -f python3 one_case.py'
          ' {seconds} < /run/case > /run/steps 2> /run/errors')
 ERRORS = '--- stderr\n'
 # What was told so far, at the end of the case or after half a minute.
@@ -52,10 +51,9 @@ class Place(rig.Rig):
         self.helper = rig.helper(self.kernel)
         self.livepatch = rig.built(self.kernel, LIVEPATCH, MODULES)
         self.guest = rig.guests.up(self.guest.name, self.kernel)
-        self.restore()
+        self._move_in()
         self.guest.ssh(OWN_INTERFACE_ALONE, timeout=60)
-        self.guest.close_connections()
-        self.guest.monitor_command(f'savevm {READY}', timeout=120)
+        self._keep(rig.READY)
         self.guest.wait_for_ssh(120)
         self.clean = True
         return self
@@ -69,9 +67,7 @@ class Place(rig.Rig):
     def fresh(self) -> None:
         """As it was when everything had been moved in."""
         if not self.clean:
-            self.guest.stop()
-            self.guest.launch(self.guest.facts, ['-loadvm', READY])
-            self.guest.wait_for_ssh(120)
+            self.restore()
         self.clean = True
 
     def run_case(self, case: Case) -> Tuple[Steps, str]:

@@ -6,7 +6,7 @@
 import argparse
 import json
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import conditions
 import hazards
@@ -21,7 +21,8 @@ from expectations import EXPECTED, NOT_RUN
 def run_table(options: argparse.Namespace) -> bool:
     """The fault suite; whether every row holds."""
     faults = options.faults.split() or [name for name in rig.fault_modules.FAULTS if name not in NOT_RUN]
-    rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest)
+    rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest,
+                     options.part)
     print(table.aligned(rows))
     return all(row['row'] == 'holds' for row in rows)
 
@@ -39,6 +40,12 @@ def run_measure(options: argparse.Namespace) -> bool:
     return all(row['holds'] for row in rows)
 
 
+def part_of(text: str) -> Tuple[int, int]:
+    """``2/4``."""
+    number, _slash, parts = text.partition('/')
+    return int(number), int(parts)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog='python3 tests/torture', description='Proof that nothing makes it worse.')
@@ -52,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument('--guest', default='', help='the first part of the guests\' names')
         if name == 'table':
             one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
+            one.add_argument('--part', default=(1, 1), type=part_of, metavar='N/OF', help='a part of the batches')
             one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
     made = commands.add_parser('helper', help='builds the compiled helper for a kernel of the lab; prints its path')
     made.add_argument('kernel')

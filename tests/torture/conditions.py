@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from expectations import EXPECTED, asked_of, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
-from rules import PLAIN, Look, Report, Rule, Turn
+from rules import CHECK, PLAIN, Look, Report, Rule, Turn
 
 # Seconds after its start at which the controller's ssh is killed, in turn: from before the module arrives to its end.
 KILL_AFTER_S = (1.2, 1.6, 2.0, 2.4, 2.8, 3.2)
@@ -136,15 +136,19 @@ class Batch:
 
         Where that loses the host, the turns end with that fault: it and those after it are run one by one.
         """
-        commands = [(turn.fault, EXPECTED[turn.fault].use) for turn in turns if EXPECTED[turn.fault].use]
-        if not commands or any(turn.after is None for turn in turns):
+        users: Dict[str, List[str]] = {}
+        for turn in turns:
+            users.setdefault(EXPECTED[turn.fault].use, []).append(turn.fault)
+        users.pop('', None)
+        if not users or any(turn.after is None for turn in turns):
             return turns
-        said = self.rig.python('witness.py use ' + shlex.quote(json.dumps(commands)), timeout=60 + 40 * len(commands))
-        answers = dict(json.loads(line) for line in said.out.splitlines() if line.startswith('['))
-        answers = {fault: self._judged(fault, answer) for fault, answer in answers.items()}
-        unused = [fault for fault, _command in commands if fault not in answers]
+        said = self.rig.python('witness.py use ' + shlex.quote(json.dumps(list(users))), timeout=60 + 40 * len(users))
+        answers = {fault: self._judged(fault, answer) for command, answer in
+                   (json.loads(line) for line in said.out.splitlines() if line.startswith('['))
+                   for fault in users[command]}
+        unused = [fault for faults in users.values() for fault in faults if fault not in answers]
         if not unused and not self.rig.is_alive():
-            unused = [commands[-1][0]]
+            unused = [list(users.values())[-1][-1]]
         if not unused:
             return [turn._replace(used=answers.get(turn.fault, '')) for turn in turns]
         lost = next(turn for turn in turns if turn.fault == unused[0])
@@ -198,8 +202,21 @@ def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Tur
     return turns
 
 
+def whole(batch: Batch) -> Iterator[Turn]:
+    """By the front door in the guest: what is told of all, and of each check mode, the run, and a second run."""
+    faults = batch.faults
+    if any(EXPECTED[fault].hangs for fault in faults):
+        yield from in_guest(batch)
+        return
+    lines = batch.rig.whole_turns([asked_of(fault) for fault in faults])
+    told = next(lines)
+    for fault, (foreseen, (report, look), *again) in zip(faults, lines):
+        yield Turn(fault, batch.before, look, [report], told=told[module_of(fault)], foreseen=foreseen,
+                   again=again[0] if again else None)
+
+
 def in_guest(batch: Batch) -> Iterator[Turn]:
-    """The same without Ansible: for conditions that are none of its business."""
+    """The run alone, without Ansible: for conditions that are none of its business."""
     faults = batch.faults
     for fault, (report, look) in zip(faults, batch.rig.unload_each_in_guest([asked_of(fault) for fault in faults])):
         yield Turn(fault, batch.before, look, [report])
@@ -255,8 +272,8 @@ def after_role(batch: Batch, fault: str) -> Turn:
 
 
 CONDITIONS = {condition.name: condition for condition in (
-    Condition('plain', 'a plain run', PLAIN, in_guest),
-    Condition('check', 'check mode', Rule('as it was; the change is foreseen', check=True), check),
+    Condition('plain', 'a plain run', PLAIN, whole),
+    Condition('check', 'check mode', CHECK, check),
     Condition('killed_ssh', 'ssh killed in mid-run', Rule(
         'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),
     Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),

@@ -23,6 +23,7 @@ class Expectation(NamedTuple):
     alone: bool = False  # whether it needs a guest of its own: it harms all others in the same
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
+    dangles: str = ''  # what kmod_facts must say that it left registered, as a regular expression
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 

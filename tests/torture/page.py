@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 from conditions import CONDITIONS
 from expectations import EXPECTED
-from rig import CHECKOUT, OUTPUT
+from rig import CHECKOUT, OUTPUT, locked
 
 PAGE = CHECKOUT / 'docs/TORTURE.md'
 Rows = List[Dict[str, Any]]
@@ -17,10 +17,11 @@ Rows = List[Dict[str, Any]]
 def merged(rows: Rows) -> Rows:
     """All rows so far, the newest of each kernel, condition and fault; kept in rows.json."""
     kept = OUTPUT / 'rows.json'
-    old: Rows = json.loads(kept.read_text(encoding='utf-8')) if kept.exists() else []
-    by_key = {(row['kernel'], row['condition'], row['fault']): row for row in old + rows}
-    found = list(by_key.values())
-    kept.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    with locked('torture-rows'):
+        old: Rows = json.loads(kept.read_text(encoding='utf-8')) if kept.exists() else []
+        by_key = {(row['kernel'], row['condition'], row['fault']): row for row in old + rows}
+        found = list(by_key.values())
+        kept.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     return found
 
 

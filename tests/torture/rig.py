@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ansible import module_utils
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / 'tests/lab'))
 
@@ -24,13 +26,14 @@ import guests  # noqa: E402
 import images  # noqa: E402
 from host import LabError, cache_dir, digest, locked  # noqa: E402
 
-__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'guests', 'helper', 'progress')
+__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'guests', 'helper', 'locked', 'progress')
 
 HELPER_SOURCES = CHECKOUT / 'roles/force_unload/files/kmod_reset'
-UTILITIES = CHECKOUT / 'plugins/module_utils'
+PLUGINS = CHECKOUT / 'plugins'
 IN_GUEST = Path(__file__).resolve().parent / 'in_guest'
 GUEST_DIRECTORY = '/root/torture'
-PACKAGE = 'ansible_collections/kernelops/kmod/plugins/module_utils'
+PACKAGE = 'ansible_collections/kernelops/kmod/plugins'
+READY = 'ready'
 OUTPUT = CHECKOUT / 'tests/output/torture'
 
 
@@ -114,6 +117,7 @@ class Rig:
         self.guest = guests.Guest(name or f'torture-{kernel}')
         self.install_helper = ''
         self.snapshots: Set[str] = set()
+        self.returns = False  # whether the same faults are asked for again, so that a snapshot pays
         # The option timeout: a guest that is emulated on a busy machine is slow.
         self.seconds = 150
         self.inventory = OUTPUT / f'{self.guest.name}.inventory.yml'
@@ -124,23 +128,31 @@ class Rig:
         self.helper = helper(self.kernel)
         self.guest = guests.up(self.guest.name, self.kernel)
         self._move_in()
+        self._keep(READY)
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self.guest.end()
 
     def restore(self) -> None:
-        """A clean kernel, with everything moved in again."""
-        self.guest.restore()
-        self._move_in()
+        """A clean kernel, with everything moved in."""
+        self._back_to(READY)
+
+    def _keep(self, tag: str) -> None:
+        self.guest.close_connections()
+        self.guest.monitor_command(f'savevm {tag}', timeout=120)
+        self.snapshots.add(tag)
+
+    def _back_to(self, tag: str) -> None:
+        self.guest.stop()
+        self.guest.launch(self.guest.facts, ['-loadvm', tag])
+        self.guest.wait_for_ssh(120)
 
     def jammed(self, faults: Sequence[str]) -> None:
         """A clean kernel with all of these faults in it; from the second time on from a snapshot of that."""
         tag = 'jammed-' + digest(*faults)
         if tag in self.snapshots:
-            self.guest.stop()
-            self.guest.launch(self.guest.facts, ['-loadvm', tag])
-            self.guest.wait_for_ssh(120)
+            self._back_to(tag)
             return
         self.restore()
         script = [f'( {fault_modules.jam_script(fault)} ); echo "jammed {fault} $?"' for fault in faults]
@@ -148,26 +160,28 @@ class Rig:
         missing = [fault for fault in faults if f'jammed {fault} 0\n' not in said.out]
         if missing:
             raise LabError(f'{self.kernel} could not be jammed with {missing}:\n{said.out[-3000:]}{said.err}')
-        self.guest.close_connections()
-        self.guest.monitor_command(f'savevm {tag}', timeout=120)
-        self.snapshots.add(tag)
-        self.jammed(faults)
+        if self.returns:
+            self._keep(tag)
+            self._back_to(tag)
 
     def _move_in(self) -> None:
         release = self.guest.facts['release']
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode='w') as tar:
-            for source in sorted(UTILITIES.glob('*.py')):
-                tar.add(source, arcname=f'torture/{PACKAGE}/{source.name}')
-            for path in [Path(PACKAGE), *Path(PACKAGE).parents][:-1]:
-                tar.addfile(tarfile.TarInfo(f'torture/{path}/__init__.py'))
+            for directory in ('module_utils', 'modules'):
+                for source in sorted((PLUGINS / directory).glob('*.py')):
+                    tar.add(source, arcname=f'torture/{PACKAGE}/{directory}/{source.name}')
+            tar.addfile(tarfile.TarInfo('torture/ansible/__init__.py'))
+            for source in sorted(Path(module_utils.__path__[0]).rglob('*.py')):
+                tar.add(source, arcname=f'torture/ansible/module_utils/{source.relative_to(module_utils.__path__[0])}')
             for source, name in self._besides():
                 tar.add(source, arcname=name)
             tar.add(self.helper, arcname='torture/kmod_reset.ko')
         place = f'/var/lib/kmod_reset/{release}'
         self.install_helper = f'mkdir -p -m 755 {place} && install -m 600 {GUEST_DIRECTORY}/kmod_reset.ko {place}/'
         self.guest.ssh(
-            f'tar -x -C /root --no-same-owner --touch && {self.install_helper} && sync', timeout=120,
+            f'tar -x -C /root --no-same-owner --touch && {self.install_helper} && '
+            f'python3 -m compileall -q {GUEST_DIRECTORY} && sync', timeout=300,
             stdin=archive.getvalue(), what=f'Moving into {self.guest.name}')
         self.inventory.write_text(guests.inventory([self.guest.name]), encoding='utf-8')
 
@@ -183,7 +197,7 @@ class Rig:
 
     def python(self, words: str, timeout: float) -> Said:
         """Runs one of the programs of in_guest, with the collection's utilities on its path."""
-        return self.sh(f'cd {GUEST_DIRECTORY} && PYTHONDONTWRITEBYTECODE=1 python3 {words}', timeout)
+        return self.sh(f'cd {GUEST_DIRECTORY} && python3 {words}', timeout)
 
     def unload_each(self, names: Sequence[str], *more: str, check: bool = False) -> Iterator[Turned]:
         """One play that unloads each in turn: what was returned, and the host after it; None where it was lost."""
@@ -205,17 +219,24 @@ class Rig:
             yield report, json.loads(looked.splitlines()[0]) if looked else None
 
     def unload_each_in_guest(self, names: Sequence[str]) -> Iterator[Turned]:
-        """The same by the front door's own call, in the guest and without Ansible: three times as fast."""
-        said = self.python(f'turns.py {self.seconds} ' + ' '.join(names), 60 + 300 * len(names))
+        """The same by the front door in the guest, without a controller: three times as fast."""
+        yield from self._lines(f'turns.py run {self.seconds} ', names)
+
+    def whole_turns(self, names: Sequence[str]) -> Iterator[Any]:
+        """What in_guest/turns.py tells of each: first what kmod_facts says of all; then check mode, run, second run."""
+        yield from self._lines(f'turns.py whole {self.seconds} ', names, before=1)
+
+    def _lines(self, words: str, names: Sequence[str], before: int = 0) -> Iterator[Any]:
+        """A line for each name, and those ``before`` them; HostLostError where one is missing."""
+        said = self.python(words + ' '.join(names), 60 + 300 * len(names))
         lines = said.out.splitlines()
         for line in lines:
-            report, look = json.loads(line)
-            yield report, look
-        if len(lines) < len(names):
+            yield json.loads(line)
+        if len(lines) < before + len(names):
             raise HostLostError(f'{self.guest.name}: only {len(lines)} of {len(names)} turns: {said.err[-600:]}')
 
     def both(self, name: str) -> List[Dict[str, Any]]:
-        """What each of two unloads at once returned, by the front door's own call and without Ansible."""
+        """What each of two unloads at once returned, by the front door in the guest."""
         said = self.python(f'turns.py two {self.seconds} {name}', 400)
         if said.status != 0:
             raise HostLostError(f'{self.guest.name}: two runs at once gave no answer: {said.err[-600:]}')

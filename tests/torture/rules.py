@@ -4,7 +4,7 @@
 """What must hold for a row, by rules; pure: what was seen goes in, sentences about what does not hold come out."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from expectations import Expectation, module_of
 
@@ -14,6 +14,9 @@ Report = Dict[str, Any]
 MENDED = '0 - Live'
 HONEST = re.compile(r'changed between reading and acting|no longer has it|another kmod_reset|EBUSY|ENOENT|EWOULDBLOCK|'
                     r'EAGAIN|Run the task again')
+
+
+Seen = Tuple[Report, Look]
 
 
 class Turn(NamedTuple):
@@ -29,6 +32,9 @@ class Turn(NamedTuple):
     note: str = ''
     probe: str = ''  # what loading and unloading a fixed build came to; empty: not tried
     used: str = ''  # what came of having the kernel use what was left; 'ok' where nothing did; empty: not tried
+    told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand
+    foreseen: Optional[Seen] = None  # what check mode returned before the run, and the host after that
+    again: Optional[Seen] = None  # the same of a second run, where the first went well
 
 
 class Rule(NamedTuple):
@@ -44,7 +50,8 @@ class Rule(NamedTuple):
     leaves: str = ''  # files that may be left behind, as a regular expression
 
 
-PLAIN = Rule('gone or parked; reported so; what it left can be used; a fixed build loads')
+PLAIN = Rule('as foreseen; gone or parked; reported so; what it left can be used; a fixed build loads')
+CHECK = Rule('as it was; the change is foreseen', check=True)
 
 
 def state(look: Look, fault: str) -> str:
@@ -215,7 +222,44 @@ def judge(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:
             broken += truthful(report, turn, check=rule.check) + _one(report, turn, turn.after, expected, rule)
         if rule.check:
             broken += unchanged(turn, turn.after)
-    return broken + _afterwards(turn, expected, rule)
+    return broken + _around(turn, expected) + _afterwards(turn, expected, rule)
+
+
+def _around(turn: Turn, expected: Expectation) -> List[str]:
+    """What was told and foreseen before the run, and what a second run came to."""
+    broken = []
+    if turn.told is not None:
+        broken += ['kmod_facts: ' + text for text in _told(turn.told, expected)]
+    if turn.foreseen is not None:
+        report, look = turn.foreseen
+        broken += ['check mode: ' + text for text in
+                   judge(Turn(turn.fault, turn.before, look, [report]), expected, CHECK)]
+    if turn.again is not None and turn.after is not None:
+        report, look = turn.again
+        second = Turn(turn.fault, turn.after, look, [report])
+        found = sound(second, look, expected, PLAIN) + truthful(report, second, check=False)
+        found += unchanged(second, look) if state(look, turn.fault) != 'absent' else []
+        if report.get('changed') or report.get('failed') or report.get('verdict') != 'absent':
+            found.append('it is not told that there is nothing to do: ' + reported(report))
+        broken += ['the second run: ' + text for text in found]
+    return broken
+
+
+def _told(facts: Dict[str, Any], expected: Expectation) -> List[str]:
+    """What kmod_facts says of the module and of what it would take."""
+    said = facts.get('diagnosis') or {}
+    if not said:
+        return ['no diagnosis: {}'.format(facts)]
+    broken = []
+    if said.get('verdict') != expected.verdict:
+        broken.append('the verdict is {}, and should be {}'.format(said.get('verdict'), expected.verdict))
+    method = 'none' if not expected.goes else 'park' if expected.parked else ''
+    if not expected.asked and (said.get('method') != method if method else said.get('method') in ('none', 'park')):
+        broken.append('the method is {}: {}'.format(said.get('method'), said.get('reason')))
+    dangling = [hazard['reason'] for hazard in said.get('hazards', []) if hazard['code'] == 'dangling_references']
+    if expected.dangles and not any(re.search(expected.dangles, reason) for reason in dangling):
+        broken.append('what it left is not named {!r}: {}'.format(expected.dangles, dangling))
+    return broken
 
 
 def _afterwards(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:

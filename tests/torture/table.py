@@ -7,7 +7,8 @@ import json
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
+from xml.etree import ElementTree
 
 import page
 from conditions import CONDITIONS, Batch
@@ -89,25 +90,39 @@ def rows_of(rig: Rig, condition: str, faults: List[str]) -> List[Row]:
     return rows
 
 
-def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str], name: str) -> List[Row]:
-    """All rows; what is done is written down after each batch."""
+def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str], name: str,
+        part: Tuple[int, int] = (1, 1)) -> List[Row]:
+    """All rows; what is done is written down after each batch. ``part``: of so many parts the batches of this one."""
     rows: List[Row] = []
+    number, parts = part
+    base = OUTPUT / f'rows-{"-".join(kernels)}'
+    if parts > 1:
+        base = base.with_name(f'{base.name}-part-{number}')
     for kernel in kernels:
         with Rig(kernel, name and f'{name}-{kernel}') as rig:
+            rig.returns = len(conditions) > 1
             for condition in conditions:
-                for batch in batches(list(faults)):
+                for batch in batches(list(faults))[number - 1::parts]:
                     found = rows_of(rig, condition, batch)
                     page.merged(found)
                     rows += found
-                    write(rows, OUTPUT / f'rows-{"-".join(kernels)}')
+                    write(rows, base)
     return rows
 
 
 def write(rows: List[Row], base: Path) -> None:
-    """The rows as JSON and as Markdown."""
+    """The rows as JSON, as Markdown and as JUnit's XML."""
     base.parent.mkdir(parents=True, exist_ok=True)
     base.with_suffix(base.suffix + '.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
     base.with_suffix(base.suffix + '.md').write_text(markdown(rows), encoding='utf-8')
+    suite = ElementTree.Element('testsuite', tests=str(len(rows)), errors='0', skipped='0',
+                                failures=str(sum(row['row'] != 'holds' for row in rows)))
+    for row in rows:
+        case = ElementTree.SubElement(suite, 'testcase', classname='{kernel} {condition}'.format(**row),
+                                      name=row['fault'])
+        for text in row['broken']:
+            ElementTree.SubElement(case, 'failure', message=text)
+    ElementTree.ElementTree(suite).write(base.with_suffix(base.suffix + '.xml'))
 
 
 def markdown(rows: List[Row]) -> str:

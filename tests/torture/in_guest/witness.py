@@ -4,7 +4,7 @@
 """In the guest: what the host shows of itself, read without the collection.
 
 ``witness.py look NAME...`` prints one JSON object, ``settle`` does so once no process of a run is left, or after 100 s;
-``use JSON`` runs the shell command of each [fault, command] and prints its status and the new alarms, a line for each;
+``use JSON`` runs each shell command of a list and prints it with its status and the new alarms, a line for each;
 ``probe NAME...`` loads and unloads the fixed build of each by init_module(2), in a child with a deadline, and prints
 what became of it; ``hog KB`` takes memory until that much is left, and keeps it until it is killed.
 """
@@ -130,7 +130,7 @@ def stuck_processes() -> List[str]:
         line = text('/proc/%s/cmdline' % pid).replace('\0', ' ')
         if 'python3' not in line or int(pid) in mine:
             continue
-        if 'AnsiballZ' in line or 'ansible' in line or line.strip() == '/usr/bin/python3':
+        if 'AnsiballZ' in line or 'ansible' in line or 'turns.py' in line or line.strip() == '/usr/bin/python3':
             state = text('/proc/%s/stat' % pid).rsplit(')', 1)[-1].split()
             if state and state[0] not in 'ZX':
                 found.append('%s %s %s' % (pid, state[0], text('/proc/%s/wchan' % pid)))
@@ -199,7 +199,7 @@ def probe(names: List[str]) -> Dict[str, str]:
 
 def use(words: List[str]) -> None:
     """Each command in turn, with 30 seconds, a look at the log half a second later, and a line for each."""
-    for fault, command in json.loads(words[0]):
+    for command in json.loads(words[0]):
         known = alarms()
         with tempfile.TemporaryFile() as stream:
             # What it leaves hanging in the kernel keeps the file open, and nobody waits for that.
@@ -214,7 +214,7 @@ def use(words: List[str]) -> None:
             stream.seek(0)
             out = stream.read().decode(errors='replace')[-300:]
         new = [line for line in alarms() if line not in known]
-        print(json.dumps([fault, {'status': status, 'log': new, 'out': out}]), flush=True)
+        print(json.dumps([command, {'status': status, 'log': new, 'out': out}]), flush=True)
 
 
 def hog(leave_kb: int) -> None:
