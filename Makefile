@@ -105,9 +105,12 @@ unit: venv ## the unit tests, and those of the playbooks' reports in a browser (
 units-all-pythons: venv ## the unit tests under every other Python from 3.6 on (2 minutes, 4 the first time)
 	@python3 tests/tools/unit_all_pythons.py
 
-.PHONY: units-oldest-newest
-units-oldest-newest: venv ## the same under the oldest and the newest of them alone (3 minutes)
-	@python3 tests/tools/unit_all_pythons.py --ends
+.PHONY: units-oldest units-newest
+units-oldest: venv ## the same under the oldest of them alone (2 minutes)
+	@python3 tests/tools/unit_all_pythons.py --oldest
+
+units-newest: venv ## the same under the newest of them alone (2 minutes)
+	@python3 tests/tools/unit_all_pythons.py --newest
 
 .PHONY: ansible-versions
 ansible-versions: venv ## the playbooks and modules under each ansible-core from 2.16 on, as one table (8 minutes each, two side by side, beside busy guests)
@@ -123,7 +126,7 @@ lab: prepare ## the disk images of KERNELS and the fault modules for them (3 min
 	@$(LAB) modules $(KERNELS)
 
 .PHONY: molecule
-molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (4 minutes; all: 55)
+molecule: prepare venv ## the scenarios in guests: make molecule KERNELS=6.1 SCENARIO=cure (3 minutes; all: 45)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/tools/run_molecule.py --jobs $(JOBS) $(SCENARIO:%=--scenario %) $(KERNELS)
 
@@ -134,6 +137,16 @@ aarch64: ## the scenarios on Debian's AArch64 kernels, in emulated guests (40 mi
 # Which of them: make torture KERNELS=6.1 FAULTS="init_oops init_hang" CONDITIONS="plain two"; empty: all.
 FAULTS ?=
 CONDITIONS ?=
+
+# Which part of the faults: make faults KERNELS=6.1 PART=2/4.
+PART ?= 1/1
+
+.PHONY: faults
+faults: prepare venv ## the main job, on KERNELS: each fault told, foreseen, unloaded, parked or refused, in guests (15 minutes each)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(STEP) 'faults on $(KERNELS), part $(PART)' --junit 'tests/output/junit/faults-$(KERNELS)-$(subst /,-,$(PART)).xml' -- \
+	  $(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions plain --part $(PART) \
+	  --guest faults-$(subst /,-,$(PART)) --junit 'tests/output/junit/faults-$(KERNELS)-$(subst /,-,$(PART)).xml'
 
 .PHONY: torture
 torture: prepare venv ## every fault under every condition on KERNELS, as one table (all: hours; one fault under one condition: a minute)
@@ -212,13 +225,22 @@ support: venv ## the README's table of what was tested, from the results of the 
 	@$(BIN)/python tests/tools/support.py
 
 .PHONY: test
-test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, module files, molecule on KERNELS (90 minutes)
-	@python3 tests/tools/steps.py start
-	@start=$$(date +%s); status=0; \
-	$(MAKE) --no-print-directory --keep-going -j2 --output-sync=line lint sanity unit units-oldest-newest docs || status=$$?; \
-	$(MAKE) --no-print-directory --keep-going trees molecule || status=$$?; \
-	echo "make test took $$(( $$(date +%s) - start )) s:"; \
-	python3 tests/tools/steps.py summary $$status
+test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, and the main job on the newest stable kernel (15 minutes, 20 the first time)
+	@python3 tests/tools/suite.py test --lanes $(JOBS)
+
+# No step begins that would not end within so many minutes: make matrix WITHIN=50.
+WITHIN ?=
+
+.PHONY: matrix
+matrix: prepare ## what make test-all runs besides: each other kernel's main job, then the scenarios on all four (50 minutes)
+	@python3 tests/tools/suite.py matrix --lanes $(JOBS) $(WITHIN:%=--within %)
+
+.PHONY: test-all
+test-all: ## make test, and then the whole matrix (70 minutes)
+	@status=0; \
+	$(MAKE) --no-print-directory test || status=$$?; \
+	$(MAKE) --no-print-directory matrix || status=$$?; \
+	python3 tests/tools/steps.py summary $$status | tail -n 1; exit $$status
 
 .PHONY: clean
 clean: ## ends the lab's guests and removes what make has made in this checkout (the lab's images stay)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the unit tests of what runs on managed hosts under every other Python from 3.6 on that this machine has.
 
-With ``--ends`` under the oldest and the newest alone. No Ansible is installed there: test files that import it, or a
+With ``--oldest`` or ``--newest`` under that one alone. No Ansible is installed there: test files that import it, or a
 front door, are left out, and named. Each Python compiles all of plugins/.
 """
 
@@ -93,8 +93,10 @@ def main() -> int:
     names = [str(path) for path in on_hosts]
     pythons = every()
     others = sorted(version for version in pythons if version != sys.version_info[:2])
-    if '--ends' in sys.argv[1:]:
-        others = sorted({*others[:1], *others[-1:]})
+    if '--oldest' in sys.argv[1:]:
+        others = others[:1]
+    if '--newest' in sys.argv[1:]:
+        others = others[-1:]
     failed = []
     with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         runs = [pool.submit(run_under, '%d.%d' % version, pythons[version], names) for version in others]

@@ -6,6 +6,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import conditions
@@ -23,6 +24,8 @@ def run_table(options: argparse.Namespace) -> bool:
     faults = options.faults.split() or [name for name in rig.fault_modules.FAULTS if name not in NOT_RUN]
     rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest,
                      options.part)
+    if options.junit:
+        table.write_junit(rows, options.junit)
     print(table.aligned(rows))
     return all(row['row'] == 'holds' for row in rows)
 
@@ -59,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument('--guest', default='', help='the first part of the guests\' names')
         if name == 'table':
             one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
+            one.add_argument('--junit', type=Path, help='a file for the rows, as JUnit\'s XML')
             one.add_argument('--part', default=(1, 1), type=part_of, metavar='N/OF', help='a part of the batches')
             one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
     made = commands.add_parser('helper', help='builds the compiled helper for a kernel of the lab; prints its path')

@@ -11,6 +11,10 @@ from rig import LabError, fault_modules
 STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
 
 
+# What dangles where nothing does.
+NOTHING = 'nothing'
+
+
 class Expectation(NamedTuple):
     """What a plain run must come to, as rules and not as recorded from a run."""
 
@@ -23,7 +27,8 @@ class Expectation(NamedTuple):
     alone: bool = False  # whether it needs a guest of its own: it harms all others in the same
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
-    dangles: str = ''  # what kmod_facts must say that it left registered, as a regular expression
+    dangles: str = ''  # what kmod_facts must name as registered by it, and nothing else; NOTHING; empty: not compared
+    unexplained: int = -1  # the references that kmod_facts must find unexplained; -1: not compared
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
@@ -172,9 +177,9 @@ EXPECTED: Dict[str, Expectation] = {
     'uring_file': stays('in_use', r'python3 \(pid \d+', TOUCH % ('uring_file', 'uring_file')),
     'cdev_held': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_held', CLOSE.format('cdev_held')),
     'cdev_owner': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_owner', CLOSE.format('cdev_owner')),
-    'no_owner': stays('unloadable', r'cat \(pid \d+',
+    'no_owner': stays('in_use', r'cat \(pid \d+',
                       "echo x >/dev/no_owner; sleep 1; ! pgrep -f '[ ]/dev/no_owner'"),
-    'netns_dev': stays('unloadable', 'labns0', IN_NAMESPACE),
+    'netns_dev': stays('in_use', 'labns0', IN_NAMESPACE),
     'got_base': stays('in_use_unknown', 'could not be seen', 'cat /sys/module/got_by/parameters/call'),
     'init_disk': init('dd if=/dev/init_disk of=/dev/null bs=4096 count=1', beside=False),
     'init_link': init('! ip link add lab9 type init_link', beside=False),
@@ -212,6 +217,30 @@ sys.exit(host.swapon(b"lab", 0) != -1 or ctypes.get_errno() != errno.EUSERS)'"""
     'used_mount': stays('in_use', '/run/used_mount', IN_MOUNTS),
     'used_configfs': stays('in_use', 'configfs', 'rmdir /sys/kernel/config/used_configfs/lab'),
 }
+
+# What kmod_facts must name as what each left registered, and nothing else.
+DANGLES = {
+    'init_misc': 'misc device /dev/init_misc$',
+    'init_chrdev': r'character device init_chrdev \(\d+:0\)$',
+    'init_netdev': 'network device lab0$',
+    'init_timer': 'timer init_timer_tick$',
+    'init_hrtimer': 'high-resolution timer init_hrtimer_tick$',
+    'init_irq': r'interrupt \d+ \(lab_interrupt\)$',
+    'init_kprobe': 'kprobe vfs_mkdir$',
+    'init_notifier': 'notifier init_notifier_call on (reboot_notifier_list|the chain of register_reboot_notifier)$',
+    'init_filesystem': 'file system lab_filesystem$',
+    'init_protocol': 'network protocol LAB$',
+    'init_driver': 'driver platform:lab_driver$',
+    'init_thread': r'kernel thread lab_thread \(pid \d+, in \w+\)$',
+    'no_exit_misc': 'misc device /dev/no_exit_misc$',
+    'layout_pad': 'misc device /dev/layout_pad$',
+    **dict.fromkeys(('init_hang', 'exit_hang', 'used_base', 'cdev_held', 'leaked_ref', 'no_exit', 'exit_oops',
+                     'init_oops', 'kernel_thread', 'healthy'), NOTHING),
+}
+UNEXPLAINED = {'leaked_ref': 3, 'init_irq': 1}
+for _name, _expected in EXPECTED.items():
+    EXPECTED[_name] = _expected._replace(dangles=DANGLES.get(_name, ''), unexplained=UNEXPLAINED.get(
+        _name, 0 if _name in DANGLES else -1))
 
 # The host is lost by the exit of the one, however that is called: only the fleet's playbook has to do with it. The
 # other holds got_base, and lets it go with its own exit.

@@ -6,7 +6,7 @@
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from expectations import Expectation, module_of
+from expectations import NOTHING, Expectation, module_of
 
 Look = Dict[str, Any]
 Report = Dict[str, Any]
@@ -51,6 +51,8 @@ class Rule(NamedTuple):
 
 
 PLAIN = Rule('as foreseen; gone or parked; reported so; what it left can be used; a fixed build loads')
+# Where no exit will run: nothing shows that the kernel cannot reach the code.
+WITHOUT_EXIT = ('init_waiting', 'init_died', 'exit_waiting', 'exit_died', 'no_exit', 'exit_lost')
 CHECK = Rule('as it was; the change is foreseen', check=True)
 
 
@@ -256,9 +258,17 @@ def _told(facts: Dict[str, Any], expected: Expectation) -> List[str]:
     method = 'none' if not expected.goes else 'park' if expected.parked else ''
     if not expected.asked and (said.get('method') != method if method else said.get('method') in ('none', 'park')):
         broken.append('the method is {}: {}'.format(said.get('method'), said.get('reason')))
-    dangling = [hazard['reason'] for hazard in said.get('hazards', []) if hazard['code'] == 'dangling_references']
-    if expected.dangles and not any(re.search(expected.dangles, reason) for reason in dangling):
-        broken.append('what it left is not named {!r}: {}'.format(expected.dangles, dangling))
+    hazards = said.get('hazards', [])
+    dangling = [hazard['reason'] for hazard in hazards if hazard['code'] == 'dangling_references']
+    if expected.dangles and (len(dangling) != (expected.dangles != NOTHING) or
+                             not all(re.search(expected.dangles, reason) for reason in dangling)):
+        broken.append('what it left is not told as {!r}: {}'.format(expected.dangles, dangling))
+    unexplained = facts.get('unexplained_references', 0)
+    if expected.unexplained not in (-1, unexplained):
+        broken.append('{} references are unexplained, not {}'.format(unexplained, expected.unexplained))
+    unshown = sum(hazard['code'] == 'reachability_unknown' for hazard in hazards)
+    if unshown != (expected.verdict in WITHOUT_EXIT):
+        broken.append('reachability_unknown stands there {} times'.format(unshown))
     return broken
 
 

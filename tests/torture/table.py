@@ -111,10 +111,14 @@ def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str]
 
 
 def write(rows: List[Row], base: Path) -> None:
-    """The rows as JSON, as Markdown and as JUnit's XML."""
+    """The rows as JSON and as Markdown."""
     base.parent.mkdir(parents=True, exist_ok=True)
     base.with_suffix(base.suffix + '.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
     base.with_suffix(base.suffix + '.md').write_text(markdown(rows), encoding='utf-8')
+
+
+def write_junit(rows: List[Row], path: Path) -> None:
+    """The rows as JUnit's XML, a case each."""
     suite = ElementTree.Element('testsuite', tests=str(len(rows)), errors='0', skipped='0',
                                 failures=str(sum(row['row'] != 'holds' for row in rows)))
     for row in rows:
@@ -122,7 +126,8 @@ def write(rows: List[Row], base: Path) -> None:
                                       name=row['fault'])
         for text in row['broken']:
             ElementTree.SubElement(case, 'failure', message=text)
-    ElementTree.ElementTree(suite).write(base.with_suffix(base.suffix + '.xml'))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(suite).write(path)
 
 
 def markdown(rows: List[Row]) -> str:
