@@ -142,10 +142,10 @@ CONDITIONS ?=
 PART ?= 1/1
 
 .PHONY: faults
-faults: prepare venv ## the main job, on KERNELS: each fault told, foreseen, unloaded, parked or refused, in guests (15 minutes each)
+faults: prepare venv ## the main job, on KERNELS: each fault told, foreseen, unloaded, parked or refused, in a guest (15 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(STEP) 'faults on $(KERNELS), part $(PART)' --junit 'tests/output/junit/faults-$(KERNELS)-$(subst /,-,$(PART)).xml' -- \
-	  $(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions plain --part $(PART) \
+	  $(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions 'plain hidden' --part $(PART) \
 	  --guest faults-$(subst /,-,$(PART)) --junit 'tests/output/junit/faults-$(KERNELS)-$(subst /,-,$(PART)).xml'
 
 .PHONY: torture

@@ -16,7 +16,7 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from expectations import EXPECTED, asked_of, module_of
 from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
@@ -38,6 +38,12 @@ EVERY_SOURCE = (f'/proc/kallsyms /proc/kcore {THE_LOG} '
 ALLOW = """
 grep ' /node /' /proc/self/mountinfo | cut -d ' ' -f 5 | while read path; do umount $path; done
 ! grep ' /node /' /proc/self/mountinfo
+"""
+# Nothing is read any more of a task that loads a module.
+HIDE = """
+mkdir -p /run/nothing
+for name in $(grep -lx insmod /proc/[0-9]*/comm); do mount --bind /run/nothing ${name%/comm}; done
+! grep -qx insmod /proc/[0-9]*/comm
 """
 NOEXEC = """
 set -e
@@ -68,6 +74,7 @@ class Condition(NamedTuple):
     setup: str = ''  # shell in the guest, after the faults are jammed
     lift: str = ''
     again: bool = False  # whether a plain run follows, with the condition lifted
+    only: Tuple[str, ...] = ()  # the faults that it is for; empty: all
     whole: Optional[Callable[['Batch'], None]] = None  # what is done once for all faults, before their turns
 
 
@@ -208,9 +215,12 @@ def whole(batch: Batch) -> Iterator[Turn]:
     if any(EXPECTED[fault].hangs for fault in faults):
         yield from in_guest(batch)
         return
-    lines = batch.rig.whole_turns([asked_of(fault) for fault in faults])
-    told = next(lines)
-    for fault, (foreseen, (report, look), *again) in zip(faults, lines):
+    told: Dict[str, Any] = {}
+    for fault, line in zip(['', *faults], batch.rig.whole_turns([asked_of(fault) for fault in faults])):
+        if not fault:
+            told = line
+            continue
+        foreseen, (report, look), *again = line
         yield Turn(fault, batch.before, look, [report], told=told[module_of(fault)], foreseen=foreseen,
                    again=again[0] if again else None)
 
@@ -225,6 +235,13 @@ def in_guest(batch: Batch) -> Iterator[Turn]:
 check = in_a_play(check=True)
 # With the module as a file in /tmp, as it is where pipelining is off.
 noexec = in_a_play('-e', 'ansible_pipelining=false', '-e', 'ansible_remote_tmp=/tmp/.ansible')
+
+
+def accepted(batch: Batch) -> Iterator[Turn]:
+    """The run alone, with what the reading leaves open accepted: only the helper's own look can refuse it."""
+    names = [module_of(fault) + '=undecided,reachability_unknown' for fault in batch.faults]
+    for fault, (report, look) in zip(batch.faults, batch.rig.unload_each_in_guest(names)):
+        yield Turn(fault, batch.before, look, [report])
 
 
 def killed_ssh(batch: Batch, fault: str) -> Turn:
@@ -293,6 +310,10 @@ CONDITIONS = {condition.name: condition for condition in (
         'gone, or as it was and why', may_refuse=True,
         needs_words='lockdown|locked down|EPERM|not permitted|signature'), in_guest,
         'echo confidentiality > /sys/kernel/security/lockdown'),
+    # The helper stays for as long as a CPU that it has asked may still answer.
+    Condition('hidden', 'the loading task hidden from /proc', Rule(
+        'stays; the kernel itself sees what runs', names=r'as the kernel itself sees, CPU 1 runs its code at '
+        r'0x[0-9a-f]+, in insmod \(pid \d+\)', leaves='kmod_reset'), accepted, HIDE, only=('init_spin',)),
     Condition('low_memory', f'{LEFT_FREE_KB // 1024} MB of memory left', Rule(
         'gone, or as it was and why; the next run gets it out', may_refuse=True), in_guest,
         f'cd {GUEST_DIRECTORY} && setsid -f python3 witness.py hog {LEFT_FREE_KB} >hog.txt 2>&1 </dev/null; '

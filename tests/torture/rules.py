@@ -47,12 +47,13 @@ class Rule(NamedTuple):
     needs_words: str = ''  # what such a refusal must speak of
     killed: bool = False  # the run was killed: no report, or none to go by
     together: bool = False  # two reports
-    leaves: str = ''  # files that may be left behind, as a regular expression
+    names: str = ''  # what the refusal of one that stays must say besides
+    leaves: str = ''  # files and modules that may be left behind, as a regular expression
 
 
 PLAIN = Rule('as foreseen; gone or parked; reported so; what it left can be used; a fixed build loads')
 # Where no exit will run: nothing shows that the kernel cannot reach the code.
-WITHOUT_EXIT = ('init_waiting', 'init_died', 'exit_waiting', 'exit_died', 'no_exit', 'exit_lost')
+WITHOUT_EXIT = ('init_running', 'init_waiting', 'init_died', 'exit_waiting', 'exit_died', 'no_exit', 'exit_lost')
 CHECK = Rule('as it was; the change is foreseen', check=True)
 
 
@@ -128,6 +129,7 @@ def sound(turn: Turn, look: Look, expected: Expectation, rule: Rule) -> List[str
         if look['table'].get(name) != line and name not in turn.before['table'].get(own, ''):
             broken.append(f'{name} was {line!r} and is {look["table"].get(name)!r}')
     more = sorted(set(look['table']) - set(turn.before['table']) - set(parked_as(look, turn.fault)))
+    more = [name for name in more if not rule.leaves or not re.search(rule.leaves, name)]
     if more:
         broken.append('modules that were not there: ' + ', '.join(more))
     left = [path for path in look['left'] if path not in turn.before['left']]
@@ -173,7 +175,8 @@ def _one(report: Report, turn: Turn, look: Look, expected: Expectation, rule: Ru
     """One run that was left to end."""
     if not expected.goes:
         names = '|'.join([expected.names] + [rule.needs_words or '.'] * rule.may_refuse)
-        return unchanged(turn, look) + _refused(report, expected._replace(names=names))
+        found = unchanged(turn, look) + _refused(report, expected._replace(names=names))
+        return found + (_refused(report, expected._replace(names=rule.names)) if rule.names else [])
     broken = []
     if report.get('failed') and rule.may_refuse:
         if not re.search(rule.needs_words or '.', str(report.get('msg', ''))):

@@ -102,7 +102,8 @@ def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str]
         with Rig(kernel, name and f'{name}-{kernel}') as rig:
             rig.returns = len(conditions) > 1
             for condition in conditions:
-                for batch in batches(list(faults))[number - 1::parts]:
+                only = CONDITIONS[condition].only
+                for batch in batches([name for name in faults if not only or name in only])[number - 1::parts]:
                     found = rows_of(rig, condition, batch)
                     page.merged(found)
                     rows += found
