@@ -5,6 +5,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: host_tasks
 type: aggregate
-short_description: Counts the tasks that went to the host
+short_description: Counts the tasks that went to the host, and tells which took longest
 description:
   - Writes C(host_tasks.json) into Molecule's ephemeral directory, play by play, so that a play can check
     the one before it.
@@ -36,14 +37,22 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self.play = ""
         self.tasks: dict[str, dict[str, list[str]]] = {}
+        self.began: dict[tuple[str, str], float] = {}
+        self.seconds: dict[str, list[tuple[float, str]]] = {}
         self.file = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "host_tasks.json")
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self.play = play.get_name()
         self.tasks[self.play] = {}
 
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self.began[host.get_name(), task.get_name()] = time.monotonic()
+
     def _count(self, result: Any) -> None:
         task = result.task
+        began = self.began.pop((result.host.get_name(), task.get_name()), None)
+        if began is not None:
+            self.seconds.setdefault(self.play, []).append((time.monotonic() - began, task.get_name()))
         if task.action.rpartition(".")[2] in CONTROLLER_ONLY or task.delegate_to:
             return
         self.tasks[self.play].setdefault(result.host.get_name(), []).append(task.get_name())
@@ -59,3 +68,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         for play, hosts in self.tasks.items():
             for host, names in hosts.items():
                 self._display.display(f"{host}: {len(names)} tasks went to the host in the play {play!r}")
+        for play, tasks in self.seconds.items():
+            longest = ", ".join(f"{seconds:.0f} s {name}" for seconds, name in sorted(tasks)[:-4:-1])
+            total = sum(seconds for seconds, _name in tasks)
+            self._display.display(f"{total:.0f} s in the tasks of the play {play!r}, of these {longest}")

@@ -7,17 +7,24 @@
 gone. ``turns.py whole SECONDS NAME...`` asks for all of them what kmod_facts tells, and prints that; then, for each, a
 line of what check mode returned, the run, and where that went well a second run; each with the host after it.
 ``turns.py two SECONDS NAME`` prints what each of two at once returned.
+``turns.py serve`` reads the code and the kernel's types once, and then does each of these whose words are written to
+ASKED as JSON, in a process of its own: what it prints is read from ANSWERED. Both are named pipes.
 A name may carry the hazards that are accepted and the methods: ``init_misc=dangling_references:plain,reset``.
 """
 
+import contextlib
 import json
+import os
 import sys
+import traceback
 from typing import Any, Dict, List, Tuple
 
 import front_door
 import witness
 
 IN_USE = 'virtio_blk'
+SERVICE = '/run/turns'
+ASKED, ANSWERED, ERRORS = (os.path.join(SERVICE, name) for name in ('asked', 'answered', 'errors'))
 
 
 def started(word: str, seconds: float, check: bool = False) -> front_door.Call:
@@ -57,11 +64,42 @@ def main(how: str, seconds: float, words: List[str]) -> None:
         print(json.dumps({'reports': [front_door.end(call) for call in calls]}), flush=True)
         return
     if how == 'whole':
-        front_door.warm_up(IN_USE)
         print(json.dumps(told(names, seconds)), flush=True)
     for word in words:
         print(json.dumps(whole(word, seconds, names) if how == 'whole' else seen(word, seconds, names)), flush=True)
 
 
+def serve() -> None:
+    """Never returns."""
+    front_door.warm_up(IN_USE)
+    os.makedirs(SERVICE)
+    with open(witness.SERVER, 'w') as stream:
+        stream.write(str(os.getpid()))
+    os.mkfifo(ANSWERED)
+    os.mkfifo(ASKED)
+    while True:
+        with open(ASKED) as stream:
+            words = json.loads(stream.read())
+        if os.fork() == 0:
+            answer(words)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def answer(words: List[Any]) -> None:
+    """Does what was asked for, and ends this process."""
+    with open(ANSWERED, 'w') as stream:
+        os.dup2(stream.fileno(), sys.stdout.fileno())
+    try:
+        main(*words)
+    except BaseException:  # pylint: disable=broad-except  # who asked must hear of it
+        with open(ERRORS, 'w') as stream:
+            traceback.print_exc(file=stream)
+    os._exit(0)
+
+
 if __name__ == '__main__':
+    if sys.argv[1:] == ['serve']:
+        serve()
     main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])

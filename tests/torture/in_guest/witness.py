@@ -30,6 +30,8 @@ ALARMS = re.compile(r'BUG:|Oops|general protection|WARNING:|rcu: INFO|stall|soft
                     r'kernel BUG|Internal error:|Unable to handle|[Bb]ad page|refcount_t|list_(add|del) corruption')
 STATES = {'coming': 'Loading', 'going': 'Unloading', 'live': 'Live'}
 WEDGED = '/run/torture-wedged'
+# The process that all calls of a module by turns.py are children of, by pid; it is left behind by no run.
+SERVER = '/run/turns/pid'
 # A run that lost its controller ends by its own deadlines; on a busy emulated host that takes longer than they say.
 SETTLED_S = 100
 INIT_MODULE, DELETE_MODULE = {'x86_64': (175, 176), 'aarch64': (105, 106)}[os.uname().machine]
@@ -115,8 +117,8 @@ def left_behind() -> List[str]:
 
 
 def ancestors() -> Set[int]:
-    """This process and those that started it: Ansible's own, where Ansible runs this look."""
-    found, pid = set(), os.getpid()
+    """This process and those that started it, as Ansible's own where that runs this look; the server of turns.py."""
+    found, pid = {int(text(SERVER) or 0)}, os.getpid()
     while pid > 1:
         found.add(pid)
         pid = int(text('/proc/%d/stat' % pid).rsplit(')', 1)[1].split()[1])
