@@ -125,5 +125,5 @@ def tasks(scan):
         task = scan.describe(pid, tid) if call else None
         if call and task and not task['kernel_thread']:
             found.append(dict(task, call=call, module=module_of(call, words, pid, tid, scan.proc),
-                              waits_in=waits_in(stack)))
+                              waits_in=None if scan.is_runnable(pid, tid) else waits_in(stack)))
     return found

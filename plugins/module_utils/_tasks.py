@@ -79,6 +79,14 @@ class Scan:
         except (OSError, ValueError, IndexError):
             return None
 
+    def is_runnable(self, pid, tid):
+        # type: (int, int) -> bool
+        """Whether a task runs, or waits for a CPU alone: one that was preempted shows a stack as if it slept."""
+        try:
+            return self.read(pid, tid, 'stat').rpartition(b')')[2].split()[:1] == [b'R']
+        except OSError:
+            return False
+
     def _look_at(self, pid, tid):
         # type: (int, int) -> None
         call = self._try(pid, tid, 'syscall')

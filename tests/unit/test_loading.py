@@ -59,9 +59,9 @@ def test_where_it_waits(stack, function):
 @pytest.fixture
 def asleep(tmp_path):
     """A task of a made /proc in a call, by number, arguments and stack."""
-    def make(number, *arguments, pid=40, command='rmmod', stack='', exe=b'\x7fELF\x02'):
+    def make(number, *arguments, pid=40, command='rmmod', stack='', exe=b'\x7fELF\x02', state='D'):
         words = ' '.join(hex(argument) for argument in arguments)
-        task(tmp_path, pid, command=command, syscall=f'{number} {words} 0x0 0x7ffe 0x7f1b', stack=stack)
+        task(tmp_path, pid, command=command, state=state, syscall=f'{number} {words} 0x0 0x7ffe 0x7f1b', stack=stack)
         builders.write(tmp_path, f'proc/{pid}/fd/x', '')
         (tmp_path / f'proc/{pid}/exe').write_bytes(exe)
         return _tasks.in_loader(str(tmp_path))['tasks']
@@ -87,6 +87,13 @@ def test_an_unload_names_the_module_in_its_memory(asleep, own, tmp_path):
     builders.write(tmp_path, 'proc/40/task/40/mem', 'x' * 16 + 'foo\0rest')
     (found,) = asleep(own['delete_module'], 16, 0x800, stack=FLUSH.decode())
     assert (found['module'], found['waits_in']) == ('foo', '__flush_workqueue')
+
+
+def test_one_that_was_preempted_shows_a_stack_and_waits_for_nothing(asleep, own, tmp_path):
+    (tmp_path / 'proc/40/fd').mkdir(parents=True)
+    (tmp_path / 'proc/40/fd/3').write_bytes(builders.module_image(name='foo'))
+    (found,) = asleep(own['finit_module'], 3, 0, 0, stack=IN_INIT.decode(), state='R')
+    assert (found['call'], found['module'], found['waits_in']) == ('finit_module', 'foo', None)
 
 
 def test_an_image_in_memory_names_itself(asleep, own, tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import ARM_KERNELS, CAPTURES, KERNELS, write_files
 
-STAT = '{pid} ({command}) R 1 1 1 0 -1 {flags} 0 0 0 0 {user} {kernel} 0 0 20 0 1 0 {start} 0 0 0'
+STAT = '{pid} ({command}) {state} 1 1 1 0 -1 {flags} 0 0 0 0 {user} {kernel} 0 0 20 0 1 0 {start} 0 0 0'
 TICKS = os.sysconf('SC_CLK_TCK')
 SPIN_IN_THE_KERNEL = """
 import os
@@ -28,7 +28,8 @@ while True:
 
 def task(root, pid, tid=None, **facts):
     """Writes a task into the /proc below root."""
-    values = dict({'command': 'sh', 'flags': 0, 'user': 5, 'kernel': 7, 'start': 3 * TICKS, 'stack': '',
+    state = 'R' if facts.get('syscall') == 'running' else 'S'
+    values = dict({'command': 'sh', 'state': state, 'flags': 0, 'user': 5, 'kernel': 7, 'start': 3 * TICKS, 'stack': '',
                    'syscall': '0 0x0 0x0 0x0 0x0 0x0 0x0 0x7ffe 0x7f1b'}, pid=pid, **facts)
     files = {name: values[name] for name in ('stack', 'syscall') if values[name] is not None}
     files.update(stat=STAT.format(**values), comm=values['command'] + '\n')
