@@ -169,6 +169,7 @@ class Suite:
                 done, _rest = futures.wait(running, return_when=futures.FIRST_COMPLETED)
                 for future in done:
                     self.ended(running.pop(future), *future.result(), list(running.values()))
+        self.left_out += [f'{step.name}: what it needs was left out' for step in self.waiting]
         return all(self.passed.values())
 
     def one(self, step: Step) -> Tuple[bool, float]:

@@ -63,6 +63,11 @@ def test_what_would_not_end_in_time_is_left_out_and_fails_nothing(run: Run) -> N
     assert run.left_out == ['long: no time left']
 
 
+def test_what_needs_a_step_that_was_left_out_is_told(run: Run) -> None:
+    assert run(step('long', seconds=100), step('b', 'long'), step('short'), within_s=50)
+    assert run.left_out == ['long: no time left', 'b: what it needs was left out']
+
+
 def test_what_failed_last_comes_first(run: Run) -> None:
     assert not run(step('a'), step('b', passes=False))
     assert run.began() == ['a', 'b']

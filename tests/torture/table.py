@@ -100,7 +100,7 @@ def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str]
         base = base.with_name(f'{base.name}-part-{number}')
     for kernel in kernels:
         with Rig(kernel, name and f'{name}-{kernel}') as rig:
-            rig.returns = len(conditions) > 1
+            rig.returns = sum(not CONDITIONS[name].only for name in conditions) > 1
             for condition in conditions:
                 only = CONDITIONS[condition].only
                 for batch in batches([name for name in faults if not only or name in only])[number - 1::parts]:
