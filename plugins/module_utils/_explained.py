@@ -150,3 +150,13 @@ def without_dependents(facts):
     if not users or is_unavailable(module['refcount']):
         return facts
     return dict(facts, module=dict(module, used_by=[], refcount=max(0, module['refcount'] - len(users))))
+
+
+def shown(facts):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """The part of the facts that is returned as ``before`` and ``after``; addresses as hexadecimal text."""
+    module = facts['module']
+    if module['state'] in ('absent', 'builtin'):
+        return {'state': module['state']}
+    return {'state': module['state'], 'refcount': module['refcount'], 'used_by': module['used_by'],
+            'permanent': module['permanent'], 'pointers': shown_pointers(facts['live'])}

@@ -145,3 +145,9 @@ def module(name, release, root='/', table=None):
     if entry is None:
         return {'name': name, 'state': 'builtin' if is_builtin(name, release, root) else 'absent'}
     return dict(entry, struct_address=struct_address(name, root))
+
+
+def is_idle(entry):
+    # type: (Dict[str, Any]) -> bool
+    """Whether nothing holds back a loaded module: it is live, unused and not permanent."""
+    return entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']

@@ -88,7 +88,7 @@ class Survey:
                      oopses=self.oopses, oopses_lost=self.oopses_lost)
         if is_live and not entry['permanent'] and depth == BRIEF:
             # An idle one needs no search: a device of it that is up is told where it is asked for by name.
-            return facts if is_idle(entry) else dict(
+            return facts if _module_table.is_idle(entry) else dict(
                 facts, holders=unavailable(f'not looked for: ask for {name} by name'))
         if not is_live or entry['permanent'] or depth == FREED:
             facts['registrations'] = self._registrations(entry)
@@ -102,6 +102,15 @@ class Survey:
         if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
             facts['holders_below'] = self._holders_below(name)
         return facts
+
+    def with_anchors(self, name, depth=NEEDED):
+        # type: (str, str) -> Dict[str, Any]
+        """The facts of a module and, under ``anchors``, what it takes to reset it, if need be."""
+        facts = self.module(name, depth)
+        entry = facts['module']
+        needed = depth in (ALL, FREED) or not _module_table.is_idle(entry)
+        loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
+        return dict(facts, anchors=self.anchors() if loaded and needed else {})
 
     def dependents(self, users):
         # type: (List[str]) -> Dict[str, Any]
@@ -377,12 +386,9 @@ class Survey:
 
 def module(name, root='/', kernel=None, depth=NEEDED):
     # type: (str, str, Optional[Dict[str, Any]], str) -> Dict[str, Any]
-    """The facts of one module (:meth:`Survey.module`) and, under ``anchors``, what it takes to reset it, if need be."""
+    """:meth:`Survey.with_anchors` of this host."""
     with Survey(root, kernel) as survey:
-        facts = survey.module(name, depth)
-        entry = facts['module']
-        loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
-        return dict(facts, anchors=survey.anchors() if loaded and (depth in (ALL, FREED) or not is_idle(entry)) else {})
+        return survey.with_anchors(name, depth)
 
 
 def dependents(users, kernel):
@@ -390,9 +396,3 @@ def dependents(users, kernel):
     """:meth:`Survey.dependents` of this host."""
     with Survey('/', kernel) as survey:
         return survey.dependents(users)
-
-
-def is_idle(entry):
-    # type: (Dict[str, Any]) -> bool
-    """Whether nothing holds back a loaded module: it is live, unused and not permanent."""
-    return entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']

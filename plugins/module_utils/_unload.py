@@ -19,7 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._explained import (
-    shown_pointers,
+    shown,
     with_dependents,
     without_dependents,
 )
@@ -46,15 +46,16 @@ class Options(NamedTuple):
 class Unload:
     """One run against one module of this host."""
 
-    def __init__(self, options, kernel=None):
-        # type: (Options, Optional[Dict[str, Any]]) -> None
-        """``kernel`` are the facts of _kernel.read, where they have been read already."""
+    def __init__(self, options, kernel=None, facts=None):
+        # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> None
+        """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already."""
         self.options = options
         self.name = kernel_name(options.name)
         if os.geteuid() != 0:
             raise KmodError(f'unload {self.name}', 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel
+        self.facts = facts
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
         self.told = []  # type: List[str]
@@ -165,13 +166,10 @@ class Unload:
 
     def _survey(self):
         # type: () -> Dict[str, Any]
-        # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
-        plain = 'plain' in self.options.methods and self.options.run_exit != 'never'
-        depth = _survey.NEEDED if plain else _survey.ALL
-        if self.options.run_exit == 'never':
-            depth = _survey.FREED
-        return _syscalls.with_deadline(lambda: _survey.module(self.name, kernel=self.kernel, depth=depth),
-                                       self.options.timeout, f'read the state of {self.name}')
+        facts, self.facts = self.facts, None
+        return facts or _syscalls.with_deadline(
+            lambda: _survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options)),
+            self.options.timeout, f'read the state of {self.name}')
 
     def _dependents(self, facts):
         # type: (Dict[str, Any]) -> Dict[str, Any]
@@ -381,17 +379,16 @@ class Unload:
                 'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
 
 
+def depth_for(options):
+    # type: (Options) -> str
+    """How much of a module is read."""
+    if options.run_exit == 'never':
+        return _survey.FREED
+    # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
+    return _survey.NEEDED if 'plain' in options.methods else _survey.ALL
+
+
 def unseen(facts):
     # type: (Dict[str, Any]) -> List[str]
     """What cannot be looked for, or could not be, of what the module may have registered: a sentence each."""
     return list(facts['registrations']['unseen'])
-
-
-def shown(facts):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
-    """The part of the facts that is returned as ``before`` and ``after``; addresses as hexadecimal text."""
-    module = facts['module']
-    if module['state'] in ('absent', 'builtin'):
-        return {'state': module['state']}
-    return {'state': module['state'], 'refcount': module['refcount'], 'used_by': module['used_by'],
-            'permanent': module['permanent'], 'pointers': shown_pointers(facts['live'])}

@@ -26,8 +26,15 @@ options:
   name:
     description:
       - The module, as C(lsmod) shows it. V(-) and V(_) mean the same.
+      - Either this or O(names) is required.
     type: str
-    required: true
+  names:
+    description:
+      - Several modules, in this order, as by a call for each; what became of them is in RV(modules).
+      - One that is refused keeps no other from being tried. The module fails then, once all were tried.
+    type: list
+    elements: str
+    version_added: 0.2.0
   methods:
     description:
       - The steps that may be taken. The one with the least force that will work is taken.
@@ -163,36 +170,54 @@ EXAMPLES = r'''
     name: leaked_ref
     accept_hazards: [undecided]
 
+- name: Unload two modules in one task
+  kernelops.kmod.kmod_force_unload:
+    names: [layout_pad, leaked_ref]
+
 # Ad hoc: ansible web1 -b -m kernelops.kmod.kmod_force_unload -a name=layout_pad
 '''
 
 RETURN = r'''
+modules:
+  description:
+    - What became of each of the O(names), in their order.
+    - Each has its C(name), whether it C(failed), C(changed), its C(msg), and what is returned of one module.
+  returned: when O(names) was given
+  type: list
+  elements: dict
+  sample:
+    - name: layout_pad
+      failed: false
+      changed: true
+      msg: layout_pad is unloaded by reset.
+      verdict: exit_lost
+      method: reset
 verdict:
   description:
     - Why the module could not go, as found before anything was done.
     - One of V(unloadable), V(absent), V(builtin), V(has_dependents), V(init_running), V(init_waiting), V(init_died),
       V(exit_running), V(exit_waiting), V(exit_died), V(no_exit), V(exit_lost), V(in_use), V(in_use_unknown),
       V(references_leaked), V(unload_disabled).
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: str
   sample: init_died
 reason:
   description: The verdict in one sentence, with what it rests on.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: str
   sample: 'The init of init_oops died: BUG: kernel NULL pointer dereference, address: 0000000000000000 in f_init.'
 method:
   description:
     - The step that was taken, or would be in check mode; V(none) where nothing is to be done or may be.
     - Where the helper that it needs is lacking, the module fails with the step that it is needed for.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: str
   sample: park
 before:
   description:
     - The module as it was; V(state) alone for one that is not loaded or built in.
     - V(pointers) is C(struct module) as read from the running kernel, or the reason why it could not be read.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: dict
   sample:
     state: coming
@@ -210,12 +235,12 @@ after:
   description:
     - The same, read again afterwards; in check mode as it would be.
     - The name of a parked module is V(absent) as well, free for a fixed build.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: dict
   sample: {state: absent}
 steps:
   description: What was done, in order, to this module and to its dependents.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: list
   elements: dict
   contains:
@@ -249,13 +274,13 @@ unseen:
     - What a module may have registered and nothing shows, so that it was not looked for; a sentence each.
     - Where the code is freed without the module's exit, since that hazard was accepted by name, these are warnings as
       well.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: list
   elements: str
   sample: ['work that is queued: no kernel shows it']
 hazards:
   description: What makes a forced unload unsafe, accepted or not.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: list
   elements: dict
   contains:
@@ -279,7 +304,7 @@ look:
       for, since O(accept_hazards) has V(running_task), a live module was parked, or the helper was synthesized (then
       with a C(reason)). On V(task), V(cpu), V(silent), V(stalled) and V(unfinished) nothing was written.
     - C(tasks) were looked at in C(nanoseconds). C(pid), C(command), C(cpu) and the address C(at) are of what was found.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: dict
   sample: {result: clear, tasks: 97, nanoseconds: 2181000, pid: 0, command: '', cpu: -1, at: 0}
 helper:
@@ -289,7 +314,7 @@ helper:
     - C(compiled), where a compiled one will do, is where that is looked for, and a C(key) that is the same on all hosts
       that one build serves (a SHA-256 of release, architecture, banner, configuration and layout of the kernel);
       C(must_be_signed) where this kernel takes only modules that are signed by a key it trusts.
-  returned: when the module could be read
+  returned: when O(name) was given and the module could be read
   type: dict
   sample:
     kind: compiled
@@ -313,14 +338,15 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
 
 _zip_import.compile_once()
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
+from ansible_collections.kernelops.kmod.plugins.module_utils import _unload, _unload_each
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
 def argument_spec():
     """The options, for the module and for its tests."""
     return {
-        'name': {'type': 'str', 'required': True},
+        'name': {'type': 'str'},
+        'names': {'type': 'list', 'elements': 'str'},
         'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset', 'park'],
                     'default': ['plain', 'kernel_force', 'reset', 'park']},
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
@@ -337,15 +363,18 @@ def argument_spec():
 
 def main():
     """Arguments in, one call, the result out."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    options = {name: module.params[name] for name in _unload.Options._fields if name != 'check_mode'}
+    module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[['name', 'names']],
+                           required_one_of=[['name', 'names']], supports_check_mode=True)
+    options = _unload.Options(check_mode=module.check_mode, **{
+        name: module.params[name] for name in _unload.Options._fields if name != 'check_mode'})
+    names = module.params['names']
     try:
-        result = _unload.Unload(_unload.Options(check_mode=module.check_mode, **options)).run()
+        result = _unload.Unload(options).run() if names is None else _unload_each.run(names, options)
     except KmodError as error:
         warn(module, error.facts)
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, result)
-    module.exit_json(**printable(result))
+    (module.fail_json if result.get('failed') else module.exit_json)(**printable(result))
 
 
 if __name__ == '__main__':

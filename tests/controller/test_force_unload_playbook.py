@@ -38,6 +38,8 @@ with open(asked, 'a+') as stream:
     stream.write('%s ')
 with open(os.environ['KMOD_ANSWERS']) as stream:
     answer = json.load(stream)['%s'][calls.count('%s')]
+if %r == 'kmod_force_unload':
+    answer['modules'] = [dict(answer, name=name) for name in module.params['names']]
 if answer.get('failed'):
     module.fail_json(**answer)
 module.exit_json(**answer)
@@ -45,8 +47,7 @@ module.exit_json(**answer)
 ROLE = '''\
 - name: Unload
   kernelops.kmod.kmod_force_unload:
-    name: "{{ item }}"
-  loop: "{{ force_unload_names }}"
+    names: "{{ force_unload_names }}"
   register: __force_unload_done
 '''
 GONE = 'gone ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1\n'
@@ -70,7 +71,7 @@ def play(tmp_path):
     (collection / 'roles/force_unload/tasks').mkdir(parents=True)
     (collection / 'roles/force_unload/tasks/main.yml').write_text(ROLE)
     for name in ('kmod_facts', 'kmod_force_unload', 'kmod_load'):
-        (collection / 'plugins/modules' / (name + '.py')).write_text(DOOR % (name, name, name))
+        (collection / 'plugins/modules' / (name + '.py')).write_text(DOOR % (name, name, name, name))
     (tmp_path / 'work').mkdir()
 
     def run(hosts, *options):

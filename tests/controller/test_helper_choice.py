@@ -28,16 +28,17 @@ HELPER = b'what a host of this kernel built'
 DOOR = '''\
 import os
 from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule({'name': {}, 'methods': {'type': 'list'}, 'run_exit': {}, 'cascade': {'type': 'bool'},
-                        'accept_hazards': {'type': 'list'}, 'timeout': {'type': 'float'}, 'helper': {},
+module = AnsibleModule({'names': {'type': 'list'}, 'methods': {'type': 'list'}, 'run_exit': {},
+                        'cascade': {'type': 'bool'}, 'accept_hazards': {'type': 'list'}, 'timeout': {'type': 'float'}, 'helper': {},
                         'helper_will_be_built': {'type': 'bool'}}, supports_check_mode=True)
 path = %r
 there = os.path.exists(path)
 helper = {'kind': 'compiled' if there else 'none', 'usable': there, 'compiled': {
     'path': path, 'key': 'k', 'must_be_signed': bool(os.environ.get('MUST_BE_SIGNED'))}}
 result = {'verdict': 'init_died', 'method': 'park', 'helper': helper, 'after': {'state': 'absent'}}
+result = {'modules': [dict(result, name=name, msg='told') for name in module.params['names']]}
 if there or module.check_mode and module.params['helper_will_be_built']:
-    module.exit_json(changed=True, parked_as='foo_parked1', **result)
+    module.exit_json(changed=True, **result)
 module.fail_json(msg='Have it built', **result)
 '''
 BUILD = '''\

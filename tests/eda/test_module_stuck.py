@@ -437,14 +437,14 @@ def test_a_source_that_is_killed_leaves_no_ansible(stage):
 
 
 def test_a_look_that_takes_too_long_tells_what_it_heard_and_calls_nobody_silent(stage, caplog):
-    (events,) = looks(stage, scene(hosts=[*HOSTS, 'web4'], hang=True), timeout=3)
+    (events,) = looks(stage, scene(hosts=[*HOSTS, 'web4'], hang=True), timeout=6)
     assert told(events) == [DIED, NO_EXIT, *SILENT]
     assert '3 of 4 hosts had answered' in caplog.text
     assert not any(map(is_alive, (stage.place / 'pids').read_text().split()))
 
 
 FAILURES = {
-    'no host answers in time': (scene('', hang=True), 'None of 3 hosts: no answer within 1 s'),
+    'no host answers in time': (scene('', hang=True), 'None of 3 hosts: no answer within 5 s'),
     'ansible dies': (scene('', status=5, complaint='[ERROR]: no\n'),
                      'None of 3 hosts: ansible ended with status 5 and did not name it: [ERROR]: no'),
     'no hosts': (scene(hosts=[]), 'No hosts: ansible --list-hosts ended with status 0: '),
@@ -455,7 +455,7 @@ FAILURES = {
 @pytest.mark.parametrize(('failing', 'message'), FAILURES.values(), ids=list(FAILURES))
 def test_a_look_that_learns_nothing_says_why(stage, failing, message):
     with pytest.raises(SOURCE['LookError'], match='^' + message.replace('[', r'\[') + '$'):
-        looks(stage, failing, timeout=1)
+        looks(stage, failing, timeout=5)
 
 
 def test_without_ansible_a_look_says_so(monkeypatch, tmp_path):

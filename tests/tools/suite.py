@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the steps of ``make test`` or of ``make matrix``, as many side by side as are asked for.
+"""Runs the steps of ``make test`` or of ``make matrix``, as many heavy ones side by side as are asked for.
 
 ``suite.py test`` runs what a change has to pass, and begins a new book of steps; ``suite.py matrix`` runs the rest, the
 main job of each other kernel before anything else of any. With ``--within MINUTES`` no step begins that would not end
@@ -44,11 +44,19 @@ class Step(NamedTuple):
     command: Tuple[str, ...]
     seconds: float
     needs: Tuple[str, ...] = ()
+    heavy: bool = True  # whether it takes a whole core: a guest, a compiler
 
 
-def make(target: str, seconds: float, *variables: str, needs: Tuple[str, ...] = ('tools',)) -> Step:
+def make(target: str, seconds: float, *variables: str, needs: Tuple[str, ...] = ('tools',),
+         heavy: bool = True) -> Step:
     """A target of the Makefile as a step."""
-    return Step(' '.join((target, *variables)), ('make', '--no-print-directory', target, *variables), seconds, needs)
+    command = ('make', '--no-print-directory', target, *variables)
+    return Step(' '.join((target, *variables)), command, seconds, needs, heavy)
+
+
+def light(target: str, seconds: float) -> Step:
+    """One that waits for most of its time, as for processes that are to hang, or takes little: it goes beside others."""
+    return make(target, seconds, heavy=False)
 
 
 def lab(kernel: str) -> Step:
@@ -72,8 +80,8 @@ def main_job(kernel: str) -> List[Step]:
 def test() -> List[Step]:
     """What a change has to pass."""
     return [
-        tools(), lab(FIRST), make('lint', 40), make('unit', 290),
-        make('sanity', 150), *main_job(FIRST), make('units-oldest', 130), make('docs', 60),
+        tools(), lab(FIRST), light('lint', 40), light('unit', 290), light('units-oldest', 130), light('sanity', 150),
+        light('docs', 60), *main_job(FIRST),
     ]
 
 
@@ -87,7 +95,7 @@ def matrix() -> List[Step]:
                        needs=('tools', lab(kernel).name)) for kernel in (FIRST, *OTHERS)]
     own = make('lab', 240, 'KERNELS=bare-6.1', needs=())
     found += [own, make('molecule', 660, 'SCENARIO=bare', needs=('tools', own.name)),
-              make('molecule', 660, 'SCENARIO=input', needs=('tools', lab('6.1').name)), make('units-newest', 150)]
+              make('molecule', 660, 'SCENARIO=input', needs=('tools', lab('6.1').name)), light('units-newest', 150)]
     return found + [make('trees', 40, f'KERNELS={kernel}', needs=('tools', lab(kernel).name))
                     for kernel in (FIRST, *OTHERS)]
 
@@ -137,8 +145,16 @@ class Suite:
         """Seconds since the beginning."""
         return time.monotonic() - self.began
 
-    def next(self) -> Optional[Step]:
-        """The first that can begin; None where all that wait for another wait for one that still runs."""
+    def has_room(self, step: Step, running: List[Step]) -> bool:
+        """A lane for each heavy step, and one light one beside them."""
+        heavy = sum(other.heavy for other in running)
+        if step.heavy:
+            return heavy < self.lanes
+        busy = heavy or any(other.heavy for other in self.waiting)
+        return len(running) - heavy < (1 if busy else self.lanes)
+
+    def next(self, running: List[Step]) -> Optional[Step]:
+        """The first that can begin; None where none has room, or all that wait for another wait for one that runs."""
         for step in list(self.waiting):
             if any(self.passed.get(name) is False for name in step.needs):
                 self.left_out.append(f'{step.name}: what it needs failed')
@@ -147,18 +163,18 @@ class Suite:
             elif self.within_s is not None and self.elapsed() + self.memory.seconds(step) > self.within_s:
                 self.left_out.append(f'{step.name}: no time left')
                 self.waiting.remove(step)
-            elif all(self.passed.get(name) for name in step.needs):
+            elif all(self.passed.get(name) for name in step.needs) and self.has_room(step, running):
                 self.waiting.remove(step)
                 return step
         return None
 
     def run(self) -> bool:
         """Runs all; whether each passed."""
-        with futures.ThreadPoolExecutor(self.lanes) as pool:
+        with futures.ThreadPoolExecutor(self.lanes + 1) as pool:
             running: Dict[futures.Future[Tuple[bool, float]], Step] = {}
             while True:
-                while len(running) < self.lanes:
-                    step = self.next()
+                while True:
+                    step = self.next(list(running.values()))
                     if step is None:
                         break
                     thought = self.minutes(self.memory.seconds(step))
@@ -223,7 +239,7 @@ def main() -> int:
     """1 if a step failed."""
     parser = argparse.ArgumentParser(description='Runs the steps of make test or make matrix.')
     parser.add_argument('which', choices=('test', 'matrix'))
-    parser.add_argument('--lanes', type=int, default=2, help='steps side by side')
+    parser.add_argument('--lanes', type=int, default=2, help='heavy steps side by side; a light one goes beside them')
     parser.add_argument('--within', type=float, metavar='MINUTES', help='begin nothing that would not end by then')
     asked = parser.parse_args()
     if asked.which == 'test':

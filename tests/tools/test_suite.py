@@ -57,6 +57,18 @@ def test_what_needs_a_step_that_failed_is_left_out_and_fails(run: Run) -> None:
     assert run.left_out == ['b: what it needs failed']
 
 
+def test_a_light_step_goes_beside_the_heavy_ones(run: Run) -> None:
+    held = suite.Suite([], 2, None)
+    heavy, light = step('heavy'), step('light')._replace(heavy=False)
+    assert held.has_room(heavy, [heavy, light])
+    assert not held.has_room(heavy, [heavy, heavy])
+    assert held.has_room(light, [heavy, heavy])
+    assert not held.has_room(light, [heavy, light])
+    assert held.has_room(light, [light])
+    assert not held.has_room(light, [light, light])
+    assert run(light, heavy)
+
+
 def test_what_would_not_end_in_time_is_left_out_and_fails_nothing(run: Run) -> None:
     assert run(step('long', seconds=100), step('short'), within_s=50)
     assert run.began() == ['short']

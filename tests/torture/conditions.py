@@ -210,19 +210,21 @@ def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Tur
 
 
 def whole(batch: Batch) -> Iterator[Turn]:
-    """By the front door in the guest: what is told of all, and of each check mode, the run, and a second run."""
-    faults = batch.faults
+    """By the front door in the guest: what is told and foreseen of all, and of each the run and a second run."""
+    faults, before = batch.faults, batch.before
     if any(EXPECTED[fault].hangs for fault in faults):
         yield from in_guest(batch)
         return
-    told: Dict[str, Any] = {}
-    for fault, line in zip(['', *faults], batch.rig.whole_turns([asked_of(fault) for fault in faults])):
+    to_tell = [module_of(fault) for fault in faults if EXPECTED[fault].dangles]
+    told, foreseen, unchanged = {}, {}, {}  # type: Dict[str, Any], Dict[str, Any], Look
+    for fault, line in zip(['', *faults], batch.rig.whole_turns([asked_of(fault) for fault in faults], to_tell)):
         if not fault:
-            told = line
+            told, foreseen, unchanged = line
             continue
-        foreseen, (report, look), *again = line
-        yield Turn(fault, batch.before, look, [report], told=told[module_of(fault)], foreseen=foreseen,
-                   again=again[0] if again else None)
+        name = module_of(fault)
+        (report, look), *again = line
+        yield Turn(fault, batch.before, look, [report], told=told.get(name),
+                   foreseen=Turn(fault, before, unchanged, [foreseen[name]]), again=again[0] if again else None)
 
 
 def in_guest(batch: Batch) -> Iterator[Turn]:

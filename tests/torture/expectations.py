@@ -14,6 +14,10 @@ STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
 # What dangles where nothing does.
 NOTHING = 'nothing'
 
+# Guests that a fault needs: one of its own; with those whose init or exit waits, so that no other load may end; with
+# those that died outside the module, so that nothing of the host may be freed.
+OWN, OF_WAITING, OF_DEAD = 'own', 'of those that wait', 'of those that died elsewhere'
+
 
 class Expectation(NamedTuple):
     """What a plain run must come to, as rules and not as recorded from a run."""
@@ -24,7 +28,7 @@ class Expectation(NamedTuple):
     parked: bool = False  # for one that goes: whether its code must still be there, under another name
     beside: bool = True  # for one that is parked: whether a fixed build registers nothing that is still registered
     use: str = ''  # shell in the guest that has the kernel use what the fault left or holds; it must end with 0
-    alone: bool = False  # whether it needs a guest of its own: it harms all others in the same
+    guest: str = ''  # which guest it needs, since it harms all others in the same; empty: it harms none
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
     dangles: str = ''  # what kmod_facts must name as registered by it, and nothing else; NOTHING; empty: not compared
@@ -32,22 +36,22 @@ class Expectation(NamedTuple):
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
-def gone(verdict: str, use: str = '', *, alone: bool = False) -> Expectation:
+def gone(verdict: str, use: str = '') -> Expectation:
     """A module that must be out after a plain run."""
-    return Expectation(goes=True, verdict=verdict, use=use, alone=alone)
+    return Expectation(goes=True, verdict=verdict, use=use)
 
 
-def parks(verdict: str, use: str = '', *, beside: bool = True, alone: bool = False,
+def parks(verdict: str, use: str = '', *, beside: bool = True, guest: str = '',
           own_alarms: str = '') -> Expectation:
     """A module whose name must be free after a plain run, and whose code must be there for what can still reach it."""
-    return Expectation(goes=True, verdict=verdict, parked=True, use=use, beside=beside, alone=alone,
+    return Expectation(goes=True, verdict=verdict, parked=True, use=use, beside=beside, guest=guest,
                        own_alarms=own_alarms)
 
 
-def stays(verdict: str, names: str, use: str = '', *, alone: bool = False, own_alarms: str = '', asked: str = '',
+def stays(verdict: str, names: str, use: str = '', *, guest: str = '', own_alarms: str = '', asked: str = '',
           hangs: bool = False) -> Expectation:
     """A module that must be left alone, with whom it is left alone for."""
-    return Expectation(goes=False, verdict=verdict, names=names, use=use, alone=alone, own_alarms=own_alarms,
+    return Expectation(goes=False, verdict=verdict, names=names, use=use, guest=guest, own_alarms=own_alarms,
                        asked=asked, hangs=hangs)
 
 
@@ -91,28 +95,28 @@ sender.bind(("labns0", 2048))
 sender.send(bytes(60))'"""
 
 
-def init(use: str = '', *, beside: bool = True, alone: bool = False, own_alarms: str = '') -> Expectation:
+def init(use: str = '', *, beside: bool = True, guest: str = '', own_alarms: str = '') -> Expectation:
     """A module whose init died after it registered something."""
-    return parks('init_died', use, beside=beside, alone=alone, own_alarms=own_alarms)
+    return parks('init_died', use, beside=beside, guest=guest, own_alarms=own_alarms)
 
 
 EXPECTED: Dict[str, Expectation] = {
     # It leaves its mark on later loads by finit_module(2), which insmod calls.
-    'init_oops': init(alone=True),
+    'init_oops': init(guest=OWN),
     'init_bug': init(),
     'dashed-name': init(),
     'exit_oops': parks('exit_died'),
     'leaked_ref': stays('in_use_unknown', 'could not be seen'),
     'no_exit': parks('no_exit'),
     'layout_pad': gone('exit_lost'),
-    'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', alone=True),
-    'init_spin': stays('init_running', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', guest=OF_WAITING),
+    'init_spin': stays('init_running', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'exit_hang': stays('exit_waiting', r'rmmod \(pid \d+'),
     'used_base': stays('has_dependents', r'\bused_by\b'),
     'used_by': gone('unloadable'),
     'kernel_thread': gone('unloadable'),
     'healthy': gone('unloadable'),
-    'bystander': stays('unloadable', 'bystander_die', alone=True),
+    'bystander': stays('unloadable', 'bystander_die', guest=OF_DEAD),
     'init_misc': init('! cat /dev/init_misc', beside=False),
     'init_chrdev': init(),
     'init_netdev': init('cat /proc/net/dev /sys/class/net/lab0/statistics/rx_bytes'),
@@ -127,9 +131,9 @@ EXPECTED: Dict[str, Expectation] = {
     'init_thread': init(WAIT),
     'no_exit_misc': parks('no_exit', '! cat /dev/no_exit_misc', beside=False),
     # What parks looks at no CPU: it is to be freed.
-    'irqs_off': stays('no_exit', r'CPU 1|lab_irqs_off', alone=True, own_alarms=STALLS,
+    'irqs_off': stays('no_exit', r'CPU 1|lab_irqs_off', guest=OWN, own_alarms=STALLS,
                       asked='=dangling_references,reachability_unknown:plain,kernel_force,reset'),
-    'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', alone=True, own_alarms=STALLS, hangs=True),
+    'mutex_dead': stays('', r'module_mutex|hangs in|no answer within', guest=OWN, own_alarms=STALLS, hangs=True),
     'init_proc': init('cat /proc/init_proc', beside=False),
     'init_proc_ops': init('cat /proc/init_proc_ops', beside=False),
     'init_debugfs': init('cat /sys/kernel/debug/init_debugfs', beside=False),
@@ -143,8 +147,8 @@ EXPECTED: Dict[str, Expectation] = {
     'init_work': init(WAIT),
     'init_workqueue': init(WAIT),
     # They take a part of a CPU, and all of one.
-    'init_rcu': init(WAIT, alone=True),
-    'init_tasklet': init(WAIT, alone=True, own_alarms=STALLS),
+    'init_rcu': init(WAIT, guest=OWN),
+    'init_tasklet': init(WAIT, guest=OWN, own_alarms=STALLS),
     'init_binfmt': init(FOREIGN),
     'init_kretprobe': init(RMDIR),
     'init_shrinker': init('echo 2 >/proc/sys/vm/drop_caches'),
@@ -167,10 +171,10 @@ EXPECTED: Dict[str, Expectation] = {
     'init_needed': init(beside=False),
     'needed': stays('has_dependents', r'\binit_needed\b'),
     'exit_core': parks('exit_died'),
-    'worker_died': stays('unloadable', 'worker_died_run', alone=True),
-    'lock_died': stays('unloadable', r'sh died in lock_died_write', alone=True),
-    'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', alone=True, own_alarms=STALLS),
-    'async_died': stays('exit_waiting', r'rmmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'worker_died': stays('unloadable', 'worker_died_run', guest=OF_DEAD),
+    'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_DEAD),
+    'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
+    'async_died': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
     'thread_holds': stays('in_use', 'lab_holder', 'echo 1 >/sys/module/thread_holds/parameters/end; sleep 2'),
     'mapped': stays('in_use', r'python3 \(pid \d+', TOUCH % ('mapped', 'mapped')),
     'fd_in_flight': stays('in_use', r'python3 \(pid \d+', TOUCH % ('fd_in_flight', 'fd_in_flight')),
@@ -189,8 +193,8 @@ EXPECTED: Dict[str, Expectation] = {
     'init_inet': init("""python3 -c 'import socket; socket.socket(2, 3, 253).sendto(b"x", ("127.0.0.1", 0))'""",
                       beside=False),
     'exit_tail': parks('exit_died'),
-    'init_waits': stays('init_waiting', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
-    'probe_async': stays('init_waiting', r'insmod \(pid \d+', alone=True, own_alarms=STALLS),
+    'init_waits': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
+    'probe_async': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
     'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
     'cdev_driver': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_driver', CLOSE.format('cdev_driver')),
     'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
@@ -266,9 +270,9 @@ def batches(faults: List[str]) -> List[List[str]]:
     missing = [name for name in faults if name not in EXPECTED]
     if missing:
         raise LabError('tests/torture/expectations.py says nothing of %s: add to EXPECTED one line each, such as\n'
-                       "    '%s': gone('init_died'),\nor stays(VERDICT, WHOM_THE_REFUSAL_NAMES), with alone=True for "
+                       "    '%s': gone('init_died'),\nor stays(VERDICT, WHOM_THE_REFUSAL_NAMES), with guest=OWN for "
                        'one that takes a CPU or a lock from all others.' % (', '.join(missing), missing[0]))
-    together = [name for name in faults if not EXPECTED[name].alone]
+    together = [name for name in faults if not EXPECTED[name].guest]
     # used_by is loaded by used_base's jam, and goes: its turn comes after used_base was refused.
     dependents = {name: fault_modules.FAULTS[name].needs for name in together
                   if fault_modules.FAULTS[name].needs in together}
@@ -279,4 +283,7 @@ def batches(faults: List[str]) -> List[List[str]]:
         if not found or len(found[-1]) >= IN_ONE_GUEST:
             found.append([])
         found[-1] += [name, *(other for other, needed in dependents.items() if needed == name)]
-    return found + [[name] for name in faults if EXPECTED[name].alone]
+    for guest in (OF_WAITING, OF_DEAD):
+        found.append([name for name in faults if EXPECTED[name].guest == guest])
+    found += [[name] for name in faults if EXPECTED[name].guest == OWN]
+    return list(filter(None, found))

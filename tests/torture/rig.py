@@ -35,7 +35,7 @@ IN_GUEST = Path(__file__).resolve().parent / 'in_guest'
 GUEST_DIRECTORY = '/root/torture'
 PACKAGE = 'ansible_collections/kernelops/kmod/plugins'
 READY = 'ready'
-SERVE = f"""cd {GUEST_DIRECTORY} && setsid -f python3 turns.py serve </dev/null >serve.txt 2>&1
+SERVE = f"""cd {GUEST_DIRECTORY} && setsid -f python3 turns.py </dev/null >serve.txt 2>&1
 timeout 90 sh -c 'until test -p /run/turns/asked; do sleep 0.2; done' || {{ cat serve.txt; exit 1; }}"""
 ASK = """printf %s {} >/run/turns/asked; cat /run/turns/answered; cat /run/turns/errors >&2; rm -f /run/turns/errors"""
 OUTPUT = CHECKOUT / 'tests/output/torture'
@@ -227,17 +227,17 @@ class Rig:
         """The same by the front door in the guest, without a controller: three times as fast."""
         yield from self._lines('run', names)
 
-    def whole_turns(self, names: Sequence[str]) -> Iterator[Any]:
-        """What in_guest/turns.py tells of each: first what kmod_facts says of all; then check mode, run, second run."""
-        yield from self._lines('whole', names, before=1)
+    def whole_turns(self, names: Sequence[str], to_tell: Sequence[str]) -> Iterator[Any]:
+        """The run and the second run of each by in_guest/turns.py; before them what is told and foreseen of all."""
+        yield from self._lines('whole', names, to_tell, before=1)
 
-    def _turns(self, how: str, names: Sequence[str], timeout: float) -> Said:
-        """What in_guest/turns.py prints: by its server, which reads once what is the same for all."""
-        return self.sh(ASK.format(shlex.quote(json.dumps([how, self.seconds, list(names)]))), timeout)
+    def _turns(self, how: str, names: Sequence[str], to_tell: Sequence[str], timeout: float) -> Said:
+        """What in_guest/turns.py prints, which has read what is the same for all."""
+        return self.sh(ASK.format(shlex.quote(json.dumps([how, self.seconds, list(names), list(to_tell)]))), timeout)
 
-    def _lines(self, how: str, names: Sequence[str], before: int = 0) -> Iterator[Any]:
+    def _lines(self, how: str, names: Sequence[str], to_tell: Sequence[str] = (), before: int = 0) -> Iterator[Any]:
         """A line for each name, and those ``before`` them; HostLostError where one is missing."""
-        said = self._turns(how, names, 60 + 300 * len(names))
+        said = self._turns(how, names, to_tell, 60 + 300 * len(names))
         lines = said.out.splitlines()
         for line in lines:
             yield json.loads(line)
@@ -246,7 +246,7 @@ class Rig:
 
     def both(self, name: str) -> List[Dict[str, Any]]:
         """What each of two unloads at once returned, by the front door in the guest."""
-        said = self._turns('two', [name], 400)
+        said = self._turns('two', [name], [], 400)
         if not said.out:
             raise HostLostError(f'{self.guest.name}: two runs at once gave no answer: {said.err[-600:]}')
         return list(said.last['reports'])

@@ -32,8 +32,8 @@ class Turn(NamedTuple):
     note: str = ''
     probe: str = ''  # what loading and unloading a fixed build came to; empty: not tried
     used: str = ''  # what came of having the kernel use what was left; 'ok' where nothing did; empty: not tried
-    told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand
-    foreseen: Optional[Seen] = None  # what check mode returned before the run, and the host after that
+    told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand, where that is compared
+    foreseen: Optional['Turn'] = None  # check mode, before the runs of all faults in the same guest
     again: Optional[Seen] = None  # the same of a second run, where the first went well
 
 
@@ -236,9 +236,7 @@ def _around(turn: Turn, expected: Expectation) -> List[str]:
     if turn.told is not None:
         broken += ['kmod_facts: ' + text for text in _told(turn.told, expected)]
     if turn.foreseen is not None:
-        report, look = turn.foreseen
-        broken += ['check mode: ' + text for text in
-                   judge(Turn(turn.fault, turn.before, look, [report]), expected, CHECK)]
+        broken += ['check mode: ' + text for text in judge(turn.foreseen, expected, CHECK)]
     if turn.again is not None and turn.after is not None:
         report, look = turn.again
         second = Turn(turn.fault, turn.after, look, [report])

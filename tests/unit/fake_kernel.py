@@ -245,10 +245,14 @@ class Host:
             self.monkeypatch.setattr(module, name, replacement)
         return kernel
 
-    def unload(self, name, *, check_mode=False, **options):
-        values = dict({'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False,
-                       'accept_hazards': [], 'helper': 'compiled', 'helper_path': None, 'timeout': 30.0}, **options)
-        return _unload.Unload(_unload.Options(name=name, check_mode=check_mode, **values), self.kernel.facts).run()
+    @staticmethod
+    def options(name='', **given):
+        values = {'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+                  'helper': 'compiled', 'helper_path': None, 'timeout': 30.0, 'check_mode': False}
+        return _unload.Options(name=name, **dict(values, **given))
+
+    def unload(self, name, **options):
+        return _unload.Unload(self.options(name, **options), self.kernel.facts).run()
 
     def refused(self, name, **options):
         """The error of an unload that is refused, and fails."""

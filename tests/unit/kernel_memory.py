@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A root directory with the BTF of a real kernel and a /proc/kcore that holds what a test writes into its memory."""
 
+import atexit
 import functools
 import lzma
+import shutil
 import struct
+import tempfile
 from pathlib import Path
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
@@ -27,6 +30,16 @@ def btf_data(kernel):
 def btf_of(kernel):
     """Its types."""
     return _btf.Btf(btf_data(kernel))
+
+
+@functools.lru_cache(maxsize=None)
+def btf_file(kernel):
+    """A file with them, for as long as the tests run."""
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory)
+    path = Path(directory, kernel)
+    path.write_bytes(btf_data(kernel))
+    return path
 
 
 def elf_header(count, table=64, entry=56, ident=b'\x7fELF\x02\x01\x01'):
@@ -119,13 +132,22 @@ class Structs:
 
 
 def make_root(directory, kernel=None, memory=None):
-    """Writes BTF and kcore below the directory, as far as they are given; returns it as readers want it."""
-    for name, data in (('sys/kernel/btf/vmlinux', btf_data(kernel) if kernel else None),
-                       ('proc/kcore', memory.core_file() if memory else None)):
-        path = Path(str(directory)) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if data is not None:
-            path.write_bytes(data)
+    """Has BTF and kcore below the directory, as far as they are given; returns it as readers want it.
+
+    All share one file of a kernel's types, and this process what it has read of it: five megabytes for each test would
+    be gigabytes.
+    """
+    root = Path(str(directory))
+    for name in ('sys/kernel/btf', 'proc'):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    if kernel:
+        types = root / 'sys/kernel/btf/vmlinux'
+        if types.is_symlink():
+            types.unlink()
+        types.symlink_to(btf_file(kernel))
+        _btf._running[str(types)] = btf_of(kernel)
+    if memory:
+        (root / 'proc/kcore').write_bytes(memory.core_file())
     return str(directory)
 
 

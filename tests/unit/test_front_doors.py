@@ -176,7 +176,8 @@ def test_unload_refused(check_mode, host, capfd):
 
 # id: (arguments, words of the failure)
 BAD_ARGUMENTS = {
-    'no name': ({}, 'missing required arguments: name'),
+    'no name': ({}, 'one of the following is required: name, names'),
+    'both': ({'name': 'foo', 'names': ['bar']}, 'mutually exclusive: name|names'),
     'empty name': ({'name': ''}, 'Cannot unload a module: name is empty. Give the name as lsmod shows it.'),
     'a path': ({'name': '/lib/foo.ko'}, "Cannot unload the module '/lib/foo.ko': that is no module's name"),
     'dots': ({'name': '..'}, "that is no module's name"),
@@ -198,6 +199,18 @@ def test_unload_with_bad_arguments(arguments, why, check_mode, host, capfd):
     assert why in result['msg']
     assert 'Traceback' not in json.dumps(result)
     assert kernel.calls == []
+
+
+@pytest.mark.parametrize('check_mode', [False, True], ids=['run', 'check'])
+def test_unload_of_several(check_mode, host, capfd):
+    host.boot(FakeModule('healthy'), FakeModule('no_exit', **FAULTS['no_exit']))
+    code, result = called('kmod_force_unload', capfd, {'names': ['healthy', '..', 'no_exit']}, check_mode=check_mode)
+    assert (code, result['failed'], result['changed']) == (1, True, True)
+    assert result['msg'].startswith("Cannot unload the module '..'")
+    assert [entry.get('verdict') for entry in result['modules']] == ['unloadable', None, 'no_exit']
+    assert documented_in({'modules': result['modules']}, returns('kmod_force_unload')) == []
+    code, result = called('kmod_force_unload', capfd, {'names': []}, check_mode=check_mode)
+    assert (code, result['changed'], result['modules']) == (0, False, [])
 
 
 def test_unload_without_root(host, monkeypatch, capfd):
@@ -224,7 +237,9 @@ def test_unload_on_a_host_that_hangs(host, monkeypatch, capfd):
 # --- what every front door does with arguments and errors ---------------------------------------------------------
 
 def required(name):
-    return {option: DEFAULTS[option] for option, spec in door(name).argument_spec().items() if spec.get('required')}
+    """What it must be given; kmod_force_unload takes name or names."""
+    return {option: DEFAULTS[option] for option, spec in door(name).argument_spec().items()
+            if spec.get('required') or (name, option) == ('kmod_force_unload', 'name')}
 
 
 @pytest.mark.parametrize('name', DOORS)

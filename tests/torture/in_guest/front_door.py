@@ -28,10 +28,12 @@ class Call(NamedTuple):
 
 
 def warm_up(a_module: str) -> None:
-    """Reads the code and the kernel's types, by a survey of a module of the kernel's own that is in use."""
+    """Reads the code and the kernel's types, by surveys of a module of the kernel's own that is in use."""
     for name in ('kmod_facts', 'kmod_force_unload'):
         importlib.import_module(MODULES + name)
-    importlib.import_module(UTILITIES + '_survey').module(a_module)
+    survey = importlib.import_module(UTILITIES + '_survey')
+    for depth in (survey.ALL, survey.FREED):
+        survey.module(a_module, depth=depth)
 
 
 def start(module: str, arguments: Dict[str, Any], check: bool = False) -> Call:

@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the guest: kmod_force_unload on one module after the other, by its front door.
+"""In the guest: kmod_force_unload by its front door, for whoever writes to a named pipe.
 
-``turns.py run SECONDS NAME...`` prints one JSON line for each: what was returned, and the host once that process is
-gone. ``turns.py whole SECONDS NAME...`` asks for all of them what kmod_facts tells, and prints that; then, for each, a
-line of what check mode returned, the run, and where that went well a second run; each with the host after it.
-``turns.py two SECONDS NAME`` prints what each of two at once returned.
-``turns.py serve`` reads the code and the kernel's types once, and then does each of these whose words are written to
-ASKED as JSON, in a process of its own: what it prints is read from ANSWERED. Both are named pipes.
+Reads the code and the kernel's types once, and then does what is written to ASKED as JSON (how, seconds, names, those
+that kmod_facts is asked for), in a process of its own; what it prints, a JSON line each, is read from ANSWERED. How:
+``run``: for each name what was returned, and the host once that process is gone.
+``whole``: what kmod_facts tells; what check mode returns of each, and the host after it; then for each name a list of
+the run and, where that went well, a second run, each with the host after it.
+``two``: what each of two calls at once returned.
 A name may carry the hazards that are accepted and the methods: ``init_misc=dangling_references:plain,reset``.
 """
 
@@ -36,27 +36,38 @@ def started(word: str, seconds: float, check: bool = False) -> front_door.Call:
         options, name=name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else []), check)
 
 
-def seen(word: str, seconds: float, names: List[str], check: bool = False) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+def seen(word: str, seconds: float, names: List[str]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """What it returned, and the host after it."""
-    return front_door.end(started(word, seconds, check)), witness.settle(names)
+    return front_door.end(started(word, seconds)), witness.settle(names)
 
 
-def whole(word: str, seconds: float, names: List[str]) -> List[Any]:
-    """Check mode, the run, and the second run where there was nothing to refuse."""
-    found = [seen(word, seconds, names, check=True), seen(word, seconds, names)]
-    if not found[-1][0].get('failed'):
+def run_twice(word: str, seconds: float, names: List[str]) -> List[Any]:
+    """The run, and the second run where there was nothing to refuse."""
+    found = [seen(word, seconds, names)]
+    if not found[0][0].get('failed'):
         found.append(seen(word, seconds, names))
     return found
 
 
 def told(names: List[str], seconds: float) -> Dict[str, Any]:
     """What kmod_facts tells of each."""
+    if not names:
+        return {}
     answer = front_door.end(front_door.start('kmod_facts', {'names': names, 'timeout': seconds}))
     found = answer.get('ansible_facts', {}).get('kmod', {}).get('modules', {})
     return {name: found.get(name, {'unavailable': answer.get('msg', 'nothing')}) for name in names}
 
 
-def main(how: str, seconds: float, words: List[str]) -> None:
+def foreseen(words: List[str], seconds: float) -> Dict[str, Any]:
+    """What check mode returns of each, by one call where none carries options of its own."""
+    if len(words) == 1 or any('=' in word for word in words):
+        return {word.partition('=')[0]: front_door.end(started(word, seconds, check=True)) for word in words}
+    answer = front_door.end(front_door.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check=True))
+    lacking = {'no_report': answer.get('msg', 'nothing')}
+    return dict(dict.fromkeys(words, lacking), **{entry['name']: entry for entry in answer.get('modules', [])})
+
+
+def do(how: str, seconds: float, words: List[str], to_tell: List[str]) -> None:
     """All of them, in this order."""
     names = [word.partition('=')[0] for word in words]
     if how == 'two':
@@ -64,9 +75,9 @@ def main(how: str, seconds: float, words: List[str]) -> None:
         print(json.dumps({'reports': [front_door.end(call) for call in calls]}), flush=True)
         return
     if how == 'whole':
-        print(json.dumps(told(names, seconds)), flush=True)
+        print(json.dumps([told(to_tell, seconds), foreseen(words, seconds), witness.settle(names)]), flush=True)
     for word in words:
-        print(json.dumps(whole(word, seconds, names) if how == 'whole' else seen(word, seconds, names)), flush=True)
+        print(json.dumps((run_twice if how == 'whole' else seen)(word, seconds, names)), flush=True)
 
 
 def serve() -> None:
@@ -92,7 +103,7 @@ def answer(words: List[Any]) -> None:
     with open(ANSWERED, 'w') as stream:
         os.dup2(stream.fileno(), sys.stdout.fileno())
     try:
-        main(*words)
+        do(*words)
     except BaseException:  # pylint: disable=broad-except  # who asked must hear of it
         with open(ERRORS, 'w') as stream:
             traceback.print_exc(file=stream)
@@ -100,6 +111,4 @@ def answer(words: List[Any]) -> None:
 
 
 if __name__ == '__main__':
-    if sys.argv[1:] == ['serve']:
-        serve()
-    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
+    serve()

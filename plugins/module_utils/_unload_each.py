@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gets several modules out, one after the other, in one task."""
+
+from typing import Any, Dict, List
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _syscalls, _unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
+
+
+def run(names, options):
+    # type: (List[str], _unload.Options) -> Dict[str, Any]
+    """What :meth:`_unload.Unload.run` returned of each, in this order, under ``modules``, each with ``name``,
+    ``failed`` and ``msg``; ``changed`` and ``failed`` if any did; ``msg`` of those that failed, or else of all. One
+    that is refused keeps no other from being tried.
+
+    Before each run the module is read anew, since the one before may have changed what holds it. Check mode changes
+    nothing: it reads them all at once.
+    """
+    known = _read(names, options) if options.check_mode else {}
+    told, diffs, warnings = [], [], []  # type: List[Dict[str, Any]], List[Dict[str, Any]], List[str]
+    for name in names:
+        try:
+            result = dict(_unload.Unload(options._replace(name=name), facts=known.get(name)).run(), failed=False)
+        except KmodError as error:
+            result = dict(error.facts, failed=True, msg=str(error))
+        warnings += result.pop('warnings', [])
+        diffs.append(dict(result.pop('diff', {'before': {}, 'after': {}}), before_header=name, after_header=name))
+        told.append(dict({'changed': False}, **result, name=name))
+    refused = [result for result in told if result['failed']]
+    return {'changed': any(result['changed'] for result in told), 'failed': bool(refused),
+            'msg': ' '.join(result['msg'] for result in refused or told) or 'No module is named.', 'modules': told,
+            'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
+
+
+def _read(names, options):
+    # type: (List[str], _unload.Options) -> Dict[str, Dict[str, Any]]
+    """The facts of each, read together; none where that fails: each is read by itself then, and says what failed."""
+    depth = _unload.depth_for(options)
+
+    def read():
+        # type: () -> Dict[str, Dict[str, Any]]
+        with _survey.Survey() as survey:
+            return {name: survey.with_anchors(kernel_name(name), depth) for name in names}
+
+    try:
+        return dict(_syscalls.with_deadline(read, options.timeout, 'read the state of the modules'))
+    except KmodError:
+        return {}

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several modules in one task: what becomes of each, and what is read for that."""
+
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _unload_each
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from fake_kernel import FAULTS, FakeModule, Host
+
+NAMES = ['layout_pad', 'base', 'init_oops', 'never-loaded']
+
+
+@pytest.fixture
+def host(monkeypatch):
+    found = Host(monkeypatch)
+    user = FakeModule('user')
+    user.uses = ['base']
+    found.boot(FakeModule('layout_pad', **FAULTS['layout_pad']), FakeModule('base', refcount=2), user,
+               FakeModule('init_oops', **FAULTS['init_oops']))
+    return found
+
+
+@pytest.fixture
+def read(monkeypatch, host):
+    """The names for which the host was read together; where it cannot be, by 'fails'."""
+    asked = []
+
+    class Together:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_exception):
+            pass
+
+        def with_anchors(self, name, depth):
+            if 'fails' in asked:
+                raise KmodError('read', 'no memory')
+            asked.append(name)
+            return host.kernel.survey(name, depth=depth)
+
+    monkeypatch.setattr(_survey, 'Survey', Together)
+    return asked
+
+
+def test_each_is_tried_and_the_refused_ones_are_told(host, read):
+    result = _unload_each.run(NAMES, host.options())
+    assert [(entry['name'], entry['failed'], entry['changed'], entry['verdict'], entry['method'])
+            for entry in result['modules']] == [
+        ('layout_pad', False, True, 'exit_lost', 'reset'), ('base', True, False, 'has_dependents', 'none'),
+        ('init_oops', False, True, 'init_died', 'reset'), ('never-loaded', False, False, 'absent', 'none')]
+    assert (result['changed'], result['failed']) == (True, True)
+    assert 'base' in result['msg']
+    assert 'layout_pad' not in result['msg']
+    assert sorted(host.kernel.modules) == ['base', 'user']
+    assert read == []
+    assert [diff['before_header'] for diff in result['diff']] == NAMES
+    assert result['diff'][0]['after'] == {'state': 'absent'}
+
+
+@pytest.mark.parametrize('together', [True, False], ids=['read together', 'cannot be'])
+def test_check_mode_reads_them_together_and_says_the_same(host, read, together):
+    if not together:
+        read.append('fails')
+    alone = {}
+    for name in NAMES:
+        try:
+            alone[name] = host.unload(name, check_mode=True)
+        except KmodError as error:
+            alone[name] = dict(error.facts, msg=str(error))
+    before = host.kernel.state()
+    result = _unload_each.run(NAMES, host.options(check_mode=True))
+    assert host.kernel.state() == before
+    assert host.kernel.calls == []
+    assert read == ([name.replace('-', '_') for name in NAMES] if together else ['fails'])
+    for entry in result['modules']:
+        for key in ('verdict', 'method', 'before', 'after', 'hazards', 'msg', 'changed'):
+            assert entry[key] == alone[entry['name']][key], (entry['name'], key)
+
+
+@pytest.mark.usefixtures('read')
+def test_a_name_that_is_none_costs_no_other(host):
+    result = _unload_each.run(['layout_pad', '../x'], host.options(check_mode=True))
+    assert [(entry['failed'], entry['changed']) for entry in result['modules']] == [(False, True), (True, False)]
+    assert "'../x'" in result['msg']
+
+
+@pytest.mark.usefixtures('read')
+def test_no_name_is_nothing_to_do(host):
+    result = _unload_each.run([], host.options())
+    assert (result['changed'], result['failed'], result['modules']) == (False, False, [])
+    assert result['msg'] == 'No module is named.'
