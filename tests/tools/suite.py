@@ -55,7 +55,7 @@ def make(target: str, seconds: float, *variables: str, needs: Tuple[str, ...] = 
 
 
 def light(target: str, seconds: float) -> Step:
-    """One that waits for most of its time, as for processes that are to hang, or takes little: it goes beside others."""
+    """One that mostly waits, as for processes that are to hang, or takes little: it goes beside others."""
     return make(target, seconds, heavy=False)
 
 
