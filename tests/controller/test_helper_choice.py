@@ -30,7 +30,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({'names': {'type': 'list'}, 'methods': {'type': 'list'}, 'run_exit': {},
                         'cascade': {'type': 'bool'}, 'accept_hazards': {'type': 'list'},
-                        'timeout': {'type': 'float'}, 'helper': {}, 'helper_will_be_built': {'type': 'bool'}}, supports_check_mode=True)
+                        'timeout': {'type': 'float'}, 'helper': {},
+                        'helper_will_be_built': {'type': 'bool'}}, supports_check_mode=True)
 path = %r
 there = os.path.exists(path)
 helper = {'kind': 'compiled' if there else 'none', 'usable': there, 'compiled': {
