@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _compiler_text,
     _compilers,
+    _kbuild_sources,
     _kernel,
     _syscalls,
     _toolchain,
@@ -29,9 +30,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
     is_unavailable,
     unavailable,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._kbuild_sources import digest
 
-# What kbuild leaves in a source directory; no source of the next build.
-PRODUCTS = ('.o', '.ko', '.mod', '.mod.c', '.cmd', '.order', '.symvers', '.d')
 LAST_LINES = 12
 LARGEST_STAMP = 4 << 20
 LARGEST_MODULE = 1 << 30
@@ -44,7 +44,8 @@ ENVIRONMENT = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/
 class Options(NamedTuple):
     """The options of kmod_build, and whether it runs in check mode."""
 
-    src: str
+    src: Optional[str]
+    files: Optional[Dict[str, str]]
     kernel_release: Optional[str]
     kdir: Optional[str]
     cc: Optional[str]
@@ -64,7 +65,8 @@ class Build:
     def __init__(self, options):
         # type: (Options) -> None
         self.options = options
-        self.src = os.path.realpath(options.src)
+        self.sources = _kbuild_sources.Given(options.files) if options.files \
+            else _kbuild_sources.Directory(options.src or '')  # type: _kbuild_sources.Sources
         headers, os_release = _syscalls.with_deadline(
             lambda: (headers_release(options.kdir), read_os_release()), options.timeout, 'look for the headers')
         self.release = options.kernel_release or headers or os.uname().release
@@ -74,8 +76,8 @@ class Build:
         self.trusted = _trust.owners() if os.geteuid() == 0 else None
         self.arguments = []  # type: List[str]
         self.kernel = {}  # type: Dict[str, Any]
-        self.dest = options.dest or options.src
-        self.tried = f'build the modules in {options.src} for {self.release}'
+        self.dest = options.dest or options.src or ''
+        self.tried = f'build {self.sources.told} for {self.release}'
         self.packages = _toolchain.packages_for(os_release, self.release)
 
     def run(self):
@@ -122,7 +124,7 @@ class Build:
         def listed(modules):
             # type: (List[Dict[str, Any]]) -> str
             return ''.join('{}  {}\n'.format(entry['sha256'], entry['path']) for entry in modules)
-        after = f'the modules of {self.options.src}, built for {self.release}\n' if built is None \
+        after = f'{self.sources.told}, built for {self.release}\n' if built is None \
             else listed(built)
         return {'before_header': self.dest, 'after_header': self.dest,
                 'before': listed(stamp.get('modules', [])), 'after': after}
@@ -167,20 +169,10 @@ class Build:
 
     def _source_digests(self):
         # type: () -> Dict[str, str]
-        if not os.path.isdir(self.src):
-            raise KmodError(self.tried, 'there is no such directory on this host', 'Copy the sources there first')
-        digests = {}
-        self._vet_place(_trust.fault_of_path, self.src)
+        if self.sources.path:
+            self._vet_place(_trust.fault_of_path, self.sources.path)
+        digests = self.sources.digests(self.tried, self._vet_source)  # type: Dict[str, str]
         self._vet_place(_trust.fault_of_path, self.dest, 'Choose a dest that only root can write')
-        for directory, subdirectories, files in os.walk(self.src, followlinks=True):
-            self._vet_source(directory)
-            left_out = no_source(directory, subdirectories + files)
-            subdirectories[:] = sorted(set(subdirectories).difference(left_out))
-            for name in sorted(set(files).difference(left_out)):
-                path = os.path.join(directory, name)
-                if os.path.isfile(path):
-                    self._vet_source(path)
-                    digests[os.path.relpath(path, self.src)] = digest(path)
         if 'Kbuild' not in digests and 'Makefile' not in digests:
             raise KmodError(self.tried, 'it has neither Kbuild nor Makefile', 'kbuild needs one with obj-m in it')
         return digests
@@ -281,7 +273,7 @@ class Build:
             os.makedirs(self.dest, mode=0o755, exist_ok=True)
             private = tempfile.mkdtemp(prefix='.kmod_build-', dir=self.dest)
             tree = os.path.join(private, 'src')
-            shutil.copytree(self.src, tree, ignore=no_source)
+            self.sources.copy_to(tree)
             self._make(tree)
             built = [self._vet(path) for path in sorted(built_modules(tree))]
             if not built:
@@ -396,13 +388,6 @@ def remove_directories(paths):
             os.rmdir(path)
 
 
-def no_source(directory, names):
-    # type: (str, List[str]) -> List[str]
-    """Which of them are no source: hidden, what kbuild leaves behind, or links that lead nowhere."""
-    return [name for name in names if name.startswith('.') or name.endswith(PRODUCTS)
-            or not os.path.exists(os.path.join(directory, name))]
-
-
 def built_modules(tree):
     # type: (str) -> List[str]
     """Paths of all .ko files below ``tree``."""
@@ -447,13 +432,6 @@ def version_text(cc):
         return _compilers.first_line(path) if path else None
     except OSError:
         return None
-
-
-def digest(path):
-    # type: (str) -> str
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, 'rb') as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def read_text(path):

@@ -23,8 +23,14 @@ options:
     description:
       - Directory on the host with the sources and a C(Kbuild) or C(Makefile) that has C(obj-m) in it.
       - Several objects to a module and several modules to a directory work as kbuild has them.
+      - Either this or O(files) is required.
     type: path
-    required: true
+  files:
+    description:
+      - The sources themselves, each file's text by its name, all in one directory; one is C(Kbuild) or C(Makefile).
+      - Nothing of them is left on the host. Needs O(dest).
+    type: dict
+    version_added: 0.2.0
   dest:
     description:
       - Directory that the built modules are put into. The default is O(src).
@@ -97,6 +103,13 @@ EXAMPLES = r'''
     make_args: [KCFLAGS=-DDEBUG]
     sign_key: /var/lib/dkms/mok.key
     sign_cert: /var/lib/dkms/mok.pub
+
+- name: Build a module whose sources lie beside the playbook, in one task
+  kernelops.kmod.kmod_build:
+    files:
+      Kbuild: obj-m := hello.o
+      hello.c: "{{ lookup('ansible.builtin.file', 'hello.c') }}"
+    dest: /usr/local/lib/modules
 
 - name: Take away what was built
   kernelops.kmod.kmod_build:
@@ -195,7 +208,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 def argument_spec():
     """The options, for the module and for its tests."""
     return {
-        'src': {'type': 'path', 'required': True},
+        'src': {'type': 'path'},
+        'files': {'type': 'dict'},
         'dest': {'type': 'path'},
         'kernel_release': {'type': 'str'},
         'kdir': {'type': 'path'},
@@ -212,7 +226,8 @@ def argument_spec():
 def main():
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True,
-                           required_by={'sign_key': ('sign_cert',)})
+                           mutually_exclusive=[['src', 'files']], required_one_of=[['src', 'files']],
+                           required_by={'sign_key': ('sign_cert',), 'files': ('dest',)})
     try:
         result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:

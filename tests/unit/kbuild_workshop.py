@@ -88,7 +88,7 @@ class Workshop:
         (self.outcome / (name + '.ko')).write_bytes(builders.module_image(name=name, **built))
 
     def options(self, **changes):
-        values = {'src': str(self.src), 'dest': str(self.dest), 'kdir': str(self.kdir),
+        values = {'src': str(self.src), 'files': None, 'dest': str(self.dest), 'kdir': str(self.kdir),
                   'kernel_release': builders.RELEASE, 'cc': None, 'make_args': [], 'jobs': None, 'sign_key': None,
                   'sign_cert': None, 'timeout': 60.0, 'state': 'built', 'check_mode': False}
         return _kbuild.Options(**dict(values, **changes))

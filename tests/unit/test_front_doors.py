@@ -237,9 +237,9 @@ def test_unload_on_a_host_that_hangs(host, monkeypatch, capfd):
 # --- what every front door does with arguments and errors ---------------------------------------------------------
 
 def required(name):
-    """What it must be given; kmod_force_unload takes name or names."""
+    """What it must be given; kmod_force_unload takes name or names, kmod_build src or files."""
     return {option: DEFAULTS[option] for option, spec in door(name).argument_spec().items()
-            if spec.get('required') or (name, option) == ('kmod_force_unload', 'name')}
+            if spec.get('required') or (name, option) in (('kmod_force_unload', 'name'), ('kmod_build', 'src'))}
 
 
 @pytest.mark.parametrize('name', DOORS)
@@ -354,9 +354,10 @@ def test_build_without_headers_names_the_package(headers, capfd):
 
 
 @pytest.mark.parametrize(('arguments', 'why'), [
-    ({'src': None}, 'missing required arguments: src'), ({'state': 'maybe'}, 'state must be one of'),
+    ({'src': None}, 'one of the following is required: src, files'), ({'state': 'maybe'}, 'state must be one of'),
     ({'sign_key': '/mok.key'}, 'sign_cert'), ({'jobs': 'many'}, 'jobs'), ({'src': '/nowhere'}, 'no such directory'),
-], ids=['no src', 'unknown state', 'key without certificate', 'jobs', 'no such src'])
+    ({'src': None, 'dest': None, 'files': {'Kbuild': ''}}, 'dest'), ({'files': {'Kbuild': ''}}, 'mutually exclusive'),
+], ids=['no src', 'unknown state', 'key without certificate', 'jobs', 'no such src', 'no dest', 'both'])
 def test_build_with_bad_arguments(arguments, why, headers, capfd):
     given = {key: value for key, value in dict(headers, **arguments).items() if value is not None}
     code, result = called('kmod_build', capfd, given)

@@ -91,6 +91,33 @@ def test_links_in_a_circle_come_to_an_end(workshop):
     assert workshop.build()['changed']
 
 
+GIVEN = {'src': None, 'files': {'Kbuild': 'obj-m := foo.o\n', 'foo.c': '/* gr\u00fcn */'}}
+
+
+def test_files_that_are_given_are_built_and_none_of_them_is_left(workshop):
+    assert workshop.build(check_mode=True, **GIVEN)['changed']
+    assert not workshop.dest.exists()
+    result = workshop.build(**GIVEN)
+    assert result['msg'] == f'Built {workshop.dest / "foo.ko"}.'
+    assert workshop.runs()[0]['seen'] == ['Kbuild', 'foo.c']
+    assert sorted(path.name for path in workshop.dest.iterdir()) == ['.kmod_build.json', 'foo.ko']
+    assert not workshop.build(**GIVEN)['changed']
+    changed = dict(GIVEN, files=dict(GIVEN['files'], **{'foo.c': 'other'}))
+    assert workshop.build(check_mode=True, **changed)['changed']
+
+
+@pytest.mark.parametrize('name', ['../foo.c', 'sub/foo.c', '/foo.c', '.foo.c', '', 'foo.c\n', 'foo\0.c', '-o'])
+def test_a_name_that_leads_elsewhere_is_refused(workshop, name):
+    before = workshop.left()
+    refusal = workshop.refused(src=None, files=dict(GIVEN['files'], **{name: 'x'}))
+    assert 'in files is no file\'s name' in str(refusal)
+    assert workshop.left() == before
+
+
+def test_files_without_a_makefile_are_told(workshop):
+    assert 'neither Kbuild nor Makefile' in str(workshop.refused(src=None, files={'foo.c': ''}))
+
+
 def test_a_full_disk_leaves_the_destination_as_it_was(workshop, monkeypatch):
     workshop.build()
     builders.write(workshop.src, 'foo.c', '/* more */')
