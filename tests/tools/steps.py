@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps the book of a test run: what ran, how long, how many checks passed and failed.
 
-``steps.py start`` begins a new book.
 ``steps.py run NAME [--junit FILE] -- COMMAND...`` runs a step and writes it down.
-``steps.py summary [STATUS]`` prints the book; the last line is 'N passed, N failed'.
+``steps.py summary [STATUS]`` prints the book, then what failed; the last line is 'N passed, N failed'.
 
 A step counts as one check; with --junit as many as that file has test cases. STATUS is that of the whole run: one that
 is not 0 although every step passed counts as a failure. The book is tests/output/steps.jsonl.
@@ -17,31 +16,32 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
 BOOK = Path(__file__).resolve().parents[1] / 'output/steps.jsonl'
 
 
-def record(name: str, seconds: float, passed: int, failed: int) -> None:
-    """Writes a step down, and prints it."""
+def record(name: str, seconds: float, passed: int, failed: int, cases: Sequence[str] = ()) -> None:
+    """Writes a step down, and prints it. ``cases``: what failed of it."""
     BOOK.parent.mkdir(exist_ok=True)
     entry = {'name': name, 'date': time.strftime('%Y-%m-%d'), 'seconds': round(seconds, 1), 'passed': passed,
-             'failed': failed}
+             'failed': failed, 'cases': list(cases)}
     with BOOK.open('a') as book:
         book.write(json.dumps(entry) + '\n')
     print('== %s: %d passed, %d failed in %.1f s' % (name, passed, failed, seconds), flush=True)
 
 
-def counts(junit: Path) -> Tuple[int, int]:
-    """Test cases that passed and that did not, from a JUnit file; a skipped one is neither."""
-    suites = ElementTree.parse(junit).getroot().iter('testsuite')  # noqa: S314  (pytest wrote it just now)
-    total = bad = skipped = 0
-    for suite in suites:
-        total += int(suite.get('tests', '0'))
-        bad += int(suite.get('failures', '0')) + int(suite.get('errors', '0'))
-        skipped += int(suite.get('skipped', '0'))
-    return total - bad - skipped, bad
+def counts(junit: Path) -> Tuple[int, List[str]]:
+    """How many test cases passed, and those that did not, from a JUnit file; a skipped one is neither."""
+    passed, failed = 0, []
+    for case in ElementTree.parse(junit).getroot().iter('testcase'):  # noqa: S314  (the step wrote it just now)
+        words = [found.get('message', '') for kind in ('failure', 'error') for found in case.findall(kind)]
+        if words:
+            failed.append('{} {}: {}'.format(case.get('classname'), case.get('name'), ' '.join(words[0].split())[:300]))
+        elif case.find('skipped') is None:
+            passed += 1
+    return passed, failed
 
 
 def run(name: str, command: List[str], junit: Optional[Path], cwd: Optional[Path] = None,
@@ -52,12 +52,12 @@ def run(name: str, command: List[str], junit: Optional[Path], cwd: Optional[Path
         junit.unlink(missing_ok=True)
     start = time.monotonic()
     status = subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
-    passed, failed = (1, 0) if status == 0 else (0, 1)
+    passed, cases = (1, []) if status == 0 else (0, [f'{name}: ended with {status}'])
     if junit and junit.exists():
-        passed, failed = counts(junit)
-        if status and not failed:
-            failed = 1
-    record(name, time.monotonic() - start, passed, failed)
+        passed, cases = counts(junit)
+        if status and not cases:
+            cases = [f'{name}: ended with {status}, though no test case failed']
+    record(name, time.monotonic() - start, passed, len(cases), cases)
     return status
 
 
@@ -68,6 +68,9 @@ def summary(status: int) -> int:
     failed = sum(entry['failed'] for entry in entries)
     for entry in entries:
         print('%(seconds)8.1f s %(passed)6d passed %(failed)4d failed  %(name)s' % entry)
+    for entry in entries:
+        for case in entry.get('cases', []):
+            print('FAILED: ' + case)
     if status and not failed:
         print('The run ended with status %d outside these steps.' % status)
         failed = 1
@@ -77,9 +80,6 @@ def summary(status: int) -> int:
 
 def main(arguments: List[str]) -> int:
     """Does what the first argument says."""
-    if arguments == ['start']:
-        BOOK.unlink(missing_ok=True)
-        return 0
     if arguments[:1] == ['summary']:
         return summary(int((arguments[1:] or ['0'])[0]))
     if arguments[:1] == ['run'] and '--' in arguments:

@@ -14,8 +14,8 @@ STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
 # What dangles where nothing does.
 NOTHING = 'nothing'
 
-# Guests that a fault needs: one of its own; with those whose init or exit waits, so that no other load may end; with
-# those that died outside the module, so that nothing of the host may be freed.
+# Guests that a fault needs: one of its own; with those whose init or exit waits; with those that died outside the
+# module, so that nothing of the host may be freed. Asynchronous work that died keeps each later load from ending.
 OWN, OF_WAITING, OF_DEAD = 'own', 'of those that wait', 'of those that died elsewhere'
 
 
@@ -174,7 +174,7 @@ EXPECTED: Dict[str, Expectation] = {
     'worker_died': stays('unloadable', 'worker_died_run', guest=OF_DEAD),
     'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_DEAD),
     'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
-    'async_died': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
+    'async_died': stays('exit_waiting', r'rmmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'thread_holds': stays('in_use', 'lab_holder', 'echo 1 >/sys/module/thread_holds/parameters/end; sleep 2'),
     'mapped': stays('in_use', r'python3 \(pid \d+', TOUCH % ('mapped', 'mapped')),
     'fd_in_flight': stays('in_use', r'python3 \(pid \d+', TOUCH % ('fd_in_flight', 'fd_in_flight')),
@@ -194,7 +194,7 @@ EXPECTED: Dict[str, Expectation] = {
                       beside=False),
     'exit_tail': parks('exit_died'),
     'init_waits': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
-    'probe_async': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
+    'probe_async': stays('init_waiting', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
     'cdev_driver': stays('in_use', r'sleep \(pid \d+\).*/dev/cdev_driver', CLOSE.format('cdev_driver')),
     'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
