@@ -81,7 +81,8 @@ def run(release: str) -> Row:
                               stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return Row(release, name, 0, 1, SECONDS, 'did not end within %d s' % SECONDS)
-    passed, failed = counts(junit) if junit.exists() else (0, 0)
+    passed, cases = counts(junit) if junit.exists() else (0, [])
+    failed = len(cases)
     if done.returncode:
         print(done.stdout, flush=True)
     note = 'pytest ended with %d' % done.returncode if done.returncode and not failed else ''
