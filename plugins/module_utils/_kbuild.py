@@ -45,7 +45,6 @@ class Options(NamedTuple):
     """The options of kmod_build, and whether it runs in check mode."""
 
     src: Optional[str]
-    files: Optional[Dict[str, str]]
     kernel_release: Optional[str]
     kdir: Optional[str]
     cc: Optional[str]
@@ -57,6 +56,7 @@ class Options(NamedTuple):
     timeout: float
     state: str
     check_mode: bool
+    files: Optional[Dict[str, str]] = None
 
 
 class Build:
