@@ -33,8 +33,8 @@ def test_the_source_arrives_as_it_is(tmp_path):
         'hosts': 'localhost', 'gather_facts': False, 'vars_files': [str(ROLE / 'vars/main.yml')],
         'tasks': [{'takes_files': {'files': '{{ __force_unload_files }}', 'to': str(tmp_path / 'seen')}}]}]))
     done = subprocess.run(
-        [sys.executable, '-m', ansible.__name__, 'playbook', str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local',
-         '-e', json.dumps({'role_path': str(ROLE), 'ansible_python_interpreter': sys.executable})],
+        [sys.executable, '-m', ansible.__name__, 'playbook', str(tmp_path / 'play.json'), '-i', 'localhost,',
+         '-c', 'local', '-e', json.dumps({'role_path': str(ROLE), 'ansible_python_interpreter': sys.executable})],
         check=False, timeout=200, cwd=str(tmp_path), env=environment(tmp_path), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout.decode()

@@ -12,6 +12,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _compilers,
     _facts,
     _kbuild,
+    _kbuild_sources,
     _kernel,
     _load,
     _module_table,
@@ -98,10 +99,11 @@ def test_unload_where_the_kernel_is_not_read(monkeypatch, hangs):
         helper_path=None, timeout=SECONDS, check_mode=False)).run())
 
 
-@pytest.mark.parametrize('reader', ['digest', 'headers_release', 'read_os_release'])
-def test_build(reader, tmp_path, monkeypatch, hangs):
+@pytest.mark.parametrize(('where', 'reader'), [
+    (_kbuild_sources, 'digest'), (_kbuild, 'headers_release'), (_kbuild, 'read_os_release')])
+def test_build(where, reader, tmp_path, monkeypatch, hangs):
     builders.write(tmp_path, 'Kbuild', 'obj-m := foo.o\n')
-    monkeypatch.setattr(_kbuild, reader, hangs)
+    monkeypatch.setattr(where, reader, hangs)
     in_time(lambda: _kbuild.Build(_kbuild.Options(
         src=str(tmp_path), kernel_release=None, kdir=None, cc=None, make_args=[], jobs=None, sign_key=None,
         sign_cert=None, dest=None, timeout=SECONDS, state='built', check_mode=False)).run())
