@@ -65,7 +65,7 @@ class Build:
     def __init__(self, options):
         # type: (Options) -> None
         self.options = options
-        self.sources = _kbuild_sources.Given(options.files) if options.files \
+        self.sources = _kbuild_sources.Given(options.files) if options.files is not None \
             else _kbuild_sources.Directory(options.src or '')  # type: _kbuild_sources.Sources
         headers, os_release = _syscalls.with_deadline(
             lambda: (headers_release(options.kdir), read_os_release()), options.timeout, 'look for the headers')
@@ -165,7 +165,8 @@ class Build:
                 raise KmodError(f'remove {error.filename}', error.strerror or str(error)) from error
         return {'changed': bool(there), 'modules': [], 'kdir': self.kdir, 'compiler': {}, 'warnings': [],
                 'diff': {'before': ''.join(path + '\n' for path in there), 'after': ''},
-                'msg': 'Removed {}.'.format(', '.join(there)) if there else 'Nothing to remove.'}
+                'msg': '{} {}.'.format('Would remove' if self.options.check_mode else 'Removed', ', '.join(there))
+                       if there else 'Nothing to remove.'}
 
     def _source_digests(self):
         # type: () -> Dict[str, str]

@@ -73,7 +73,9 @@ class Given(Sources):
         # type: (str, Callable[[str], None]) -> Dict[str, str]
         """Nothing is vetted: nobody else had them. Raises KmodError for a name that leads elsewhere."""
         del vet
-        for name in self.files:
+        for name, text in self.files.items():
+            if not isinstance(text, str):
+                raise KmodError(tried, f'{name} in files has no text', 'Give each file\'s text, as by lookup(\'file\')')
             if not FILE_NAME.match(name):
                 raise KmodError(tried, f'{name!r} in files is no file\'s name', 'Give names alone, without directories')
         return {name: hashlib.sha256(text.encode('utf-8')).hexdigest() for name, text in self.files.items()}

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gets several modules out, one after the other, in one task."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _syscalls, _unload
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
 
 
@@ -17,15 +17,21 @@ def run(names, options):
     that is refused keeps no other from being tried.
 
     Before each run the module is read anew, since the one before may have changed what holds it. Check mode changes
-    nothing: it reads them all at once.
+    nothing: it reads them all at once, and foresees each as those before it will leave it. Where one failed half way
+    the rest are left as they are: the kernel may have died under it.
     """
     known = _read(names, options) if options.check_mode else {}
     told, diffs, warnings = [], [], []  # type: List[Dict[str, Any]], List[Dict[str, Any]], List[str]
+    broken = ''
     for name in names:
-        try:
-            result = dict(_unload.Unload(options._replace(name=name), facts=known.get(name)).run(), failed=False)
-        except KmodError as error:
-            result = dict(error.facts, failed=True, msg=str(error))
+        facts = _ahead(known[name], told) if name in known else None
+        if broken:
+            result = {'failed': True,
+                      'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}  # type: Dict[str, Any]
+        else:
+            result = _run_one(options._replace(name=name), facts)
+        if result['failed'] and result.get('changed'):
+            broken = name
         warnings += result.pop('warnings', [])
         diffs.append(dict(result.pop('diff', {'before': {}, 'after': {}}), before_header=name, after_header=name))
         told.append(dict({'changed': False}, **result, name=name))
@@ -33,6 +39,29 @@ def run(names, options):
     return {'changed': any(result['changed'] for result in told), 'failed': bool(refused),
             'msg': ' '.join(result['msg'] for result in refused or told) or 'No module is named.', 'modules': told,
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
+
+
+def _run_one(options, facts):
+    # type: (_unload.Options, Optional[Dict[str, Any]]) -> Dict[str, Any]
+    try:
+        return dict(_unload.Unload(options, facts=facts).run(), failed=False)
+    except KmodError as error:
+        return dict(error.facts, failed=True, msg=str(error))
+
+
+def _ahead(facts, told):
+    # type: (Dict[str, Any], List[Dict[str, Any]]) -> Dict[str, Any]
+    """The facts of a module as they will be, once what was told of those before it is done."""
+    steps = [step for result in told for step in result.get('steps', []) if step['changed']]
+    gone = {step['module'] for step in steps if step['action'] == 'delete_module'}
+    module = facts['module']
+    if facts['name'] in gone.union(step['module'] for step in steps if step['action'] == 'rename'):
+        return dict(facts, module={'name': facts['name'], 'state': 'absent'})
+    left = [user for user in module.get('used_by', []) if user not in gone]
+    fewer = len(module.get('used_by', [])) - len(left)
+    if not fewer or is_unavailable(module['refcount']):
+        return facts
+    return dict(facts, module=dict(module, used_by=left, refcount=max(0, module['refcount'] - fewer)))
 
 
 def _read(names, options):

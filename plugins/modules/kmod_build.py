@@ -23,12 +23,13 @@ options:
     description:
       - Directory on the host with the sources and a C(Kbuild) or C(Makefile) that has C(obj-m) in it.
       - Several objects to a module and several modules to a directory work as kbuild has them.
-      - Either this or O(files) is required.
+      - Either this or O(files) is required to build.
     type: path
   files:
     description:
       - The sources themselves, each file's text by its name, all in one directory; one is C(Kbuild) or C(Makefile).
       - Nothing of them is left on the host. Needs O(dest).
+      - What they include from elsewhere on the host is built, but a change of it is not seen.
     type: dict
     version_added: 0.2.0
   dest:
@@ -226,7 +227,9 @@ def argument_spec():
 def main():
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True,
-                           mutually_exclusive=[['src', 'files']], required_one_of=[['src', 'files']],
+                           mutually_exclusive=[['src', 'files']],
+                           required_if=[('state', 'built', ('src', 'files'), True),
+                                        ('state', 'clean', ('src', 'dest'), True)],
                            required_by={'sign_key': ('sign_cert',), 'files': ('dest',)})
     try:
         result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()

@@ -31,7 +31,9 @@ options:
   names:
     description:
       - Several modules, in this order, as by a call for each; what became of them is in RV(modules).
-      - One that is refused keeps no other from being tried. The module fails then, once all were tried.
+      - One that is refused keeps no other from being tried. The module fails then, once all were tried. Where one fails
+        half way the rest are left alone.
+      - Check mode foresees each as those before it will leave it.
     type: list
     elements: str
     version_added: 0.2.0

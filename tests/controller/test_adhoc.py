@@ -73,7 +73,7 @@ def test_kmod_force_unload(ask):
 
 def test_kmod_build_asks_for_its_source(ask):
     code, result = ask('kmod_build', 'dest=/nowhere')
-    assert (code, result['msg']) == (2, 'one of the following is required: src, files')
+    assert (code, result['msg']) == (2, 'state is built but any of the following are missing: src, files')
 
 
 def test_kmod_load_says_that_there_is_no_such_file(ask, tmp_path):

@@ -354,7 +354,8 @@ def test_build_without_headers_names_the_package(headers, capfd):
 
 
 @pytest.mark.parametrize(('arguments', 'why'), [
-    ({'src': None}, 'one of the following is required: src, files'), ({'state': 'maybe'}, 'state must be one of'),
+    ({'src': None}, 'state is built but any of the following are missing: src, files'),
+    ({'state': 'maybe'}, 'state must be one of'),
     ({'sign_key': '/mok.key'}, 'sign_cert'), ({'jobs': 'many'}, 'jobs'), ({'src': '/nowhere'}, 'no such directory'),
     ({'src': None, 'dest': None, 'files': {'Kbuild': ''}}, 'dest'), ({'files': {'Kbuild': ''}}, 'mutually exclusive'),
 ], ids=['no src', 'unknown state', 'key without certificate', 'jobs', 'no such src', 'no dest', 'both'])

@@ -114,8 +114,20 @@ def test_a_name_that_leads_elsewhere_is_refused(workshop, name):
     assert workshop.left() == before
 
 
-def test_files_without_a_makefile_are_told(workshop):
-    assert 'neither Kbuild nor Makefile' in str(workshop.refused(src=None, files={'foo.c': ''}))
+@pytest.mark.parametrize(('files', 'why'), [
+    ({'foo.c': ''}, 'neither Kbuild nor Makefile'), ({}, 'neither Kbuild nor Makefile'),
+    ({'Kbuild': '', 'foo.c': None}, 'foo.c in files has no text'),
+    ({'Kbuild': {'a': 1}}, 'Kbuild in files has no text')])
+def test_files_that_cannot_be_built_are_told(workshop, files, why):
+    assert why in str(workshop.refused(src=None, files=files))
+
+
+def test_what_would_be_removed_is_still_there(workshop):
+    workshop.build()
+    before = workshop.left()
+    assert workshop.build(src=None, state='clean', check_mode=True)['msg'].startswith('Would remove ')
+    assert workshop.left() == before
+    assert workshop.build(src=None, state='clean')['msg'].startswith('Removed ')
 
 
 def test_a_full_disk_leaves_the_destination_as_it_was(workshop, monkeypatch):
@@ -207,7 +219,7 @@ def test_clean_removes_what_a_build_put_there_and_no_more(workshop):
     foreseen = workshop.build(state='clean', check_mode=True)
     assert workshop.left() == left
     result = workshop.build(state='clean')
-    assert result == foreseen
+    assert result == dict(foreseen, msg=foreseen['msg'].replace('Would remove', 'Removed'))
     assert result['changed'] is True
     assert set(left) - set(workshop.left()) == {str(workshop.dest / 'foo.ko'), str(workshop.dest / _trust.STAMP)}
     assert result['diff']['before'].split() == [str(workshop.dest / 'foo.ko'), str(workshop.dest / _trust.STAMP)]

@@ -90,3 +90,31 @@ def test_no_name_is_nothing_to_do(host):
     result = _unload_each.run([], host.options())
     assert (result['changed'], result['failed'], result['modules']) == (False, False, [])
     assert result['msg'] == 'No module is named.'
+
+
+@pytest.mark.usefixtures('read')
+def test_check_mode_foresees_each_as_those_before_it_will_leave_it(host):
+    names = ['user', 'base', 'init_oops', 'init-oops', 'base']
+    foreseen = _unload_each.run(names, host.options(check_mode=True))
+    done = _unload_each.run(names, host.options())
+    for result in (foreseen, done):
+        assert not result['failed']
+        assert [(entry['verdict'], entry['changed']) for entry in result['modules']] == [
+            ('unloadable', True), ('unloadable', True), ('init_died', True), ('absent', False), ('absent', False)]
+    assert sorted(host.kernel.modules) == ['layout_pad']
+
+
+@pytest.mark.usefixtures('read')
+def test_after_one_that_failed_half_way_the_rest_are_left_alone(host, monkeypatch):
+    run = _unload_each._unload.Unload.run
+
+    def dies(self):
+        if self.name == 'init_oops':
+            raise KmodError('unload init_oops', 'the process that acted ended without a word', changed=True)
+        return run(self)
+
+    monkeypatch.setattr(_unload_each._unload.Unload, 'run', dies)
+    result = _unload_each.run(['base', 'init_oops', 'layout_pad'], host.options())
+    assert [entry['failed'] for entry in result['modules']] == [True, True, True]
+    assert 'layout_pad' in host.kernel.modules
+    assert 'layout_pad was not tried, since the unload of init_oops failed half way' in result['modules'][2]['msg']
