@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was read of the kernel and its modules, as ``ansible_facts.kmod``: each module with diagnosis and remedy."""
 
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Optional, Set
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _diagnosis, _died, _hazards, _ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
@@ -142,14 +142,15 @@ def with_dependents(facts, dependents):
     return CASCADE % facts['name']
 
 
-def without_dependents(facts):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
-    """The facts as they will be once the dependents, each of which holds one reference, are gone."""
+def without_dependents(facts, gone=None):
+    # type: (Dict[str, Any], Optional[Set[str]]) -> Dict[str, Any]
+    """The facts as they will be once the dependents, each of which holds one reference, are gone; all, or these."""
     module = facts['module']
     users = module.get('used_by', [])
-    if not users or is_unavailable(module['refcount']):
+    left = [user for user in users if gone is not None and user not in gone]
+    if len(left) == len(users) or is_unavailable(module['refcount']):
         return facts
-    return dict(facts, module=dict(module, used_by=[], refcount=max(0, module['refcount'] - len(users))))
+    return dict(facts, module=dict(module, used_by=left, refcount=max(0, module['refcount'] - len(users) + len(left))))
 
 
 def shown(facts):

@@ -6,7 +6,8 @@
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _syscalls, _unload
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._explained import without_dependents
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
 
 
@@ -54,14 +55,9 @@ def _ahead(facts, told):
     """The facts of a module as they will be, once what was told of those before it is done."""
     steps = [step for result in told for step in result.get('steps', []) if step['changed']]
     gone = {step['module'] for step in steps if step['action'] == 'delete_module'}
-    module = facts['module']
     if facts['name'] in gone.union(step['module'] for step in steps if step['action'] == 'rename'):
         return dict(facts, module={'name': facts['name'], 'state': 'absent'})
-    left = [user for user in module.get('used_by', []) if user not in gone]
-    fewer = len(module.get('used_by', [])) - len(left)
-    if not fewer or is_unavailable(module['refcount']):
-        return facts
-    return dict(facts, module=dict(module, used_by=left, refcount=max(0, module['refcount'] - fewer)))
+    return without_dependents(facts, gone)
 
 
 def _read(names, options):
