@@ -183,7 +183,7 @@ trees: venv ## judges each of the 4,000 module files of each of KERNELS (half a 
 	done
 
 .PHONY: demo
-demo: prepare venv ## two stuck modules, one parked and one unloaded, live in one guest (6 minutes; 3 more for the image, once)
+demo: prepare venv ## two stuck modules, one unloaded and one parked, live in one guest (6 minutes; 3 more for the image, once)
 	@$(BIN)/python tests/demo.py
 
 .PHONY: pictures
@@ -225,7 +225,7 @@ support: venv ## the README's table of what was tested, from the results of the 
 	@$(BIN)/python tests/tools/support.py
 
 .PHONY: test
-test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, and the main job on the newest stable kernel (13 minutes, 17 the first time)
+test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, and the main job on the newest stable kernel (17 minutes, 19 the first time)
 	@python3 tests/tools/suite.py test --lanes $(JOBS)
 
 # No step begins that would not end within so many minutes: make matrix WITHIN=50.

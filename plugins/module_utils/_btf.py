@@ -56,6 +56,7 @@ class Btf:
         self._data = data
         self._origin = origin
         self._records = {}  # type: Dict[str, List[Record]]
+        self._offsets = {}  # type: Dict[Tuple[str, str], int]
         self._positions = None  # type: Optional[array.array]
         self._name_offsets = {}  # type: Dict[str, int]
         if len(data) < 24:
@@ -88,6 +89,8 @@ class Btf:
     def offset(self, name, path):
         # type: (str, str) -> int
         """offsetof(struct name, path) in bytes; ``path`` may go through nested structs, as in ``mkobj.mod``."""
+        if (name, path) in self._offsets:
+            return self._offsets[name, path]
         what = f'the offset of {path} in struct {name}'
         parts = [self._name_offset(part) for part in path.split('.')]
         found = set()  # type: Set[int]
@@ -96,7 +99,48 @@ class Btf:
         bits = self._agreed(what, found)
         if bits % 8:
             raise KmodError(f'find {what}', 'it is a bit field that starts at bit %d' % bits)
+        self._offsets[name, path] = bits // 8
         return bits // 8
+
+    def has(self, name, member):
+        # type: (str, str) -> bool
+        """Whether a struct of this name has such a member, at one offset."""
+        try:
+            self.offset(name, member)
+        except KmodError:
+            return False
+        return True
+
+    def member_at(self, name, offset):
+        # type: (str, int) -> str
+        """The member at a byte offset of a struct: ``timer.function`` of a work item's timer; empty where none begins.
+
+        Of several types of one name, or of a union's members, the first that has one there tells.
+        """
+        for record in self._structs(name):
+            found = self._member_at(record, 8 * offset, NESTING_LIMIT)
+            if found:
+                return found
+        return ''
+
+    def _member_at(self, record, bits, deepest):
+        # type: (Record, int, int) -> str
+        for name, type_id, start in zip(record.names, record.type_ids, record.bits):
+            if start > bits or not deepest:
+                continue
+            word = self._string(name)
+            for inner in self._struct_of(type_id):
+                below = self._member_at(inner, bits - start, deepest - 1) if bits - start < 8 * inner.size else ''
+                if below:
+                    return f'{word}.{below}' if word else below
+            if start == bits and word:
+                return word
+        return ''
+
+    def _string(self, offset):
+        # type: (int) -> str
+        start = self._strings + offset
+        return self._data[start:self._data.find(b'\0', start, self._strings_end)].decode('utf-8', 'backslashreplace')
 
     def _broken(self, why):
         return KmodError(f'use {self._origin}', f'it is not BTF that this version reads: {why}')

@@ -71,6 +71,7 @@ class Callbacks:
         # type: (str, Optional[KernelMemory], Optional[Symbols]) -> None
         self._memory = memory or KernelMemory(root)
         self._symbols = symbols or Symbols(root)
+        self._delays = None  # type: Optional[int]  # what a delayed work's timer calls
         listed = {kind: self._reader(row) for kind, row in LISTED.items()}
         self.kinds = dict(listed, **{
             'character device': self._character_devices, 'network device': self._network_devices,
@@ -222,13 +223,25 @@ class Callbacks:
                 if attempt + 1 == ATTEMPTS:
                     raise
         return [Entry(_constant(''), [('timer_list.function', pointer(data, timer['function'])),
-                                      ('struct timer_list', seen.count(address))]) for address, data in found]
+                                      ('struct timer_list', seen.count(address)),
+                                      *self._delayed(address, pointer(data, timer['function']))])
+                for address, data in found]
+
+    def _delayed(self, timer, function):
+        # type: (int, int) -> List[Tuple[str, int]]
+        """What is called when the timer is a delayed work's: one that queues itself again stays nowhere for long."""
+        if self._delays is None:
+            self._delays = self._symbols.address('delayed_work_timer_fn') or 0
+        if function != self._delays:
+            return []
+        types = self._memory.btf
+        work = timer - types.offset('delayed_work', 'timer') + types.offset('delayed_work', 'work')
+        return [('work_struct.func', self._memory.kcore.u64(work + types.offset('work_struct', 'func')))]
 
     def _cpu_offsets(self):
         # type: () -> List[int]
         """What is added to a per-processor symbol for each processor that the kernel has room for."""
-        start = self._symbol('__per_cpu_offset')
-        return [self._memory.kcore.u64(start + 8 * cpu) for cpu in self._memory.possible_cpus()]
+        return self._memory.cpu_offsets(self._symbol('__per_cpu_offset'))
 
     def _interrupts(self):
         # type: () -> Iterator[Entry]

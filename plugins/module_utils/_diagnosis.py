@@ -190,7 +190,7 @@ def _live(facts):
         hazards.append(_runs_in(name, facts['tasks']['tasks']))
     hazards += _another_exit(facts)
     if references > 0 and not holders and not shown_unreachable(facts):
-        hazards.append(hazard('undecided', _not_seen(facts), unread(facts['holders'])))
+        hazards.append(hazard('undecided', _not_seen(facts), unread(facts['holders']) + pointers(facts)))
 
     if exit_missing(facts):
         verdict, reason, more = _without_exit(facts)
@@ -236,7 +236,9 @@ def _not_seen(facts):
     told = f'{name} has {count}, and who holds {them} could not be seen'
     if why:
         told += ' ({})'.format('; '.join(why))
-    return told + ': nothing shows that it is unused'
+    if facts['reachability']['answer'] == 'reachable':
+        return '{}; the kernel can reach it: {}'.format(told, facts['reachability']['reason'])
+    return '{}: nothing shows that it is unused ({})'.format(told, facts['reachability']['reason'])
 
 
 def exit_missing(facts):
@@ -301,12 +303,23 @@ def _runs_in(name, tasks):
         name, listed([name_task(task) for task in tasks])), tasks)
 
 
+def pointers(facts):
+    # type: (Dict[str, Any]) -> List[Dict[str, Any]]
+    """The words of kernel memory that point into the module, as what a module registered is told."""
+    return [{'kind': 'pointer', 'what': '{} in {}'.format(hit['what'], hit['place']) if hit['what'] else
+             'in {}'.format(hit['place']), 'evidence': 'at {address} to {target}'.format(**hit)}
+            for hit in facts['reachability']['hits']]
+
+
 def dangling(facts):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
-    """What the kernel would call of the module when its code is gone: what it registered, its kernel threads."""
+    """What the kernel would call of the module when its code is gone: what it registered, its kernel threads.
+
+    Where none of that has a name, the words of memory that lead there.
+    """
     threads = [{'kind': 'kernel thread', 'what': name_task(task), 'evidence': task.get('evidence', 'its stack')}
                for task in _kernel_threads(facts)]
-    return threads + list(facts['registrations']['found'])
+    return threads + list(facts['registrations']['found']) or pointers(facts)
 
 
 def _reachable(facts):
@@ -316,9 +329,9 @@ def _reachable(facts):
     if found:
         what = listed(['{kind} {what}'.format(**entry) for entry in found])
         hazards.append(hazard('dangling_references', f'the kernel would still call {name}: {what}', found))
-    if not shown_unreachable(facts):
+    if facts['reachability']['answer'] == 'unknown' or (not found and not shown_unreachable(facts)):
         hazards.append(hazard('reachability_unknown', 'nothing shows that the kernel can no longer reach the code of '
-                              '{}: {}'.format(name, facts['reachability']['reason']), facts['registrations']['unseen']))
+                              '{}: {}'.format(name, facts['reachability']['reason']), []))
     return hazards
 
 

@@ -56,6 +56,8 @@ def _module(facts, details, subset, found):
             result['unexplained_references'] = _unexplained_references(facts)
         if 'oops' in subset:
             result['oops'] = _oops(facts)
+        if 'reachability' in subset:
+            result['reachability'] = facts['reachability']
     result['diagnosis'] = _diagnosed(facts, found)
     return result
 
@@ -113,7 +115,7 @@ def _diagnosed(facts, found):
             following = _ladder.with_helper(facts['name'], facts['kernel'])
     elif diagnosis['verdict'] == 'has_dependents':
         following = with_dependents(facts, found['dependents'])
-    return dict(diagnosis, method=plan['method'], next=following, unseen=facts['registrations']['unseen'])
+    return dict(diagnosis, method=plan['method'], next=following)
 
 
 def with_dependents(facts, dependents):

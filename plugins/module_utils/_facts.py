@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 
-SUBSETS = ('kernel', 'state', 'pointers', 'holders', 'oops')
+SUBSETS = ('kernel', 'state', 'pointers', 'holders', 'oops', 'reachability')
 
 
 def chosen(subset):
@@ -33,22 +33,28 @@ def answer(names, subset, timeout, root='/'):
     """
     wanted = chosen(subset)
     _syscalls.checked_timeout(timeout)
-    reading = _syscalls.Child(lambda: read(names, wanted, root), 'read the kernel and its modules')
+    # What nothing depends on is not searched for, unless that is what was asked for.
+    searched = bool(names) and 'reachability' in subset
+    reading = _syscalls.Child(lambda: read(names, wanted, root, searched, timeout),
+                              'read the kernel and its modules')
     # Utilities are compiled at each run: what judges by this process, while the other one compiles what reads.
     from ansible_collections.kernelops.kmod.plugins.module_utils import _explained
 
     return _explained.explained(reading.answer(timeout), wanted)
 
 
-def read(names, subset, root):
-    # type: (List[str], List[str], str) -> Dict[str, Any]
-    """What :func:`_explained.explained` takes: each module's facts and details by name, and what is of the kernel."""
+def read(names, subset, root, searched=False, timeout=30.0):
+    # type: (List[str], List[str], str, bool, float) -> Dict[str, Any]
+    """What :func:`_explained.explained` takes: each module's facts and details by name, and what is of the kernel.
+
+    ``searched``: pointers into each are searched for, whatever depends on it.
+    """
     # By this process alone: see answer.
     from ansible_collections.kernelops.kmod.plugins.module_utils import _module_details
     from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
     from ansible_collections.kernelops.kmod.plugins.module_utils._survey import ALL, BRIEF, Survey
 
-    with Survey(root) as survey:
+    with Survey(root, timeout=timeout) as survey:
         asked = [kernel_name(name, 'look at') for name in names]
         looked_at = asked or sorted(survey.table['modules'])
         survey.read_ahead(looked_at)
@@ -56,7 +62,10 @@ def read(names, subset, root):
         modules, dependents = {}, {}
         for name in looked_at:
             facts, details = survey.module(name, ALL if asked else BRIEF), {}  # type: Dict[str, Any], Dict[str, Any]
-            if 'state' in subset and facts['module']['state'] not in ('absent', 'builtin'):
+            loaded = facts['module']['state'] not in ('absent', 'builtin')
+            if searched and loaded:
+                facts['reachability'] = survey.reachability(name)
+            if 'state' in subset and loaded:
                 details = _module_details.read(name, known_files, root)
                 details['same_as_file'] = _module_details.same_as_file(details, root) if asked else \
                     unavailable(f'not compared: ask for {name} by name')

@@ -6,6 +6,7 @@
 Works under lockdown=integrity; lockdown=confidentiality refuses the open.
 """
 
+import contextlib
 import errno
 import os
 import struct
@@ -15,17 +16,22 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 PT_LOAD = 1
+# p_paddr of a segment that is mapped page by page
+UNKNOWN = (1 << 64) - 1
 PROGRAM_HEADER = struct.Struct('<IIQQQQQQ')
 LARGEST_READ = 16 << 20
+# What read_kcore() copies through the buffer of the open file at once: a page.
+BUFFER = os.sysconf('SC_PAGE_SIZE')
 MOST_CPUS = 1 << 13
 
 
 class Segment(NamedTuple):
-    """Kernel addresses from start to before end, and where the file holds them."""
+    """Kernel addresses from start to before end, where the file holds them, their physical address (-1: various)."""
 
     start: int
     end: int
     offset: int
+    physical: int = -1
 
 
 class Kcore:
@@ -34,7 +40,9 @@ class Kcore:
     def __init__(self, descriptor, path):
         # type: (int, str) -> None
         self._descriptor = descriptor
+        self._process = os.getpid()
         self._path = path
+        self.blank = 0  # an address where nothing stands that anybody looks for
         self._last = None  # type: Optional[Segment]
         self._segments = self._read_segments()
 
@@ -77,12 +85,35 @@ class Kcore:
         if not 0 <= length <= min(segment.end - address, LARGEST_READ):
             raise KmodError(tried, f'it does not fit into one segment of {self._path}')
         try:
+            if self._process != os.getpid():
+                self._open_own()
             data = os.pread(self._descriptor, length, segment.offset + address - segment.start)
         except (OSError, OverflowError) as error:
             raise KmodError(tried, '{}: {}'.format(self._path, getattr(error, 'strerror', None) or error)) from error
         if len(data) != length:
             raise KmodError(tried, '%s gave %d bytes' % (self._path, len(data)))
         return data
+
+    def _open_own(self):
+        # type: () -> None
+        """For a child: what passes through an open /proc/kcore passes through one page, and two readers mix there."""
+        self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+        self._process = os.getpid()
+
+    def forget(self):
+        # type: () -> None
+        """Leaves in the page that this file is read through what stands at ``blank``, and nothing read before."""
+        with contextlib.suppress(KmodError):
+            self.read(self.blank & -BUFFER, BUFFER)
+
+    def is_buffer(self, address):
+        # type: (int) -> bool
+        """Whether it lies in that very page, in which nothing is left by the question."""
+        with contextlib.suppress(KmodError):
+            blank, found = (self.read(place & -BUFFER, BUFFER) for place in (self.blank, address))
+            self.forget()
+            return found == blank
+        return False
 
     def u64(self, address):
         # type: (int) -> int
@@ -98,6 +129,12 @@ class Kcore:
         # type: (int, int) -> str
         """The text up to NUL at address, in an array of ``limit`` bytes."""
         return self.read(address, limit).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
+
+    @property
+    def segments(self):
+        # type: () -> List[Segment]
+        """What the file holds, in its order."""
+        return list(self._segments)
 
     def _segment_of(self, address, tried):
         # type: (int, str) -> Segment
@@ -122,9 +159,9 @@ class Kcore:
         if len(data) != entry * count:
             raise KmodError(tried, 'its program headers are cut off')
         segments = []
-        for kind, _flags, offset, start, _physical, _in_file, size, _align in PROGRAM_HEADER.iter_unpack(data):
+        for kind, _flags, offset, start, physical, _in_file, size, _align in PROGRAM_HEADER.iter_unpack(data):
             if kind == PT_LOAD and size and start + size <= 1 << 64:
-                segments.append(Segment(start, start + size, offset))
+                segments.append(Segment(start, start + size, offset, -1 if physical == UNKNOWN else physical))
         if not segments:
             raise KmodError(tried, 'it has no segment of kernel memory')
         return segments
@@ -182,6 +219,11 @@ class KernelMemory:
         except (OSError, ValueError) as error:
             raise KmodError('find the processors', f'{path}: {error}') from error
         return cpus[:MOST_CPUS]
+
+    def cpu_offsets(self, table):
+        # type: (int) -> List[int]
+        """What is added to an address of data of each processor, by the kernel's __per_cpu_offset at ``table``."""
+        return [self.kcore.u64(table + 8 * cpu) for cpu in self.possible_cpus()]
 
     def once(self, what, find):
         # type: (str, Callable[[_btf.Btf], Dict[str, int]]) -> Dict[str, int]

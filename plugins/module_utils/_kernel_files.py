@@ -266,15 +266,15 @@ class Files:
         if not program:
             return None
         auxiliary = self._kcore.u64(program + types.offset('bpf_prog', 'aux'))
-        if self._has(types, 'bpf_prog_aux', 'mod') and \
+        if types.has('bpf_prog_aux', 'mod') and \
                 self._named_owner(auxiliary, 'bpf_prog_aux', 'mod'):
             return Evidence('bpf_prog_aux.mod', True)
-        if self._has(types, 'bpf_prog_aux', 'kfunc_btf_tab'):
+        if types.has('bpf_prog_aux', 'kfunc_btf_tab'):
             table = self._kcore.u64(auxiliary + types.offset('bpf_prog_aux', 'kfunc_btf_tab'))
             count = self._kcore.u32(table + types.offset('bpf_kfunc_btf_tab', 'nr_descs')) if table else 0
             if self._in_table(table, count, 'bpf_kfunc_btf'):
                 return Evidence('bpf_kfunc_btf.module', True)
-        if self._has(types, 'bpf_prog_aux', 'used_btfs'):
+        if types.has('bpf_prog_aux', 'used_btfs'):
             table = self._kcore.u64(auxiliary + types.offset('bpf_prog_aux', 'used_btfs'))
             count = self._kcore.u32(auxiliary + types.offset('bpf_prog_aux', 'used_btf_cnt'))
             if self._in_table(table, count, 'btf_mod_pair'):
@@ -294,21 +294,12 @@ class Files:
         """A map of the kind struct_ops (kernel/bpf/bpf_struct_ops.c) may fill in operations that a module declares."""
         types = self.memory.btf
         described = 'bpf_struct_ops_map', 'st_ops_desc'
-        kind = types.offset('bpf_map', 'map_type') if self._has(types, 'bpf_map', 'map_type') else -1
-        if kind < 0 or self._kcore.u32(table + kind) != STRUCT_OPS or not self._has(types, *described):
+        kind = types.offset('bpf_map', 'map_type') if types.has('bpf_map', 'map_type') else -1
+        if kind < 0 or self._kcore.u32(table + kind) != STRUCT_OPS or not types.has(*described):
             return None
         operations = self._kcore.u64(self._kcore.u64(table + types.offset(*described)) +
                                      types.offset('bpf_struct_ops_desc', 'st_ops'))
         return self._named_owner(operations, 'bpf_struct_ops')
-
-    @staticmethod
-    def _has(types, name, member):
-        # type: (_btf.Btf, str, str) -> bool
-        try:
-            types.offset(name, member)
-        except KmodError:
-            return False
-        return True
 
     def carried(self, address):
         # type: (int) -> List[Tuple[str, int]]

@@ -114,6 +114,12 @@ def frees_without_exit(verdict, chosen):
     return chosen['method'] in ('kernel_force', 'reset') and not (chosen['runs_exit'] and verdict != 'no_exit')
 
 
+def relies_on_search(verdict, chosen):
+    # type: (str, Dict[str, Any]) -> bool
+    """Whether it is safe only since nothing in memory was found to lead into the module."""
+    return frees_without_exit(verdict, chosen) or (verdict == 'references_leaked' and chosen['method'] != 'park')
+
+
 def look_for(verdict, method, runs_exit, accepted):
     # type: (str, str, bool, Any) -> str
     """Whom the helper's last look is to find in the module's code: ``tasks``, ``user_tasks`` or ``nobody``.

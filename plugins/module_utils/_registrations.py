@@ -22,11 +22,7 @@ Found = List[Dict[str, Any]]
 
 # The kernel's locks are not held: a walk that got lost is repeated.
 WALKS = 3
-NEVER_SEEN = ('work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers that '
-              'other modules or single devices keep: no list of them can be read')
 HIGH_RESOLUTION_TIMER = re.compile(r'^ #\d+: [^,]*, (\S+?)(?: \[(\S+?)[\] ][^,]*)?, S:', re.MULTILINE)
-# Symbols that the compiler and the loader make, at the address of another.
-MADE = re.compile(r'__|(init|cleanup)_module\Z')
 
 
 class Registrations:
@@ -45,7 +41,7 @@ class Registrations:
         """What module ``name``, whose memory is ``ranges``, has registered, and what cannot be seen.
 
         ``found``: entries of kind (``misc device``), what (``/dev/foo``) and evidence (a member and where it points);
-        ``unseen``: sentences, never empty, since some of what can be registered is on no list; ``blind``: why nothing
+        ``unseen``: sentences on what could not be read; ``blind``: why nothing
         at all of the kernel's lists could be read, or an empty text.
         """
         found, lost = [], {}  # type: Found, Dict[str, List[str]]
@@ -64,7 +60,7 @@ class Registrations:
             except OSError as error:
                 lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
         unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
-        return {'found': found, 'unseen': [*unseen, NEVER_SEEN], 'blind': blind}
+        return {'found': found, 'unseen': unseen, 'blind': blind}
 
     def _read(self, kind, read):
         # type: (str, Callable[[], Any]) -> Any
@@ -93,7 +89,7 @@ class Registrations:
         found = []  # type: Found
         for number in sorted(first):
             _order, member, address, entry = first[number]
-            where = self._name_of(address, name)
+            where = self._symbols.within(name, address)
             what = entry.what()
             if kind in ('timer', 'notifier'):
                 # Neither has a name of its own: that of its function serves.
@@ -102,19 +98,6 @@ class Registrations:
             if one not in found:
                 found.append(one)
         return found
-
-    def _name_of(self, address, module):
-        # type: (int, str) -> str
-        """``f_tick``, ``f_data+0x20``, or the address itself."""
-        try:
-            below = [(start, symbol) for start, symbol in self._symbols.of_module(module) if 0 < start <= address]
-        except KmodError:
-            below = []
-        if not below:
-            return f'{address:#x}'
-        nearest = max(start for start, _symbol in below)
-        names = sorted((bool(MADE.match(symbol)), symbol) for start, symbol in below if start == nearest)
-        return names[0][1] + (f'+{address - nearest:#x}' if address != nearest else '')
 
     def _high_resolution_timers(self, name):
         # type: (str) -> Found

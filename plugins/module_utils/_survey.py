@@ -23,22 +23,27 @@ MOST_DEPENDENTS = 64
 # Modules that one uses whose holders are looked for.
 MOST_BELOW = 8
 NO_TASKS = {'tasks': [], 'unreadable': []}  # type: Dict[str, List[Any]]
-# Who points into a module is not searched for in memory: nothing here can show that nobody does.
-NOT_SEARCHED = {'answer': 'unknown', 'reason': 'kernel memory is not searched for pointers into it', 'hits': []}  # type: Dict[str, Any]
+# The part of the time that the search for pointers into modules may take.
+SEARCHING = 0.8
 
 
 class Survey:
     """Readers that share what they read: each source is read at most once, and only where a fact needs it."""
 
-    def __init__(self, root='/', kernel=None):
-        # type: (str, Optional[Dict[str, Any]]) -> None
-        self.root = root
+    def __init__(self, root='/', kernel=None, timeout=30.0, reached=None):
+        # type: (str, Optional[Dict[str, Any]], float, Optional[Dict[str, Dict[str, Any]]]) -> None
+        """``timeout``: seconds that all of it may take. It is kept by whoever asks, and bounds the search of memory.
+
+        ``reached``: what :meth:`reachabilities` told of modules, of which memory is not searched again.
+        """
+        self.root, self._patience = root, SEARCHING * timeout
         self.table = _module_table.read(root)
         self.release = kernel['release'] if kernel else os.uname().release
         self._symbols = None  # type: Any
         self._memory = None  # type: Any
         self._seen = None  # type: Any
         self._registered = None  # type: Any
+        self._reached = dict(reached or {})
         self._known = {'kernel': kernel} if kernel else {}  # type: Dict[str, Any]
         self._ahead = None  # type: Optional[_syscalls.Ahead]
 
@@ -73,7 +78,7 @@ class Survey:
             'name': name, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': dict(NO_TASKS), 'loader_tasks': dict(NO_TASKS), 'namespace': '', 'spinning': [], 'holders': {},
-            'holders_below': {}, 'oopses': [], 'oopses_lost': [], 'reachability': dict(NOT_SEARCHED),
+            'holders_below': {}, 'oopses': [], 'oopses_lost': [], 'reachability': not_searched('nothing depends on it'),
             'registrations': {'found': [], 'unseen': [], 'blind': ''},
         }  # type: Dict[str, Any]
         if entry['state'] in ('absent', 'builtin'):
@@ -99,6 +104,8 @@ class Survey:
         if entry['permanent'] and isinstance(cleanup, int) and isinstance(entry['struct_address'], int):
             facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], cleanup, self.memory)
         facts['holders'] = self._holders(entry)
+        if depth == FREED or _may_be_freed(facts):
+            facts['reachability'] = _with_registered(self.reachability(name), facts['registrations']['found'])
         if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
             facts['holders_below'] = self._holders_below(name)
         return facts
@@ -133,6 +140,42 @@ class Survey:
             ranges=_struct_module.ranges(entry['struct_address'], self.memory),
             aliases=lambda: _module_table.aliases(name, self.release, self.root))
         return dict(found, devices=_devices.find(name, self.root))
+
+    def reachability(self, name):
+        # type: (str) -> Dict[str, Any]
+        """What :func:`_reachability.find` tells of a loaded module. Memory is searched once for all that are stuck."""
+        if name not in self._reached:
+            from ansible_collections.kernelops.kmod.plugins.module_utils import (
+                _bookkeeping,
+                _reachability,
+                _struct_module,
+            )
+
+            wanted = [name, *self._half_way()]
+            loaded = []  # type: List[Any]
+            lost = {each: not_searched('it is not loaded') for each in wanted if each not in self.table['modules']}
+            for each in self.table['modules']:
+                address = _module_table.struct_address(each, self.root)
+                ranges = _struct_module.ranges(address, self.memory)
+                if is_unavailable(address) or is_unavailable(ranges):
+                    lost[each] = not_searched((address if is_unavailable(address) else ranges)['unavailable'])
+                else:
+                    loaded.append(_bookkeeping.Loaded(each, address, ranges))
+            names = sorted({each for each in wanted if each not in lost and each not in self._reached})
+            self._reached.update(lost)
+            self._reached.update(_reachability.find(names, loaded, self.memory, self.symbols, self._address,
+                                                    self._patience))
+        return self._reached[name]
+
+    def reachabilities(self, names):
+        # type: (List[str]) -> Dict[str, Dict[str, Any]]
+        """:meth:`reachability` of those of the modules whose exit cannot run, or ran half way, by one search."""
+        return {name: self.reachability(name) for name in self._half_way() if name in names}
+
+    def _half_way(self):
+        # type: () -> List[str]
+        return [entry['name'] for entry in self.table['modules'].values()
+                if entry['state'] != 'live' or entry['permanent']]
 
     def _holders_below(self, name):
         # type: (str) -> Dict[str, Any]
@@ -384,11 +427,51 @@ class Survey:
         return anchors
 
 
-def module(name, root='/', kernel=None, depth=NEEDED):
-    # type: (str, str, Optional[Dict[str, Any]], str) -> Dict[str, Any]
+def not_searched(why):
+    # type: (str) -> Dict[str, Any]
+    """The reachability of a module into which no pointers were searched for."""
+    return {'answer': 'unknown', 'reason': f'memory was not searched for pointers into it: {why}', 'hits': [],
+            'count': 0, 'bytes': 0, 'seconds': 0.0}
+
+
+def _with_registered(reached, found):
+    # type: (Dict[str, Any], List[Dict[str, Any]]) -> Dict[str, Any]
+    """What is registered can be reached, also where no word of it was met: a timer may never be in one place."""
+    if reached['answer'] != 'unreachable' or not found:
+        return reached
+    return dict(reached, answer='reachable', reason='{kind} {what} is registered: {evidence}'.format(**found[0]))
+
+
+def _may_be_freed(facts):
+    # type: (Dict[str, Any]) -> bool
+    """Whether it matters who points into a module: nobody is known to be in it, or to hold it, and it will not go."""
+    entry, holders = facts['module'], facts['holders']
+    if entry['state'] == 'live' and not entry['permanent']:
+        return entry['refcount'] > 0 and not entry['used_by'] and not any(
+            user['counts'] for users in holders.values() if isinstance(users, list) for user in users
+            if isinstance(user, dict))
+    return not any(task['module'] == entry['name'] for task in facts['loader_tasks']['tasks'])
+
+
+def module(name, root='/', kernel=None, depth=NEEDED, timeout=30.0, reached=None):
+    # type: (str, str, Optional[Dict[str, Any]], str, float, Optional[Dict[str, Dict[str, Any]]]) -> Dict[str, Any]
     """:meth:`Survey.with_anchors` of this host."""
-    with Survey(root, kernel) as survey:
+    with Survey(root, kernel, timeout, reached) as survey:
         return survey.with_anchors(name, depth)
+
+
+def reachability(name, timeout):
+    # type: (str, float) -> Dict[str, Any]
+    """:meth:`Survey.reachability` as it is now."""
+    with Survey(timeout=timeout) as survey:
+        return survey.reachability(name)
+
+
+def reachabilities(names, timeout):
+    # type: (List[str], float) -> Dict[str, Dict[str, Any]]
+    """:meth:`Survey.reachabilities` as they are now."""
+    with Survey(timeout=timeout) as survey:
+        return survey.reachabilities(names)
 
 
 def dependents(users, kernel):

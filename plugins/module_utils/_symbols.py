@@ -6,7 +6,7 @@
 import itertools
 import os
 import re
-from typing import Callable, Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -19,6 +19,8 @@ OF_AN_EXPORT = ('__ksymtab_', '__kstrtab')
 EVERY_KERNELS_DATUM = 'init_task'
 # An undefined symbol (u) is another's; $d and $x say what AArch64's assembler put there.
 OF_A_MODULE = re.compile(br'([0-9a-f]+) [^uU] ([^\s$]\S*)\t')
+# Names that the compiler and the loader make, at the address of another.
+MADE = re.compile(r'__|(init|cleanup)_module\Z')
 LINE = r'^([0-9a-f]+) \S %s%s$'
 
 
@@ -33,6 +35,7 @@ class Symbols:
         self._data = None  # type: Optional[bytes]
         self._modules = None  # type: Optional[int]
         self._lists_data = None  # type: Optional[bool]
+        self._of_modules = {}  # type: Dict[str, List[Tuple[int, str]]]
 
     def read_ahead(self):
         # type: () -> None
@@ -96,6 +99,28 @@ class Symbols:
         table = self._text()
         return [(address, _room(table, at, address) or 0) for _name, address, at in _ending(table, f' {name}')]
 
+    def nearest(self, address):
+        # type: (int) -> Tuple[str, int]
+        """Name and address of the kernel's own symbol at ``address``, or of the last before it.
+
+        The kernel's own stand in the order of their addresses, so half of the lines are left out at each look. Raises
+        KmodError where there is none.
+        """
+        table, low, high = self._text(), 0, self._first_of_modules()
+        while low < high:
+            start = table.rfind(b'\n', low, (low + high) // 2) + 1 or low
+            word = table[start:start + 17].split(b' ', 1)[0]
+            if int(word, 16) <= address:
+                low = table.find(b'\n', start) + 1 or high
+            else:
+                high = start
+        match = OF_THE_KERNEL.match(table[table.rfind(b'\n', 0, low - 1) + 1:low]) if low else None
+        if not match:
+            raise KmodError(f'find the kernel symbol at {address:#x}', '/proc/kallsyms has none')
+        place = int(match.group(1), 16)
+        first = table.find(match.group(1) + b' ')
+        return table[first:table.find(b'\n', first)].split()[2].decode('utf-8', 'backslashreplace'), place
+
     def names_with(self, part):
         # type: (str) -> List[str]
         """The names of the kernel's own functions that have ``part`` in them."""
@@ -131,6 +156,21 @@ class Symbols:
         if not self.lists_data():
             raise KmodError('find the kernel\'s data',
                             '/proc/kallsyms lists functions alone: CONFIG_KALLSYMS_ALL is not set')
+
+    def within(self, module, address, first=1):
+        # type: (str, int, int) -> str
+        """``f_tick``, ``f_data+0x20``: by the nearest symbol of a module from ``first`` on; else the address."""
+        if module not in self._of_modules:
+            try:
+                self._of_modules[module] = self.of_module(module)
+            except KmodError:
+                self._of_modules[module] = []
+        below = [(start, name) for start, name in self._of_modules[module] if first <= start <= address]
+        if not below:
+            return f'{address:#x}'
+        nearest = max(start for start, _name in below)
+        name = min((bool(MADE.match(name)), name) for start, name in below if start == nearest)[1]
+        return name + (f'+{address - nearest:#x}' if address != nearest else '')
 
     def of_module(self, module):
         # type: (str) -> List[Tuple[int, str]]

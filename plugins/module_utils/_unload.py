@@ -43,19 +43,31 @@ class Options(NamedTuple):
     helper_will_be_built: bool = False
 
 
+class ReachedMeanwhile(Exception):
+    """What nobody could reach when it was read may be reached by now. Nothing was written yet."""
+
+    def __init__(self, reached):
+        # type: (Dict[str, Any]) -> None
+        super().__init__(reached['reason'])
+        self.reached = reached
+
+
 class Unload:
     """One run against one module of this host."""
 
-    def __init__(self, options, kernel=None, facts=None):
-        # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> None
-        """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already."""
+    def __init__(self, options, kernel=None, facts=None, reached=None):
+        # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> None
+        """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already.
+
+        ``reached``: what _survey.reachabilities told; memory is searched again before code is freed.
+        """
         self.options = options
         self.name = kernel_name(options.name)
         if os.geteuid() != 0:
             raise KmodError(f'unload {self.name}', 'only root may, and this is user %d' % os.geteuid(),
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel
-        self.facts = facts
+        self.facts, self.reached = facts, reached
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
         self.told = []  # type: List[str]
@@ -78,7 +90,7 @@ class Unload:
         plan = _ladder.plan(alone, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
         result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
                   'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
-                  'hazards': ahead['hazards'], 'unseen': unseen(facts), 'helper': self.helper, 'look': {},
+                  'hazards': ahead['hazards'], 'reachability': facts['reachability'], 'helper': self.helper, 'look': {},
                   'diff': {'before': before, 'after': before}, 'warnings': []}
         if plan['refusal'] and before['state'] != 'builtin' and self._is_gone():
             after = {'state': 'absent'}
@@ -90,11 +102,15 @@ class Unload:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
-        if _ladder.frees_without_exit(ahead['verdict'], plan) and result['unseen']:
-            result['warnings'] = [f'The exit of {self.name} does not run, and what it may have registered cannot be '
-                                  'seen in full: {}.'.format('; '.join(result['unseen']))]
+        if _ladder.frees_without_exit(ahead['verdict'], plan) and not _diagnosis.shown_unreachable(facts):
+            result['warnings'] = [f'The exit of {self.name} does not run, and the kernel may still reach its code: '
+                                  '{}.'.format(facts['reachability']['reason'])]
         try:
             done = self._carry_out(ahead['verdict'], plan, facts, dependents)
+        except ReachedMeanwhile as meanwhile:
+            other = Unload(self.options, self.kernel, reached={self.name: meanwhile.reached})
+            other.steps, other.told = self.steps, self.told
+            return other.run()
         except KmodError as error:
             after = self._look_again()
             ours = any(step['changed'] for step in self.steps)
@@ -168,7 +184,8 @@ class Unload:
         # type: () -> Dict[str, Any]
         facts, self.facts = self.facts, None
         return facts or _syscalls.with_deadline(
-            lambda: _survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options)),
+            lambda: _survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options),
+                                   timeout=self.options.timeout, reached=self.reached),
             self.options.timeout, f'read the state of {self.name}')
 
     def _dependents(self, facts):
@@ -289,6 +306,8 @@ class Unload:
     def _act(self, verdict, plan, facts, helper, parked_as):
         # type: (str, Dict[str, Any], Dict[str, Any], Any, Optional[str]) -> None
         method, name = plan['method'], self.name
+        if _ladder.relies_on_search(verdict, plan) and _diagnosis.shown_unreachable(facts):
+            self._search_again()
         if helper is None:
             if method == 'kernel_force':
                 self._deleted(method, self._to_its_end(lambda: _steps.force_delete(name, facts['module'])))
@@ -305,6 +324,13 @@ class Unload:
             report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
         if loader:
             self._report_loader(method, report, loader, helper, facts['anchors'])
+
+    def _search_again(self):
+        # type: () -> None
+        """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
+        now = self._in_child(lambda: _survey.reachability(self.name, self.options.timeout))
+        if now['answer'] != 'unreachable':
+            raise ReachedMeanwhile(now)
 
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any
@@ -386,9 +412,3 @@ def depth_for(options):
         return _survey.FREED
     # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
     return _survey.NEEDED if 'plain' in options.methods else _survey.ALL
-
-
-def unseen(facts):
-    # type: (Dict[str, Any]) -> List[str]
-    """What cannot be looked for, or could not be, of what the module may have registered: a sentence each."""
-    return list(facts['registrations']['unseen'])

@@ -17,11 +17,12 @@ def run(names, options):
     ``failed`` and ``msg``; ``changed`` and ``failed`` if any did; ``msg`` of those that failed, or else of all. One
     that is refused keeps no other from being tried.
 
-    Before each run the module is read anew, since the one before may have changed what holds it. Check mode changes
-    nothing: it reads them all at once, and foresees each as those before it will leave it. Where one failed half way
-    the rest are left as they are: the kernel may have died under it.
+    Before each run the module is read anew, since the one before may have changed what holds it; but memory is searched
+    once for all. Check mode changes nothing: it reads them all at once, and foresees each as those before it will leave
+    it. Where one failed half way the rest are left as they are: the kernel may have died under it.
     """
     known = _read(names, options) if options.check_mode else {}
+    reached = {} if options.check_mode or len(names) < 2 else _search(names, options)
     told, diffs, warnings = [], [], []  # type: List[Dict[str, Any]], List[Dict[str, Any]], List[str]
     broken = ''
     for name in names:
@@ -30,7 +31,10 @@ def run(names, options):
             result = {'failed': True,
                       'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}  # type: Dict[str, Any]
         else:
-            result = _run_one(options._replace(name=name), facts)
+            result = _run_one(options._replace(name=name), facts, reached)
+        if any(step['action'] == 'delete_module' and step['changed'] for step in result.get('steps', [])):
+            # What went may have been what led to another.
+            reached = {other: answer for other, answer in reached.items() if answer['answer'] != 'reachable'}
         if result['failed'] and result.get('changed'):
             broken = name
         warnings += result.pop('warnings', [])
@@ -42,10 +46,10 @@ def run(names, options):
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
 
 
-def _run_one(options, facts):
-    # type: (_unload.Options, Optional[Dict[str, Any]]) -> Dict[str, Any]
+def _run_one(options, facts, reached):
+    # type: (_unload.Options, Optional[Dict[str, Any]], Dict[str, Any]) -> Dict[str, Any]
     try:
-        return dict(_unload.Unload(options, facts=facts).run(), failed=False)
+        return dict(_unload.Unload(options, facts=facts, reached=reached).run(), failed=False)
     except KmodError as error:
         return dict(error.facts, failed=True, msg=str(error))
 
@@ -60,6 +64,17 @@ def _ahead(facts, told):
     return without_dependents(facts, gone)
 
 
+def _search(names, options):
+    # type: (List[str], _unload.Options) -> Dict[str, Dict[str, Any]]
+    """What can still reach each that is stuck; nothing where that fails: it is searched for of each by itself then."""
+    try:
+        wanted = [kernel_name(name) for name in names]
+        return dict(_syscalls.with_deadline(lambda: _survey.reachabilities(wanted, options.timeout), options.timeout,
+                                            'search memory for what points into the modules'))
+    except KmodError:
+        return {}
+
+
 def _read(names, options):
     # type: (List[str], _unload.Options) -> Dict[str, Dict[str, Any]]
     """The facts of each, read together; none where that fails: each is read by itself then, and says what failed."""
@@ -67,7 +82,7 @@ def _read(names, options):
 
     def read():
         # type: () -> Dict[str, Dict[str, Any]]
-        with _survey.Survey() as survey:
+        with _survey.Survey(timeout=options.timeout) as survey:
             return {name: survey.with_anchors(kernel_name(name), depth) for name in names}
 
     try:

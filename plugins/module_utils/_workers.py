@@ -17,7 +17,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 
 LENGTH = struct.Struct('<I')
 MOST_WORKERS = 8
-# A worker for so few costs more than it brings.
+# A worker for so few quick answers costs more than it brings.
 LEAST_SHARE = 16
 # After so many that hang, what is left is not asked any more.
 MOST_HUNG = 3
@@ -107,12 +107,13 @@ def processors():
     return len(os.sched_getaffinity(0))
 
 
-def share(function, items, patience, workers=None):
-    # type: (Callable[[Any], Any], List[Any], float, Optional[int]) -> Dict[int, Any]
+def share(function, items, patience, workers=None, least=LEAST_SHARE):
+    # type: (Callable[[Any], Any], List[Any], float, Optional[int], int) -> Dict[int, Any]
     """``function`` of each item, by its place in ``items``; one that gives no answer within ``patience`` is left out.
 
-    ``patience`` is in seconds. Answers are what JSON can carry. A worker that hangs or dies costs the item that it
-    was at, and another goes on behind that; after MOST_HUNG of them what is left is not asked.
+    ``patience`` is in seconds. No process is begun for fewer than ``least``. Answers are what JSON can carry. A worker
+    that hangs or dies costs the item that it was at, and another goes on behind that; after MOST_HUNG of them what is
+    left is not asked.
     """
     def answer(place):
         # type: (int) -> Any
@@ -120,7 +121,7 @@ def share(function, items, patience, workers=None):
 
     answers = {}  # type: Dict[int, Any]
     running = []  # type: List[_Worker]
-    count = max(1, min(workers or processors(), MOST_WORKERS, len(items) // LEAST_SHARE))
+    count = max(1, min(workers or processors(), MOST_WORKERS, len(items) // least))
     hung = 0
     try:
         for number in range(min(count, len(items))):

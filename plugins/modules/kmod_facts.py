@@ -29,7 +29,11 @@ options:
     description:
       - What to return. V(!x) means all but V(x).
       - V(kernel) is the running kernel; V(state) what the module table and sysfs show; V(pointers) the live
-        C(struct module); V(holders) who uses the module; V(oops) the oops in its code.
+        C(struct module); V(holders) who uses the module; V(oops) the oops in its code; V(reachability) what in the
+        kernel's memory points into it.
+      - Memory is searched where an unload depends on it, for a module that died, has no exit, or has references that
+        nobody is seen to hold. To have it searched for any module of O(names), name V(reachability) itself. It takes at
+        most four fifths of the O(timeout).
       - The state and the diagnosis of each module are always there.
     type: list
     elements: str
@@ -124,8 +128,11 @@ ansible_facts:
               task held; V(in F) is a lock that the function F may have taken.
             - The verdicts and hazards of C(diagnosis) are those of M(kernelops.kmod.kmod_force_unload); C(method) is
               the step that it would take by default, C(next) the command to run, or what to do.
-            - In C(diagnosis), C(unseen) says what a module that died or has no exit may have registered and nothing
-              shows. No hazard found does not mean that there is none.
+            - In C(reachability), C(answer) is V(reachable), V(unreachable) or V(unknown), with the C(reason) in one
+              sentence. C(hits) are the words of kernel memory that point into the module, up to twenty of the
+              C(count) that there are. Each has a C(place) (the slab cache, the datum of the kernel, the task whose
+              stack it is), an C(address), the C(target) in the module, and C(what) it most likely is, empty where that
+              has no name. C(bytes) were read, in C(seconds). What the kernel keeps of every module is left out.
           type: dict
           sample:
             init_hang:
@@ -174,10 +181,13 @@ ansible_facts:
                       the init of init_hang has not returned: insmod (pid 1876, in init_hang_init, waits in msleep)
                     evidence: [{pid: 1876, tid: 1876, command: insmod, function: init_hang_init, waits_in: msleep}]
                 next: Let it finish, or end what it waits for; when it never does, only a reboot helps.
-                unseen:
-                  - >-
-                    work items, RCU callbacks, hooks in the network and tracing, files in /proc and /sys, and pointers
-                    that other modules or single devices keep: no list of them can be read
+              reachability:
+                answer: unknown
+                reason: 'memory was not searched for pointers into it: nothing depends on it'
+                hits: []
+                count: 0
+                bytes: 0
+                seconds: 0.0
 hangs_in:
   description: Where in the kernel the process hangs that was to read.
   returned: when reading took longer than O(timeout)

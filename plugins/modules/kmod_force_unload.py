@@ -14,9 +14,10 @@ description:
   - Refuses a module in whose code a task still runs, or that something still uses, and names the task, process, mount
     or dependent module and the command that ends that. What could not be seen counts as found.
   - Frees the code of a module only where its own exit runs on a module that nothing uses, or where it is shown that
-    nothing in the kernel can reach that code any more.
-  - Parks a module whose init or exit died, or that has no exit, where that is not shown. It stays in the kernel under
-    another name, out of the way of a fixed build.
+    nothing in the kernel can reach that code any more. For that the kernel's memory is searched for words that point
+    into the module, and searched again right before its code is freed.
+  - Parks a module whose init or exit died, or that has no exit, where something points into it, or where memory could
+    not be searched. It stays in the kernel under another name, out of the way of a fixed build.
   - A module that is not loaded is V(ok), unchanged.
 author:
   - kernelops.kmod contributors (@kernelops)
@@ -30,7 +31,8 @@ options:
     type: str
   names:
     description:
-      - Several modules, in this order, as by a call for each; what became of them is in RV(modules).
+      - Several modules, in this order, as by a call for each; what became of them is in RV(modules). Memory is searched
+        once for all of them, and again before code is freed.
       - One that is refused keeps no other from being tried. The module fails then, once all were tried. Where one fails
         half way the rest are left alone.
       - Check mode foresees each as those before it will leave it.
@@ -83,10 +85,11 @@ options:
       - V(undecided) means that nothing shows whether the module's init or exit still runs or died, or who holds its
         references, or that what would show it could not be read. Whoever uses it unseen crashes the kernel.
       - V(in_use) is a process, mount, network device, disk, rule or the like found to use the module.
-      - V(dangling_references) is something found that the module registered and that would point into freed code, such
-        as a device, a timer or a kernel thread. The method V(park) is the safe way.
+      - V(dangling_references) is something found that would point into freed code, such as a device, a timer or a
+        kernel thread that the module registered, or a word of the kernel's memory. The method V(park) is the safe way.
       - V(reachability_unknown) means that nothing shows that the kernel can no longer reach the code of a module whose
-        exit does not run. What it left and nobody has seen crashes the kernel when it is used.
+        exit does not run, since its memory could not be searched, or not to the end in time. What the module left and
+        nobody has seen crashes the kernel when it is used.
       - V(locks_held) is a lock of the kernel, or one that the module may have taken itself, that died with the task
         that held it. Whoever takes it waits for ever.
       - V(foreign_oops) is an oops outside the module, which may have left kernel locks held. A reboot is required where
@@ -132,7 +135,7 @@ options:
   timeout:
     description:
       - Seconds for each of reading and acting, above 0 and below a million. A kernel whose locks died gives an answer
-        after that, not a hang.
+        after that, not a hang. The search of memory takes at most four fifths of it.
     type: float
     default: 30
 notes:
@@ -147,8 +150,7 @@ EXAMPLES = r'''
   kernelops.kmod.kmod_force_unload:
     name: layout_pad
 
-# The role kernelops.kmod.force_unload has the compiled helper built that this takes.
-- name: Park a module whose init died
+- name: Free a module whose init died and left nothing, or park it where it left something
   kernelops.kmod.kmod_force_unload:
     name: init_oops
 
@@ -271,15 +273,19 @@ parked_as:
   returned: when the module was parked
   type: str
   sample: init_oops_parked1
-unseen:
+reachability:
   description:
-    - What a module may have registered and nothing shows, so that it was not looked for; a sentence each.
-    - Where the code is freed without the module's exit, since that hazard was accepted by name, these are warnings as
-      well.
+    - Whether something in the kernel's memory can still lead into the module, as M(kernelops.kmod.kmod_facts) tells it.
+    - C(answer) is V(unknown) where nothing depends on it, so that memory was not searched.
   returned: when O(name) was given and the module could be read
-  type: list
-  elements: str
-  sample: ['work that is queued: no kernel shows it']
+  type: dict
+  sample:
+    answer: unreachable
+    reason: 'no word of kernel memory points into init_oops: 274 MB were read'
+    hits: []
+    count: 0
+    bytes: 287309824
+    seconds: 0.41
 hazards:
   description: What makes a forced unload unsafe, accepted or not.
   returned: when O(name) was given and the module could be read

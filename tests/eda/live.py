@@ -26,7 +26,7 @@ KERNEL = '6.1'
 GUEST = 'eda'
 FAULT = 'init_oops'
 LAB = ['python3', 'tests/lab']
-SHOWN = r'"%s +%s +init_died +park ' % (GUEST, FAULT)
+SHOWN = r'"%s +%s +init_died +reset ' % (GUEST, FAULT)
 CURE = r'PLAY \[Get stuck kernel modules out\]'
 START = time.monotonic()
 

@@ -56,8 +56,12 @@ REGISTERED = (
     "init_work", "init_workqueue", "init_rcu", "init_tasklet", "init_binfmt", "init_kretprobe", "init_shrinker",
     "init_cpuhp", "init_input", "init_crypto", "init_genl", "init_ldisc", "init_key", "init_tcp", "init_pernet",
     "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe", "init_disk", "init_link",
-    "init_modnotifier", "init_panic", "init_qdisc", "init_inet",
+    "init_modnotifier", "init_panic", "init_qdisc", "init_inet", "init_pages", "init_dma", "init_unaligned",
+    "init_requeue", "init_kobject", "init_percpu",
 )
+
+# Those that die in their exit instead, with all that still registered, where they are loaded with late=1.
+LATE = tuple(name for name in REGISTERED if name != "init_probe")
 
 # Processes that hold a device in a way of which no descriptor tells. SIGUSR1 has them use it, and then let it go.
 HOLD = """setsid -f python3 -c '
@@ -136,6 +140,18 @@ OPEN_DRIVER = (
     "mknod /dev/cdev_driver c $(sed -n 's/ cdev_driver$//p' /proc/devices) 0"
     " && setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_driver"
 )
+A_PAGE = """
+import ctypes, mmap, signal
+area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+first = ctypes.addressof(ctypes.c_char.from_buffer(area))
+open("/sys/module/ref_mapped/parameters/map", "w").write(str(first))
+signal.pause()
+"""
+A_WATCH = """
+import signal
+open("/sys/module/ref_notifier/parameters/watch", "w").write("1")
+signal.pause()
+"""
 A_CALL = """
 import ctypes
 ctypes.CDLL(None).swapoff(b"lab")
@@ -181,6 +197,8 @@ FAULTS = {
     "cdev_driver": Fault("1 - Live", needs="cdev_core", then=OPEN_DRIVER),
     "hook_asleep": Fault("0 - Live", then=HAVE.format(A_CALL, "hook_asleep")),
     "sysfs_ref": Fault("1 - Live", then="echo 1 >/sys/module/sysfs_ref/parameters/take"),
+    "ref_mapped": Fault("1 - Live", then=HAVE.format(A_PAGE, "ref_mapped")),
+    "ref_notifier": Fault("1 - Live", then=HAVE.format(A_WATCH, "ref_notifier")),
     "used_ldisc": Fault("1 - Live", then=HAVE.format(A_TERMINAL % 28, "used_ldisc")),
     "ldisc_unowned": Fault("0 - Live", then=HAVE.format(A_TERMINAL % 29, "ldisc_unowned")),
     "mount_unowned": Fault("0 - Live", then=HAVE.format(IN_A_DIRECTORY, "mount_unowned")),
@@ -223,6 +241,7 @@ FAULTS = {
         then=UNTIL_IT_DIED.format("async_died_run") + "; setsid -f rmmod async_died >/dev/null 2>&1 </dev/null",
     ),
     "init_core": Fault("1 - Loading", load=INIT_MODULE),
+    "init_leak": Fault("1 - Loading", load=INIT_MODULE),
     "exit_core": Fault("-1 - Unloading", then=f"timeout {JAM_DEADLINE_S} rmmod exit_core"),
     "needed": Fault("1 init_needed, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_needed.ko"),
     "init_needed": Fault("1 - Loading", needs="needed", load=INIT_MODULE),
@@ -427,14 +446,20 @@ def jam(guest: Guest, *names: str) -> str:
     return guest.ssh(script, timeout=timeout, stdin=archive.getvalue(), what=what).rstrip()
 
 
-def line_pattern(name: str) -> str:
+def line_pattern(name: str, fault: Optional[Fault] = None) -> str:
     """The basic regular expression of the /proc/modules line that shows the fault's state."""
-    return f"^{name.replace('-', '_')} [0-9]* {FAULTS[name].line} ".replace("[permanent]", r"\[permanent\]")
+    return f"^{name.replace('-', '_')} [0-9]* {(fault or FAULTS[name]).line} ".replace("[permanent]", r"\[permanent\]")
 
 
-def jam_script(name: str) -> str:
+def dying_late(name: str) -> Fault:
+    """One of LATE, which dies in its exit and not in its init."""
+    return Fault("-1 - Unloading", parameters="late=1", then=f"timeout {JAM_DEADLINE_S} rmmod {name}")
+
+
+def jam_script(name: str, late: bool = False) -> str:
     """The shell script that jams; it ends with 0 when /proc/modules shows the state, and prints each step."""
-    fault, module, wanted = FAULTS[name], name.replace("-", "_"), line_pattern(name)
+    fault, module = dying_late(name) if late else FAULTS[name], name.replace("-", "_")
+    wanted = line_pattern(name, fault)
     steps = []
     if fault.needs:
         steps.append(f"grep -q '^{fault.needs} ' /proc/modules || insmod {GUEST_DIRECTORY}/{fault.needs}.ko")

@@ -40,6 +40,9 @@ PROC_MODULES = {
     "no_exit_misc": "no_exit_misc 8192 0 [permanent], Live 0x0000000000000000 (OE)",
     "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
     **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
+    "init_leak": "init_leak 20480 1 - Loading 0xffffffffc0d79000 (OE+)",
+    "ref_mapped": "ref_mapped 12288 1 - Live 0xffffffffc087d000 (OE)",
+    "ref_notifier": "ref_notifier 12288 1 - Live 0xffffffffc087d000 (OE)",
     "thread_holds": "thread_holds 12288 1 - Live 0xffffffffc087d000 (OE)",
     "mapped": "mapped 12288 1 - Live 0xffffffffc087d000 (OE)",
     "fd_in_flight": "fd_in_flight 12288 1 - Live 0xffffffffc087d000 (OE)",
@@ -170,6 +173,16 @@ def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
     assert bool(grep(pattern, healthy)) == (fault_modules.FAULTS[fault].line == "0 - Live")
+
+
+@pytest.mark.parametrize("fault", fault_modules.LATE)
+def test_each_that_can_die_late_asks_for_that_before_it_takes_anything_back(fault: str) -> None:
+    source = (fault_modules.SOURCES / f"{fault}.c").read_text(encoding="ascii")
+    assert f"LEAVES({fault}," in source or "_exit(void)\n{\n\tdies_late();\n" in source
+    going = f"{fault} 16384 -1 - Unloading 0xffffffffc087d000 (OE-)\n"
+    pattern = fault_modules.line_pattern(fault, fault_modules.dying_late(fault))
+    assert grep(pattern, going + PROC_MODULES[fault]) == going
+    subprocess.run(["sh", "-n"], input=fault_modules.jam_script(fault, late=True), text=True, check=True)
 
 
 def grep(pattern: str, text: str) -> str:

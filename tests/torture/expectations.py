@@ -32,13 +32,14 @@ class Expectation(NamedTuple):
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
     dangles: str = ''  # what kmod_facts must name as registered by it, and nothing else; NOTHING; empty: not compared
+    reached: str = ''  # what kmod_facts must name of what points into it; NOTHING: it is unknown; empty: not compared
     unexplained: int = -1  # the references that kmod_facts must find unexplained; -1: not compared
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
-def gone(verdict: str, use: str = '') -> Expectation:
+def gone(verdict: str, use: str = '', *, beside: bool = True, guest: str = '') -> Expectation:
     """A module that must be out after a plain run."""
-    return Expectation(goes=True, verdict=verdict, use=use)
+    return Expectation(goes=True, verdict=verdict, use=use, beside=beside, guest=guest)
 
 
 def parks(verdict: str, use: str = '', *, beside: bool = True, guest: str = '',
@@ -77,6 +78,8 @@ while kind != 3:
 # The driver is asked whether it fits each of these, and does not.
 BIND = ('cd /sys/bus/platform/devices; for device in *; do case $device in lab_probe) ;; '
         '*) echo $device >../drivers/%s/bind ;; esac; done 2>/dev/null; true')
+# The first process is told of the end of whatever has lost its parent.
+ORPHAN = 'setsid -f sleep 0.1; sleep 1'
 CPU = 'echo 0 >/sys/devices/system/cpu/cpu1/online; echo 1 >/sys/devices/system/cpu/cpu1/online'
 # The process of HOLD, of the lab's fault_modules.py, uses what it holds and lets it go.
 TOUCH = "pkill -USR1 -f '[ ]/dev/%s' && sleep 1 && ! pgrep -f '[ ]/dev/%s'"
@@ -102,12 +105,12 @@ def init(use: str = '', *, beside: bool = True, guest: str = '', own_alarms: str
 
 EXPECTED: Dict[str, Expectation] = {
     # It leaves its mark on later loads by finit_module(2), which insmod calls.
-    'init_oops': init(guest=OWN),
-    'init_bug': init(),
-    'dashed-name': init(),
-    'exit_oops': parks('exit_died'),
-    'leaked_ref': stays('in_use_unknown', 'could not be seen'),
-    'no_exit': parks('no_exit'),
+    'init_oops': gone('init_died', guest=OWN),
+    'init_bug': gone('init_died'),
+    'dashed-name': gone('init_died'),
+    'exit_oops': gone('exit_died'),
+    'leaked_ref': gone('references_leaked'),
+    'no_exit': gone('no_exit'),
     'layout_pad': gone('exit_lost'),
     'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', guest=OF_WAITING),
     'init_spin': stays('init_running', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
@@ -166,11 +169,11 @@ EXPECTED: Dict[str, Expectation] = {
     'init_clocksource': init('cat /sys/devices/system/clocksource/clocksource0/available_clocksource'),
     # A fixed build would wait for the lock of its device.
     'init_probe': stays('init_died', r'device_lock', BIND % 'lab_probe'),
-    'init_core': init(),
+    'init_core': gone('init_died'),
     # What it calls of the other dies however it is built.
-    'init_needed': init(beside=False),
+    'init_needed': gone('init_died', beside=False),
     'needed': stays('has_dependents', r'\binit_needed\b'),
-    'exit_core': parks('exit_died'),
+    'exit_core': gone('exit_died'),
     'worker_died': stays('unloadable', 'worker_died_run', guest=OF_DEAD),
     'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_DEAD),
     'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
@@ -192,7 +195,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_qdisc': init('! tc qdisc add dev lo root lab_none', beside=False),
     'init_inet': init("""python3 -c 'import socket; socket.socket(2, 3, 253).sendto(b"x", ("127.0.0.1", 0))'""",
                       beside=False),
-    'exit_tail': parks('exit_died'),
+    'exit_tail': gone('exit_died'),
     'init_waits': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
     'probe_async': stays('init_waiting', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
@@ -200,7 +203,16 @@ EXPECTED: Dict[str, Expectation] = {
     'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
                          'echo N >/sys/module/hook_asleep/parameters/asleep; sleep 1; '
                          '! pgrep -f "[l]ab-has hook_asleep"'),
-    'sysfs_ref': stays('in_use_unknown', 'could not be seen'),
+    'sysfs_ref': gone('references_leaked'),
+    'init_pages': init(ORPHAN),
+    'init_dma': init(ORPHAN),
+    'init_unaligned': init(ORPHAN),
+    'init_requeue': init(WAIT),
+    'init_kobject': init(),
+    'init_percpu': init(),
+    'init_leak': gone('init_died'),
+    'ref_mapped': stays('in_use_unknown', 'orphan_ended of ref_mapped', ORPHAN),
+    'ref_notifier': stays('in_use_unknown', 'ref_notifier', END % 'ref_notifier'),
     'used_ldisc': stays('in_use', r'python3 \(pid \d+', END % 'used_ldisc'),
     'ldisc_unowned': stays('in_use', r'python3 \(pid \d+', END % 'ldisc_unowned'),
     'mount_unowned': stays('in_use', r'type mount_unowned, .* used by process python3',
@@ -241,10 +253,29 @@ DANGLES = {
     **dict.fromkeys(('init_hang', 'exit_hang', 'used_base', 'cdev_held', 'leaked_ref', 'no_exit', 'exit_oops',
                      'init_oops', 'kernel_thread', 'healthy'), NOTHING),
 }
+# What must point into each, whose neighbours on the kernel's lists and in its memory differ from run to run.
+REACHED = {
+    'init_chrdev': r'cdev\.ops', 'init_netdev': r'net_device\.netdev_ops', 'init_kprobe': 'kprobe_table',
+    'init_protocol': 'proto_list', 'init_driver': r'driver_private\.driver', 'init_thread': r'kthread\.threadfn',
+    'init_proc': r'proc_dir_entry\.seq_ops', 'init_proc_ops': r'proc_dir_entry\.proc_ops',
+    'init_debugfs': r'dentry\.d_fsdata|debugfs_inode_info\.raw', 'init_sysfs': r'kernfs_node\.priv',
+    'init_sysctl': r'ctl_table_header\.ctl_table', 'init_packet': 'ptype_all|net_hotdata|init_net',
+    'init_tracepoint': '__SCK__tp_func_', 'init_ftrace': 'ftrace_ops', 'init_heap_work': r'work_struct\.func',
+    'init_binfmt': 'formats', 'init_kretprobe': 'kprobe_table', 'init_shrinker': r'shrinker_list|shrinker\.',
+    'init_cpuhp': 'cpuhp_hp_states', 'init_input': 'input_handler_list', 'init_ldisc': 'tty_ldiscs',
+    'init_key': 'key_types_list', 'init_tcp': 'tcp_cong_list', 'init_socket': 'net_families',
+    'init_sysrq': 'sysrq_key_table', 'init_genl': 'radix_tree_node', 'init_disk': r'gendisk\.fops',
+    'init_link': 'link_ops', 'init_inet': 'inet_protos', 'init_kobject': NOTHING,
+    'init_percpu': NOTHING,
+}
 UNEXPLAINED = {'leaked_ref': 3, 'init_irq': 1}
 for _name, _expected in EXPECTED.items():
-    EXPECTED[_name] = _expected._replace(dangles=DANGLES.get(_name, ''), unexplained=UNEXPLAINED.get(
-        _name, 0 if _name in DANGLES else -1))
+    EXPECTED[_name] = _expected._replace(
+        dangles=DANGLES.get(_name, ''), reached=REACHED.get(_name, ''),
+        unexplained=UNEXPLAINED.get(_name, 0 if _name in DANGLES else -1))
+
+# Where they die in exit instead.
+LATE = fault_modules.LATE
 
 # The host is lost by the exit of the one, however that is called: only the fleet's playbook has to do with it. The
 # other holds got_base, and lets it go with its own exit.

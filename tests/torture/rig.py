@@ -153,14 +153,14 @@ class Rig:
         self.guest.launch(self.guest.facts, ['-loadvm', tag])
         self.guest.wait_for_ssh(120)
 
-    def jammed(self, faults: Sequence[str]) -> None:
+    def jammed(self, faults: Sequence[str], late: bool = False) -> None:
         """A clean kernel with all of these faults in it; from the second time on from a snapshot of that."""
-        tag = 'jammed-' + digest(*faults)
+        tag = 'jammed-' + digest(*faults, str(late))
         if tag in self.snapshots:
             self._back_to(tag)
             return
         self.restore()
-        script = [f'( {fault_modules.jam_script(fault)} ); echo "jammed {fault} $?"' for fault in faults]
+        script = [f'( {fault_modules.jam_script(fault, late)} ); echo "jammed {fault} $?"' for fault in faults]
         said = self.sh('\n'.join(script), timeout=60 + 20 * len(faults))
         missing = [fault for fault in faults if f'jammed {fault} 0\n' not in said.out]
         if missing:
@@ -223,30 +223,33 @@ class Rig:
             looked = mine[1].partition('>>\n')[2].strip() if len(mine) == 2 and 'rc=0' in mine[1] else ''
             yield report, json.loads(looked.splitlines()[0]) if looked else None
 
+    def whole(self, asked: Sequence[str], to_tell: Sequence[str], names: Sequence[str]) -> List[Any]:
+        """What is told, foreseen, done and done again by in_guest/turns.py, each of all; what never came is missing.
+
+        ``names``: the modules that each look at the host is for.
+        """
+        said = self._turns('whole', asked, 60 + 300 * len(asked), to_tell, names)
+        return [json.loads(line) for line in said.out.splitlines()]
+
+    def _turns(self, how: str, asked: Sequence[str], timeout: float, to_tell: Sequence[str] = (),
+               names: Sequence[str] = ()) -> Said:
+        """What in_guest/turns.py prints, which has read what is the same for all."""
+        names = names or [word.partition('=')[0] for word in asked]
+        words = json.dumps([how, self.seconds, list(asked), list(to_tell), list(names)])
+        return self.sh(ASK.format(shlex.quote(words)), timeout)
+
     def unload_each_in_guest(self, names: Sequence[str]) -> Iterator[Turned]:
         """The same by the front door in the guest, without a controller: three times as fast."""
-        yield from self._lines('run', names)
-
-    def whole_turns(self, names: Sequence[str], to_tell: Sequence[str]) -> Iterator[Any]:
-        """The run and the second run of each by in_guest/turns.py; before them what is told and foreseen of all."""
-        yield from self._lines('whole', names, to_tell, before=1)
-
-    def _turns(self, how: str, names: Sequence[str], to_tell: Sequence[str], timeout: float) -> Said:
-        """What in_guest/turns.py prints, which has read what is the same for all."""
-        return self.sh(ASK.format(shlex.quote(json.dumps([how, self.seconds, list(names), list(to_tell)]))), timeout)
-
-    def _lines(self, how: str, names: Sequence[str], to_tell: Sequence[str] = (), before: int = 0) -> Iterator[Any]:
-        """A line for each name, and those ``before`` them; HostLostError where one is missing."""
-        said = self._turns(how, names, to_tell, 60 + 300 * len(names))
+        said = self._turns('run', names, 60 + 300 * len(names))
         lines = said.out.splitlines()
         for line in lines:
             yield json.loads(line)
-        if len(lines) < before + len(names):
+        if len(lines) < len(names):
             raise HostLostError(f'{self.guest.name}: only {len(lines)} of {len(names)} turns: {said.err[-600:]}')
 
     def both(self, name: str) -> List[Dict[str, Any]]:
         """What each of two unloads at once returned, by the front door in the guest."""
-        said = self._turns('two', [name], [], 400)
+        said = self._turns('two', [name], 400)
         if not said.out:
             raise HostLostError(f'{self.guest.name}: two runs at once gave no answer: {said.err[-600:]}')
         return list(said.last['reports'])

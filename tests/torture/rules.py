@@ -35,6 +35,8 @@ class Turn(NamedTuple):
     told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand, where that is compared
     foreseen: Optional['Turn'] = None  # check mode, before the runs of all faults in the same guest
     again: Optional[Seen] = None  # the same of a second run, where the first went well
+    beside: Tuple[str, ...] = ()  # the modules of the same task, each with a row of its own
+    alarms: str = ''  # what the kernel says of them while they last
 
 
 class Rule(NamedTuple):
@@ -52,8 +54,8 @@ class Rule(NamedTuple):
 
 
 PLAIN = Rule('as foreseen; gone or parked; reported so; what it left can be used; a fixed build loads')
-# Where no exit will run: nothing shows that the kernel cannot reach the code.
-WITHOUT_EXIT = ('init_running', 'init_waiting', 'init_died', 'exit_waiting', 'exit_died', 'no_exit', 'exit_lost')
+# Where no exit will run, so that memory is searched for what can still reach the code.
+SEARCHED = ('init_died', 'exit_died', 'no_exit', 'references_leaked')
 CHECK = Rule('as it was; the change is foreseen', check=True)
 
 
@@ -117,18 +119,20 @@ def sound(turn: Turn, look: Look, expected: Expectation, rule: Rule) -> List[str
         return ['the host booted again']
     known = turn.before['log']
     new = [line for line in look['log'] if line not in known]
-    if expected.own_alarms:
-        new = [line for line in new if not re.search(expected.own_alarms, line)]
+    for alarms in filter(None, (expected.own_alarms, turn.alarms)):
+        new = [line for line in new if not re.search(alarms, line)]
     if new:
         broken.append('the kernel log has new alarms: ' + ' | '.join(new[:4]))
-    own = module_of(turn.fault)
-    # A module that this one used, or that used this one, loses a reference with it.
+    run = (module_of(turn.fault), *turn.beside)
+    # A module that one of these used, or that used one of them, loses a reference with it.
+    used = ' '.join(turn.before['table'].get(own, '') for own in run)
     base = {name: line for name, line in turn.before['table'].items()
-            if name != own and not re.search(rf'\b{own}\b', line)}
+            if name not in run and not any(re.search(rf'\b{own}\b', line) for own in run)}
     for name, line in base.items():
-        if look['table'].get(name) != line and name not in turn.before['table'].get(own, ''):
+        if look['table'].get(name) != line and name not in used:
             broken.append(f'{name} was {line!r} and is {look["table"].get(name)!r}')
-    more = sorted(set(look['table']) - set(turn.before['table']) - set(parked_as(look, turn.fault)))
+    parked = {name for own in run for name in parked_as(look, own)}
+    more = sorted(set(look['table']) - set(turn.before['table']) - parked)
     more = [name for name in more if not rule.leaves or not re.search(rule.leaves, name)]
     if more:
         broken.append('modules that were not there: ' + ', '.join(more))
@@ -183,12 +187,18 @@ def _one(report: Report, turn: Turn, look: Look, expected: Expectation, rule: Ru
             broken.append('the refusal does not say what it lacks: {}'.format(report.get('msg', '')))
         return broken + unchanged(turn, look)
     if report.get('failed'):
-        broken.append('it failed: {}'.format(report.get('msg', report)))
+        broken.append('it failed: {}{}'.format(report.get('msg', report), _pointing(report)))
     elif report.get('verdict') != expected.verdict and not rule.may_refuse:
         broken.append('the verdict is {}, and should be {}'.format(report.get('verdict'), expected.verdict))
     if rule.check:
         return broken + ([] if report.get('changed') else ['check mode foresees no change'])
-    return broken + _gone(turn, look, expected)
+    return broken + [text + _pointing(report) for text in _gone(turn, look, expected)]
+
+
+def _pointing(report: Report) -> str:
+    """What pointed into the module, for whoever has this line alone."""
+    hits = (report.get('reachability') or {}).get('hits', [])
+    return ''.join('; at {address} in {place} ({what}) stands {target}'.format(**hit) for hit in hits[:3])
 
 
 def _two(turn: Turn, look: Look, expected: Expectation) -> List[str]:
@@ -239,7 +249,7 @@ def _around(turn: Turn, expected: Expectation) -> List[str]:
         broken += ['check mode: ' + text for text in judge(turn.foreseen, expected, CHECK)]
     if turn.again is not None and turn.after is not None:
         report, look = turn.again
-        second = Turn(turn.fault, turn.after, look, [report])
+        second = Turn(turn.fault, turn.after, look, [report], alarms=turn.alarms)
         found = sound(second, look, expected, PLAIN) + truthful(report, second, check=False)
         found += unchanged(second, look) if state(look, turn.fault) != 'absent' else []
         if report.get('changed') or report.get('failed') or report.get('verdict') != 'absent':
@@ -267,9 +277,19 @@ def _told(facts: Dict[str, Any], expected: Expectation) -> List[str]:
     unexplained = facts.get('unexplained_references', 0)
     if expected.unexplained not in (-1, unexplained):
         broken.append('{} references are unexplained, not {}'.format(unexplained, expected.unexplained))
-    unshown = sum(hazard['code'] == 'reachability_unknown' for hazard in hazards)
-    if unshown != (expected.verdict in WITHOUT_EXIT):
-        broken.append('reachability_unknown stands there {} times'.format(unshown))
+    return broken + _reachability(facts.get('reachability') or {}, expected)
+
+
+def _reachability(found: Dict[str, Any], expected: Expectation) -> List[str]:
+    """What kmod_facts says of who can reach it: what is parked was reached, what is freed without its exit was not."""
+    if expected.verdict not in SEARCHED or not expected.goes:
+        return []
+    must = 'unknown' if expected.reached == NOTHING else 'reachable' if expected.parked else 'unreachable'
+    broken = [] if found.get('answer') == must else ['it should be {}, and is {}: {}'.format(
+        must, found.get('answer'), found.get('reason'))]
+    words = ['{what} in {place}'.format(**hit) for hit in found.get('hits', [])]
+    if expected.reached not in ('', NOTHING) and not any(re.search(expected.reached, word) for word in words):
+        broken.append(f'nothing that points there is told as {expected.reached!r}: {words}')
     return broken
 
 

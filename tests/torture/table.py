@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 from xml.etree import ElementTree
 
 import page
-from conditions import CONDITIONS, Batch
-from expectations import EXPECTED, batches
+from conditions import CONDITIONS, Batch, expectation
+from expectations import batches
 from rig import OUTPUT, HostLostError, Rig, progress
 from rules import Turn, is_gone, judge, parked_as, reported, state
 
@@ -22,7 +22,7 @@ Row = Dict[str, Any]
 
 def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
     """A turn, judged."""
-    rule, expected = CONDITIONS[condition].rule, EXPECTED[turn.fault]
+    rule, expected = CONDITIONS[condition].rule, expectation(CONDITIONS[condition], turn.fault, rig.kernel)
     broken = judge(turn, expected, rule)
     looks = [look for look in (turn.before, turn.after, turn.final) if look]
     states = ['parked' if is_gone(look, turn.fault) and parked_as(look, turn.fault) else state(look, turn.fault)

@@ -59,7 +59,7 @@ class FakeModule:
         self.hidden = None
         self.registrations = {'found': [], 'unseen': [], 'blind': ''}
         # It is shown that nothing leads there, so that each step can be seen; see test_unload_unknown.py for the other.
-        self.reachability = builders.UNREACHABLE
+        self.reachability, self.reached_meanwhile = builders.UNREACHABLE, None
         self.loader_tasks = []
         self.build_id = self.srcversion = unavailable('the module declares none')
         self.parameters = {}
@@ -77,6 +77,7 @@ class FakeKernel:
         self.modules = {module.name: module for module in modules}
         self.facts = builders.kernel(**facts)
         self.calls = []
+        self.searches = []
         self.exits = []
         self.helper = HELPER
         self.anchors = dict(ANCHORS)
@@ -96,7 +97,7 @@ class FakeKernel:
     def used_by(self, name):
         return [module.name for module in self.modules.values() if name in module.uses]
 
-    def survey(self, name, kernel=None, depth='needed'):
+    def survey(self, name, kernel=None, depth='needed', timeout=0, reached=None):  # noqa: ARG002
         """As _survey.module: a live module that nothing holds back is looked at closer only where that is asked for."""
         assert kernel in (None, self.facts)
         module = self.modules.get(name)
@@ -109,13 +110,27 @@ class FakeKernel:
         found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
             unavailable(module.hidden)
         found.update(tasks=builders.tasks(*module.tasks), holders=module.holders, oopses=module.oopses,
-                     loader_tasks=builders.tasks(*module.loader_tasks), reachability=module.reachability)
+                     loader_tasks=builders.tasks(*module.loader_tasks),
+                     reachability=(reached or {}).get(name, module.reachability))
         if module.state == 'live' and not permanent and module.refcount == 1 and depth not in ('all', 'freed'):
             return found
         found.update(anchors=self.anchors, registrations=module.registrations)
         if permanent:
             found['cleanup_module'] = module.cleanup
         return found
+
+    def reachability(self, name, _timeout):
+        """As _survey.reachability, asked again before anything is freed."""
+        self.searches.append(name)
+        module = self.modules[name]
+        return module.reached_meanwhile or module.reachability
+
+    def reachabilities(self, names, timeout):
+        """As _survey.reachabilities: one search."""
+        assert timeout > 0
+        self.searches.append(tuple(names))
+        return {name: self.modules[name].reachability for name in names
+                if name in self.modules and self.modules[name].state != 'live'}
 
     def dependents(self, users, _kernel):
         """As _survey.dependents, of one level."""
@@ -239,6 +254,8 @@ class Host:
                 (_module_table, 'names', lambda: sorted(kernel.modules)),
                 (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
                 (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
+                (_survey, 'reachability', kernel.reachability),
+                (_survey, 'reachabilities', kernel.reachabilities),
                 (_survey, 'dependents', kernel.dependents),
                 (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
                 (_unload.os, 'geteuid', lambda: 0)):

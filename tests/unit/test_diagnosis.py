@@ -397,6 +397,48 @@ def test_long_lists_are_cut():
     assert len(found['hazards'][0]['evidence']) == 8
 
 
+REACHABLE = {'reachability': {
+    'answer': 'reachable', 'reason': 'work_struct.func in a kmalloc-96 object points to f_work of foo', 'count': 2,
+    'hits': [
+        {'place': 'a kmalloc-96 object', 'address': '0xffff888000000018', 'target': 'f_work',
+         'what': 'work_struct.func'},
+        {'place': 'some_list', 'address': '0xffffffff82000000', 'target': 'f_block+0x8', 'what': ''}]}}
+POINTERS = [{'kind': 'pointer', 'what': 'work_struct.func in a kmalloc-96 object',
+             'evidence': 'at 0xffff888000000018 to f_work'},
+            {'kind': 'pointer', 'what': 'in some_list', 'evidence': 'at 0xffffffff82000000 to f_block+0x8'}]
+
+
+@pytest.mark.parametrize('facts', [
+    builders.facts('coming', 1, oopses=[builders.oops()], **REACHABLE),
+    builders.facts('going', -1, oopses=[builders.exit_oops()], **REACHABLE),
+    builders.facts(permanent=True, live=builders.live(exit=0), **REACHABLE)], ids=['init', 'exit', 'no exit'])
+def test_what_can_still_be_reached_dangles(facts):
+    found = {item['code']: item for item in _diagnosis.diagnose(facts)['hazards']}
+    assert list(found) == ['dangling_references']
+    assert found['dangling_references']['evidence'] == POINTERS
+    assert found['dangling_references']['reason'] == (
+        'the kernel would still call foo: pointer work_struct.func in a kmalloc-96 object, pointer in some_list')
+
+
+def test_what_has_a_name_is_told_by_that():
+    found = _diagnosis.diagnose(builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED,
+                                               **REACHABLE))
+    assert found['hazards'][0]['evidence'] == REGISTERED['found']
+
+
+def test_what_a_list_shows_dangles_also_where_the_search_found_nothing():
+    found = _diagnosis.diagnose(builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED,
+                                               **UNREACHABLE))
+    assert [item['code'] for item in found['hazards']] == ['dangling_references']
+
+
+def test_references_that_something_points_with_are_explained_by_it():
+    found = _diagnosis.diagnose(builders.facts(refcount=1, **REACHABLE))
+    assert found['verdict'] == 'in_use_unknown'
+    assert 'the kernel can reach it: work_struct.func in a kmalloc-96 object points to f_work' in found['reason']
+    assert found['hazards'][0]['evidence'] == POINTERS
+
+
 @pytest.mark.parametrize('row', VERDICTS.values(), ids=list(VERDICTS))
 def test_no_sentence_calls_unseen_what_is_safe(row):
     found = _diagnosis.diagnose(row[0])

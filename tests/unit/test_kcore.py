@@ -39,6 +39,47 @@ def test_every_kind_of_read(root):
         assert kcore.read(BASE, 0) == b''
 
 
+def test_a_child_reads_through_an_open_file_of_its_own(root):
+    def opened():
+        links = (os.readlink(link) for link in Path('/proc/self/fd').iterdir() if link.is_symlink())
+        return sum(link.endswith('proc/kcore') for link in links)
+
+    with Kcore.open(root) as kcore:
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write_end, b'%d %d %d' % (kcore.u64(BASE) == 0xFF42F410006DD128, kcore.u64(BASE) != 0, opened()))
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read_end, 100) == b'1 1 2'
+        assert kcore.u64(BASE) == 0xFF42F410006DD128
+        assert opened() == 1
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_what_is_forgotten_is_overwritten_by_a_whole_page(root, monkeypatch):
+    reads = []
+    with Kcore.open(root) as kcore:
+        kcore.blank = BASE + 17
+        monkeypatch.setattr(kcore, 'read', lambda *read: reads.append(read))
+        kcore.forget()
+    assert reads == [(BASE, PAGE)]
+    with Kcore.open(root) as kcore:
+        kcore.forget()  # where nothing is, nothing is read
+
+
+def test_the_page_that_it_reads_through_shows_what_was_read_last(root, monkeypatch):
+    with Kcore.open(root) as kcore:
+        kcore.blank = BASE + 17
+        assert not kcore.is_buffer(BASE + PAGE + 8)
+        monkeypatch.setattr(kcore, 'read', lambda _address, length, read=kcore.read: read(BASE, length))
+        assert kcore.is_buffer(BASE + PAGE + 8)
+        kcore.blank = 0
+        monkeypatch.undo()
+        assert not kcore.is_buffer(BASE + PAGE + 8)  # where nothing is, nothing is known
+
+
 @pytest.mark.parametrize(('address', 'length', 'why'), [
     (BASE - 1, 1, 'no segment'), (BASE + 2 * PAGE, 1, 'no segment'), (0, 8, 'no segment'), (1 << 70, 8, 'no segment'),
     (-8, 8, 'no segment'), (BASE + 2 * PAGE - 4, 8, 'does not fit into one segment'), (BASE, -1, 'does not fit'),

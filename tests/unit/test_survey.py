@@ -14,7 +14,9 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
     _holders,
     _kernel_log,
+    _module_table,
     _oops,
+    _reachability,
     _registrations,
     _struct_module,
     _survey,
@@ -119,6 +121,89 @@ def test_only_what_its_state_calls_for_is_read(row, readers, root):
                           'holders_below', 'reachability'}
     assert found['reachability']['answer'] == 'unknown'
     assert _diagnosis.diagnose(found)['verdict']
+
+
+# id: (module, options, whether memory is searched for pointers into it)
+SEARCHED = {
+    'absent': ('nowhere', {}, False),
+    'idle': ('idle', {}, False),
+    'idle, in full': ('idle', {'depth': _survey.ALL}, False),
+    'idle, to be freed without its exit': ('idle', {'depth': _survey.FREED}, True),
+    'references': ('leaked', {}, False),
+    'permanent': ('stuck', {}, True),
+    'half way': ('dying', {}, True),
+    'half way, in brief': ('dying', {'depth': _survey.BRIEF}, True),
+}
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The names that memory was searched for, each search apart; nothing is found."""
+    found = []
+
+    def find(names, loaded, _memory, _symbols, _lookup, seconds):
+        assert [module.name for module in loaded] == ['idle', 'leaked', 'stuck', 'dying', 'odd']
+        assert seconds == 24.0
+        found.append(names)
+        return dict.fromkeys(names, builders.UNREACHABLE)
+
+    monkeypatch.setattr(_reachability, 'find', find)
+    monkeypatch.setattr(_module_table, 'struct_address', lambda name, _root: ord(name[0]))
+    monkeypatch.setattr(_struct_module, 'ranges', lambda address, _memory: [(address, address + 1)])
+    return found
+
+
+@pytest.mark.parametrize('row', SEARCHED.values(), ids=list(SEARCHED))
+@pytest.mark.usefixtures('readers')
+def test_memory_is_searched_where_something_depends_on_it(row, root, searches):
+    name, options, is_searched = row
+    found = _survey.module(name, root, builders.kernel(), **options) if options.get('depth') != _survey.BRIEF else \
+        _survey.Survey(root, builders.kernel()).module(name, _survey.BRIEF)
+    answer = 'reachable' if found['registrations']['found'] else 'unreachable'
+    assert found['reachability']['answer'] == (answer if is_searched else 'unknown')
+    assert searches == ([sorted({name, 'stuck', 'dying'})] if is_searched else [])
+    if not is_searched:
+        assert 'nothing depends on it' in found['reachability']['reason']
+
+
+def test_memory_is_searched_for_references_that_nobody_is_seen_to_hold(readers, root, searches, monkeypatch):
+    monkeypatch.setattr(_holders, 'find', readers.reader('find', {'processes': [], 'mounts': []}))
+    monkeypatch.setattr(_devices, 'find', readers.reader('find', []))
+    assert _survey.module('leaked', root, builders.kernel())['reachability']['answer'] == 'unreachable'
+    assert searches == [['dying', 'leaked', 'stuck']]
+
+
+@pytest.mark.usefixtures('readers')
+def test_one_search_is_for_all_that_are_stuck(root, searches):
+    with _survey.Survey(root, builders.kernel()) as survey:
+        for name in ('stuck', 'dying'):
+            survey.module(name)
+        survey.reachability('idle')
+    assert searches == [['dying', 'stuck'], ['idle']]
+
+
+@pytest.mark.usefixtures('readers')
+def test_one_whose_load_runs_is_not_searched_for(readers, root, searches, monkeypatch):
+    monkeypatch.setattr(_tasks, 'in_loader', readers.reader('in_loader', builders.tasks(
+        builders.loader_task(module='dying'))))
+    assert 'nothing depends on it' in _survey.module('dying', root, builders.kernel())['reachability']['reason']
+    assert searches == []
+
+
+@pytest.mark.usefixtures('readers')
+def test_one_whose_memory_is_not_known_says_why(root, searches, monkeypatch):
+    monkeypatch.setattr(_struct_module, 'ranges', lambda _address, _memory: unavailable('lockdown=confidentiality'))
+    monkeypatch.setattr(_reachability, 'find', lambda *_arguments: searches.append('asked') or {})
+    found = _survey.module('stuck', root, builders.kernel())['reachability']
+    assert (found['answer'], 'lockdown=confidentiality' in found['reason']) == ('unknown', True)
+
+
+@pytest.mark.usefixtures('readers')
+def test_one_that_went_before_the_search_is_not_searched_for(root, searches):
+    with _survey.Survey(root, builders.kernel()) as survey:
+        found = survey.reachability('gone')
+    assert (found['answer'], 'it is not loaded' in found['reason']) == ('unknown', True)
+    assert searches == [['dying', 'stuck']]
 
 
 def test_a_kernel_that_cannot_unload_is_told(readers, root):
@@ -249,6 +334,16 @@ def test_where_the_memory_of_the_module_lies(shown, read, searched, root, tmp_pa
                         lambda _self, name, ranges: asked.append((name, ranges)) or REGISTERED)
     _survey.module('stuck', root, builders.kernel())
     assert asked == [('stuck', searched)]
+
+
+@pytest.mark.parametrize(('answer', 'found', 'told'), [
+    ('unreachable', REGISTERED['found'], 'reachable'), ('unreachable', [], 'unreachable'),
+    ('unknown', REGISTERED['found'], 'unknown')])
+def test_what_is_registered_can_be_reached(answer, found, told):
+    """Though no word of it was met: a timer may never be in one place."""
+    reached = _survey._with_registered(dict(builders.UNREACHABLE, answer=answer), found)
+    assert reached['answer'] == told
+    assert (reached['reason'] == 'timer f_tick is registered: timer_list.function is f_tick') == (told == 'reachable')
 
 
 def test_no_module_table_is_an_error(tmp_path):

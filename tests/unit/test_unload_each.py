@@ -27,6 +27,9 @@ def read(monkeypatch, host):
     asked = []
 
     class Together:
+        def __init__(self, timeout):
+            assert timeout > 0
+
         def __enter__(self):
             return self
 
@@ -102,6 +105,37 @@ def test_check_mode_foresees_each_as_those_before_it_will_leave_it(host):
         assert [(entry['verdict'], entry['changed']) for entry in result['modules']] == [
             ('unloadable', True), ('unloadable', True), ('init_died', True), ('absent', False), ('absent', False)]
     assert sorted(host.kernel.modules) == ['layout_pad']
+
+
+HIT = {'place': 'a kmalloc-64 object', 'address': '0xffff888000001000', 'target': 'tick', 'what': 'timer_list.function'}
+REACHABLE = {'answer': 'reachable', 'reason': 'timer_list.function points to tick of init_oops', 'hits': [HIT]}
+
+
+@pytest.mark.usefixtures('read')
+def test_memory_is_searched_once_for_all_and_again_before_each_is_freed(host):
+    result = _unload_each.run(NAMES, host.options())
+    assert not [entry for entry in result['modules'] if entry['failed'] and entry['name'] != 'base']
+    assert host.kernel.searches == [tuple(name.replace('-', '_') for name in NAMES), 'init_oops']
+
+
+@pytest.mark.usefixtures('read')
+@pytest.mark.parametrize(('before', 'method'), [('user', 'reset'), ('base', 'park')])
+def test_what_led_to_a_module_may_have_gone_with_another(host, monkeypatch, before, method):
+    """It was reachable at first, and is not once a module went; a refusal leaves all as it was."""
+    first = host.kernel.reachabilities
+    monkeypatch.setattr(_survey, 'reachabilities', lambda *asked: dict.fromkeys(first(*asked), REACHABLE))
+    result = _unload_each.run([before, 'init_oops'], host.options())
+    assert result['modules'][1]['method'] == method
+
+
+@pytest.mark.usefixtures('read')
+def test_where_the_search_for_all_fails_each_is_searched_for(host, monkeypatch):
+    def fails(*_asked):
+        raise KmodError('search', 'no memory')
+
+    monkeypatch.setattr(_survey, 'reachabilities', fails)
+    assert _unload_each.run(['init_oops', 'layout_pad'], host.options())['changed']
+    assert sorted(host.kernel.modules) == ['base', 'user']
 
 
 @pytest.mark.usefixtures('read')

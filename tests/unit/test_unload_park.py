@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parking, and what is said of that which a module left registered."""
 
+import builders
 import pytest
 from fake_kernel import FAULTS, LOADER, FakeModule, Host
 from test_unload import loader_step, stack
@@ -88,17 +89,20 @@ def test_a_parked_module_that_left_something_says_what_a_fixed_build_cannot_regi
 
 # --- what it left registered ----------------------------------------------------------------------------------------
 
-UNSEEN = {'found': [], 'unseen': ['work that is queued: no kernel shows it'], 'blind': ''}
+UNKNOWN = {'answer': 'unknown', 'reason': 'only 3 of 9 MB of kernel memory were read', 'hits': []}
+ACCEPTED = ['reachability_unknown', 'undecided']
 
 
 @pytest.mark.parametrize(('fault', 'options', 'warned'), [
     ('init_oops', {}, True), ('init_oops', {'run_exit': 'always'}, False), ('no_exit', {}, True),
     ('leaked_ref', {}, False), ('layout_pad', {}, False), ('init_oops', {'methods': ['park']}, False)])
-def test_what_cannot_be_seen_is_said_and_warned_of_where_code_is_freed_without_exit(fault, options, warned, host):
-    host.boot(FakeModule(fault, registrations=UNSEEN, **FAULTS[fault]))
-    result = host.unload(fault, **options)
-    assert result['unseen'] == UNSEEN['unseen']
-    assert [UNSEEN['unseen'][0] in warning for warning in result['warnings']] == [True] * warned
+@pytest.mark.parametrize('known', [True, False])
+def test_where_code_is_freed_that_may_be_reached_that_is_warned_of(fault, options, warned, known, host):
+    changes = {} if known else {'reachability': UNKNOWN}
+    host.boot(FakeModule(fault, **dict(FAULTS[fault], **changes)))
+    result = host.unload(fault, **dict(options, accept_hazards=ACCEPTED))
+    assert result['reachability'] == (builders.UNREACHABLE if known else UNKNOWN)
+    assert [UNKNOWN['reason'] in warning for warning in result['warnings']] == [True] * (warned and not known)
 
 
 REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'fops is foo_fops'}], 'unseen': [],

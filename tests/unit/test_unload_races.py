@@ -209,3 +209,54 @@ def test_check_mode_foresees_that_the_loader_is_cleared(methods, host):
     done = host.unload('init_oops', methods=methods)
     assert [(step['action'], step['method'], step['changed']) for step in foreseen['steps']] == \
         [(step['action'], step['method'], step['changed']) for step in done['steps']]
+
+
+# --- what leads there is looked for once more before anything is freed ----------------------------------------------
+
+HIT = {'place': 'a kmalloc-64 object', 'address': '0xffff888000001000', 'target': 'f_call', 'what': 'work_struct.func'}
+REACHED = {'answer': 'reachable', 'reason': 'a kmalloc-64 object points to f_call', 'hits': [HIT]}
+NOT_DONE = {'answer': 'unknown', 'reason': 'only 1 of 9 MB of kernel memory were read in the time given', 'hits': []}
+
+
+@pytest.mark.parametrize('fault', ['init_oops', 'exit_oops', 'no_exit'])
+@pytest.mark.parametrize('meanwhile', [REACHED, NOT_DONE], ids=['reached', 'not done'])
+def test_what_is_reached_meanwhile_is_not_freed(fault, meanwhile, host):
+    """It is planned for as it is now: whoever reaches it finds its code."""
+    kernel = host.boot(FakeModule(fault, reached_meanwhile=meanwhile, **FAULTS[fault]))
+    result = host.unload(fault)
+    assert (result['method'], result['changed'], result['reachability']) == ('park', True, meanwhile)
+    assert kernel.searches == [fault]
+    assert list(kernel.modules) == [result['parked_as']]
+
+
+@pytest.mark.parametrize('fault', ['init_oops', 'leaked_ref'])
+def test_what_is_reached_meanwhile_stays_where_it_cannot_be_parked(fault, host):
+    kernel = host.boot(FakeModule(fault, reached_meanwhile=REACHED, **FAULTS[fault]))
+    before = kernel.state()
+    error = host.refused(fault, methods=['plain', 'kernel_force', 'reset'])
+    assert 'f_call' in str(error) or 'work_struct.func' in str(error)
+    assert (kernel.calls, kernel.state(), error.facts['changed']) == ([], before, False)
+
+
+# id: (fault, options, whether memory is searched again)
+AGAIN = {
+    'its exit runs': ('layout_pad', {}, False),
+    'nothing is freed': ('init_oops', {'methods': ['park']}, False),
+    'nothing depends on it': ('healthy', {}, False),
+    'check mode': ('init_oops', {'check_mode': True}, False),
+    'init died': ('init_oops', {}, True),
+    'leaked': ('leaked_ref', {}, True),
+}
+
+
+@pytest.mark.parametrize(('fault', 'options', 'again'), AGAIN.values(), ids=list(AGAIN))
+def test_memory_is_searched_again_before_code_is_freed_that_nothing_reaches(fault, options, again, host):
+    kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
+    host.unload(fault, **options)
+    assert kernel.searches == [fault] * again
+
+
+def test_whoever_accepts_the_hazard_is_not_asked_again(host):
+    kernel = host.boot(FakeModule('init_oops', reachability=NOT_DONE, **FAULTS['init_oops']))
+    host.unload('init_oops', accept_hazards=['reachability_unknown'])
+    assert kernel.searches == []

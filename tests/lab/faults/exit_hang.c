@@ -13,7 +13,7 @@ static void __exit exit_hang_exit(void)
 {
 #ifndef FIXED
 	for (;;)
-		msleep(1000);
+		ssleep(60);
 #endif
 }
 

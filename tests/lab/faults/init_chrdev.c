@@ -20,6 +20,7 @@ static int __init init_chrdev_init(void)
 
 static void __exit init_chrdev_exit(void)
 {
+	dies_late();
 	unregister_chrdev(major, "init_chrdev");
 }
 

@@ -19,6 +19,7 @@ static int __init init_driver_init(void)
 
 static void __exit init_driver_exit(void)
 {
+	dies_late();
 	platform_driver_unregister(&init_driver_driver);
 }
 

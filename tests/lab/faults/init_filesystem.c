@@ -30,6 +30,7 @@ static int __init init_filesystem_init(void)
 
 static void __exit init_filesystem_exit(void)
 {
+	dies_late();
 	unregister_filesystem(&init_filesystem_type);
 }
 

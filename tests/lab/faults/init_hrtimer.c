@@ -33,6 +33,7 @@ static int __init init_hrtimer_init(void)
 
 static void __exit init_hrtimer_exit(void)
 {
+	dies_late();
 	hrtimer_cancel(&init_hrtimer_timer);
 }
 

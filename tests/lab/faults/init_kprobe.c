@@ -25,6 +25,7 @@ static int __init init_kprobe_init(void)
 
 static void __exit init_kprobe_exit(void)
 {
+	dies_late();
 	unregister_kprobe(&init_kprobe_probe);
 }
 

@@ -26,6 +26,7 @@ static int __init init_misc_init(void)
 
 static void __exit init_misc_exit(void)
 {
+	dies_late();
 	misc_deregister(&init_misc_device);
 }
 

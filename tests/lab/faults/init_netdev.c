@@ -38,6 +38,7 @@ static int __init init_netdev_init(void)
 
 static void __exit init_netdev_exit(void)
 {
+	dies_late();
 	unregister_netdev(device);
 	free_netdev(device);
 }

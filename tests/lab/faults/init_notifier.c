@@ -26,6 +26,7 @@ static int __init init_notifier_init(void)
 
 static void __exit init_notifier_exit(void)
 {
+	dies_late();
 	unregister_reboot_notifier(&init_notifier_block);
 }
 

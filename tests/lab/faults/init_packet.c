@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
+#include <net/net_namespace.h>
 
 #include "leaves.h"
 
@@ -18,6 +19,8 @@ static int init_packet_receive(struct sk_buff *skb, struct net_device *device,
 static struct packet_type init_packet_type = {
 	.type = htons(ETH_P_ALL),
 	.func = init_packet_receive,
+	/* By 7.3 nothing is added without it. */
+	.af_packet_net = &init_net,
 };
 
 static int init_packet_leave(void)

@@ -21,6 +21,7 @@ static int __init init_protocol_init(void)
 
 static void __exit init_protocol_exit(void)
 {
+	dies_late();
 	proto_unregister(&init_protocol_proto);
 }
 

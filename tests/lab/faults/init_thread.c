@@ -25,6 +25,7 @@ static int __init init_thread_init(void)
 
 static void __exit init_thread_exit(void)
 {
+	dies_late();
 	kthread_stop(thread);
 }
 

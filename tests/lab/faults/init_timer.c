@@ -22,6 +22,7 @@ static int __init init_timer_init(void)
 
 static void __exit init_timer_exit(void)
 {
+	dies_late();
 	timer_delete_sync(&init_timer_timer);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A module that dies in init after NAME_leave(); its exit would call NAME_take_back(). */
+/* A module that dies in init after NAME_leave(), or late, in exit before NAME_take_back(). */
 #ifndef LEAVES_H
 #define LEAVES_H
 
@@ -18,6 +18,7 @@ static int __init name##_init(void)					\
 									\
 static void __exit name##_exit(void)					\
 {									\
+	dies_late();							\
 	name##_take_back();						\
 }									\
 									\

@@ -5,6 +5,7 @@
 #include <linux/livepatch.h>
 #include <linux/module.h>
 
+#ifdef CONFIG_LIVEPATCH
 #ifdef CONFIG_ARM64
 #define CALL "__arm64_sys_swapon"
 #else
@@ -36,12 +37,19 @@ static int __init used_livepatch_init(void)
 	return klp_enable_patch(&used_livepatch_patch);
 }
 
+MODULE_INFO(livepatch, "Y");
+#else
+static int __init used_livepatch_init(void)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
 static void __exit used_livepatch_exit(void)
 {
 }
 
 module_init(used_livepatch_init);
 module_exit(used_livepatch_exit);
-MODULE_INFO(livepatch, "Y");
 MODULE_DESCRIPTION("No fault: a live patch that is enabled");
 MODULE_LICENSE("GPL");

@@ -4,10 +4,11 @@
 """In the guest: kmod_force_unload by its front door, for whoever writes to a named pipe.
 
 Reads the code and the kernel's types once, and then does what is written to ASKED as JSON (how, seconds, names, those
-that kmod_facts is asked for), in a process of its own; what it prints, a JSON line each, is read from ANSWERED. How:
+that kmod_facts is asked for, those that the host is looked at for), in a process of its own; what it prints, a JSON
+line each, is read from ANSWERED. How:
 ``run``: for each name what was returned, and the host once that process is gone.
-``whole``: what kmod_facts tells; what check mode returns of each, and the host after it; then for each name a list of
-the run and, where that went well, a second run, each with the host after it.
+``whole``: what kmod_facts tells; what check mode returns of each, and the host after it; the same of the run of all,
+and of a second run of those that went well.
 ``two``: what each of two calls at once returned.
 A name may carry the hazards that are accepted and the methods: ``init_misc=dangling_references:plain,reset``.
 """
@@ -41,14 +42,6 @@ def seen(word: str, seconds: float, names: List[str]) -> Tuple[Dict[str, Any], D
     return front_door.end(started(word, seconds)), witness.settle(names)
 
 
-def run_twice(word: str, seconds: float, names: List[str]) -> List[Any]:
-    """The run, and the second run where there was nothing to refuse."""
-    found = [seen(word, seconds, names)]
-    if not found[0][0].get('failed'):
-        found.append(seen(word, seconds, names))
-    return found
-
-
 def told(names: List[str], seconds: float) -> Dict[str, Any]:
     """What kmod_facts tells of each."""
     if not names:
@@ -58,26 +51,31 @@ def told(names: List[str], seconds: float) -> Dict[str, Any]:
     return {name: found.get(name, {'unavailable': answer.get('msg', 'nothing')}) for name in names}
 
 
-def foreseen(words: List[str], seconds: float) -> Dict[str, Any]:
-    """What check mode returns of each, by one call where none carries options of its own."""
+def returned(words: List[str], seconds: float, check: bool = False) -> Dict[str, Any]:
+    """What is returned of each, by one call where none carries options of its own."""
     if len(words) == 1 or any('=' in word for word in words):
-        return {word.partition('=')[0]: front_door.end(started(word, seconds, check=True)) for word in words}
-    answer = front_door.end(front_door.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check=True))
+        return {word.partition('=')[0]: front_door.end(started(word, seconds, check)) for word in words}
+    answer = front_door.end(front_door.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check))
     lacking = {'no_report': answer.get('msg', 'nothing')}
     return dict(dict.fromkeys(words, lacking), **{entry['name']: entry for entry in answer.get('modules', [])})
 
 
-def do(how: str, seconds: float, words: List[str], to_tell: List[str]) -> None:
+def do(how: str, seconds: float, words: List[str], to_tell: List[str], names: List[str]) -> None:
     """All of them, in this order."""
-    names = [word.partition('=')[0] for word in words]
     if how == 'two':
         calls = [started(words[0], seconds) for _number in range(2)]
         print(json.dumps({'reports': [front_door.end(call) for call in calls]}), flush=True)
         return
     if how == 'whole':
-        print(json.dumps([told(to_tell, seconds), foreseen(words, seconds), witness.settle(names)]), flush=True)
+        print(json.dumps(told(to_tell, seconds)), flush=True)
+        print(json.dumps([returned(words, seconds, check=True), witness.settle(names)]), flush=True)
+        done = returned(words, seconds)
+        print(json.dumps([done, witness.settle(names)]), flush=True)
+        again = [word for word in words if not done[word.partition('=')[0]].get('failed')]
+        print(json.dumps([returned(again, seconds) if again else {}, witness.settle(names)]), flush=True)
+        return
     for word in words:
-        print(json.dumps((run_twice if how == 'whole' else seen)(word, seconds, names)), flush=True)
+        print(json.dumps(seen(word, seconds, names)), flush=True)
 
 
 def serve() -> None:

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether somebody has what lies at a place of kernel memory, as far as that can be told while it changes."""
+
+import contextlib
+import time
+from typing import Callable, Dict, List, Optional, Set
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _physical, _slab  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._pointers import WORD, Word  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols  # noqa: F401 - in type comments
+
+# Looks at what seems to be free, and seconds before each.
+LOOKS, PAUSE = 5, 0.02
+
+
+class InUse:
+    """Answers as of the last :meth:`read`."""
+
+    def __init__(self, memory, symbols, physical, offsets):
+        # type: (KernelMemory, Symbols, _physical.PhysicalMemory, Callable[[], List[int]]) -> None
+        """``offsets`` gives what is added to an address of data of each processor, or raises KmodError."""
+        self._memory, self._symbols, self._physical, self._offsets = memory, symbols, physical, offsets
+        self.read()
+
+    def read(self):
+        # type: () -> None
+        """Forgets what was free. Where it cannot be told, nothing is."""
+        self.slabs = _slab.Slabs(self._memory, self._physical, self._offsets)
+        self._kept = None  # type: Optional[Set[int]]
+
+    def object(self, place):
+        # type: (int) -> Optional[_slab.Object]
+        """The slab object at a place; none where the slab changes while it is looked at: then its word counts."""
+        try:
+            return self.slabs.object_at(place)
+        except KmodError:
+            return None
+
+    def is_taken(self, place):
+        # type: (int) -> Optional[bool]
+        """Whether somebody has the slab object, or the frame, that a place lies in; None where that cannot be told."""
+        found = self.object(place)
+        if found is None:
+            frame = self._physical.frame(place)
+            return frame is None or not (self._is_listed(frame) or frame in self._frames_kept())
+        return False if found.is_free else True if found.is_sure else None
+
+    def is_there(self, word):
+        # type: (Word) -> bool
+        """Whether a word is where it was seen, or may be."""
+        try:
+            return self._memory.kcore.u64(word.place) == word.value
+        except KmodError:
+            return True
+
+    def look_again(self, free, found):
+        # type: (Dict[str, List[Word]], Dict[str, List[Word]]) -> None
+        """Adds to what was ``found`` of each module, if that is nothing, the words that only seem to be ``free``.
+
+        What is freed and asked for all the time, as by a callback that asks for the next, is in use at times. What is
+        never seen to be free, since its slab changes whenever it is looked at, counts as in use.
+        """
+        contents = {}  # type: Dict[int, bytes]
+        doubtful = {word for words in free.values() for word in words if self.is_taken(word.place) is None}
+        for _look in range(LOOKS):
+            left = {name: words for name, words in free.items() if words and not found[name]}
+            if not left:
+                return
+            time.sleep(PAUSE)
+            self.read()
+            for name, words in left.items():
+                found[name] += [word for word in words if self.is_there(word) and self._is_in_use(word, contents)]
+                doubtful.difference_update(word for word in words if self.is_taken(word.place) is False)
+        for name, words in free.items():
+            if not found[name]:
+                found[name] += [word for word in words if word in doubtful and self.is_there(word)]
+
+    def _is_in_use(self, word, contents):
+        # type: (Word, Dict[int, bytes]) -> bool
+        """Whether somebody has the slab object that a word stands in, or had it since: for sure, or since all but the
+        link to the next free one has changed. ``contents`` is what each was before. A frame that was free stays so.
+        """
+        found = self.object(word.place)
+        if found is None:
+            return False
+        try:
+            content = bytearray(self._memory.kcore.read(found.start, found.size))
+        except KmodError:
+            return True
+        link = max(found.link - found.start, 0)
+        content[link:link + WORD] = bytes(len(content[link:link + WORD]))
+        before, contents[found.start] = contents.get(found.start, content), bytes(content)
+        return bool(self.is_taken(word.place)) or before != content
+
+    def _is_listed(self, frame):
+        # type: (int) -> bool
+        try:
+            return self._physical.is_listed(frame)
+        except KmodError:
+            return False
+
+    def _frames_kept(self):
+        # type: () -> Set[int]
+        """The free frames that processors keep for whoever asks next, several at a time."""
+        if self._kept is None:
+            self._kept = set()
+            with contextlib.suppress(KmodError):
+                nodes = [address for address in self._nodes() if address]
+                self._kept.update(self._physical.kept(nodes, self._offsets()))
+        return self._kept
+
+    def _nodes(self):
+        # type: () -> List[int]
+        """The addresses of the pglist_data of all nodes of memory."""
+        with contextlib.suppress(KmodError):
+            one = self._symbols.address('contig_page_data')
+            if one:
+                return [one]
+        table = self._symbols.data('node_data')[0]
+        return [self._memory.kcore.u64(table + 8 * node) for node in range(_slab.nodes(self._memory.root))]

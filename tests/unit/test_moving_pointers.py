@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pointers into a module that move while memory is searched, on the layouts of six kernels."""
+
+import time
+
+import pytest
+import reached_kernel as made
+from ansible_collections.kernelops.kmod.plugins.module_utils import _reachability, _sweep, _vmalloc
+from kernel_memory import ALL_KERNELS, PAGE
+from reached_kernel import FUNCTION, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places, write
+
+
+@pytest.fixture(params=ALL_KERNELS)
+def kernel(request):
+    return ReachedKernel(request.param)
+
+
+@pytest.mark.parametrize(('again', 'answer', 'searches'), [
+    (None, 'unreachable', 1 + _reachability.AGAIN), (5 * OBJECT + 0x18, 'reachable', 2),
+    (7 * OBJECT + 0x18, 'reachable', 2),
+], ids=['nowhere', 'there', 'elsewhere'])
+def test_what_is_another_s_when_it_is_looked_at_is_searched_for_again(
+        kernel, tmp_path, monkeypatch, again, answer, searches):
+    """It was free all along, and somebody has been given it since; or it is one that moves, and is seen again."""
+    swept, sweeps = _sweep.sweep, []
+
+    def sweep(*arguments):
+        if again is not None:
+            write(tmp_path, linear(SLAB, again), FUNCTION)
+        sweeps.append(swept(*arguments))
+        for place in (linear(SLAB, 5 * OBJECT + 0x18), linear(SLAB, again or 0), STACK + 3 * PAGE):
+            write(tmp_path, place, 0)
+        return sweeps[-1]
+
+    kernel.memory.u64(linear(SLAB, 5 * OBJECT + 0x18), FUNCTION)
+    kernel.memory.u64(STACK + 3 * PAGE, FUNCTION + 3)
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    found = kernel.find(tmp_path)
+    assert (found['answer'], len(sweeps)) == (answer, searches)
+    assert places(found) == ['a kmalloc-64 object'] * (again is not None)
+
+
+def test_what_readers_read_through_is_no_object_that_moves(kernel, tmp_path, monkeypatch):
+    """Each reader sees the buffers of the others, and in them for a moment what they read."""
+    swept, sweeps, buffer = _sweep.sweep, [], linear(made.PLAIN)
+
+    def sweep(*arguments):
+        write(tmp_path, buffer + 0x40, FUNCTION)
+        sweeps.append(swept(*arguments))
+        write(tmp_path, buffer + 0x40, 0)
+        return sweeps[-1]
+
+    kernel.flags[made.PLAIN - made.FIRST] = 1 << 7
+    kernel.slab(made.PLAIN, linear(made.CACHES, 0xc00), 'kmalloc-4k', PAGE)
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    assert kernel.find(tmp_path)['answer'] == 'unreachable'
+    assert len(sweeps) == 1 + _reachability.AGAIN
+
+
+def test_where_there_is_no_time_to_search_again_what_has_moved_counts(kernel, tmp_path, monkeypatch):
+    swept, place, sweeps = _sweep.sweep, linear(SLAB, 5 * OBJECT + 0x18), []
+
+    def sweep(*arguments):
+        sweeps.append(swept(*arguments))
+        write(tmp_path, place, 0)
+        time.sleep(1)
+        return sweeps[-1]
+
+    kernel.memory.u64(place, FUNCTION)
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    assert places(kernel.find(tmp_path, seconds=1.5)) == ['a kmalloc-64 object']
+    assert len(sweeps) == 1
+
+
+@pytest.mark.parametrize(('place', 'there', 'name'), [
+    (linear(made.PLAIN, 0x40), True, ['a page of the kernel']), (linear(made.PLAIN, 0x40), False, []),
+    (linear(SLAB, 5 * OBJECT), True, ['a kmalloc-64 object']),
+    (linear(SLAB, 5 * OBJECT), False, ['a kmalloc-64 object']),
+], ids=['in a page', 'in a page, gone again', 'in an object', 'in an object, gone again'])
+def test_what_is_met_only_when_all_is_read_again_is_somebody_s(kernel, tmp_path, monkeypatch, place, there, name):
+    """As an object that was allocated where it had been read already."""
+    swept, sweeps = _sweep.sweep, []
+
+    def sweep(*arguments):
+        write(tmp_path, place, FUNCTION if len(sweeps) == 2 else 0)
+        sweeps.append(swept(*arguments))
+        if not there:
+            write(tmp_path, place, 0)
+        return sweeps[-1]
+
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    assert places(kernel.find(tmp_path)) == name
+    assert len(sweeps) == 3
+
+
+def test_what_comes_back_to_where_it_was_gone_from_counts(kernel, tmp_path, monkeypatch):
+    swept, sweeps = _sweep.sweep, []
+
+    def sweep(*arguments):
+        write(tmp_path, linear(made.PLAIN, 0x40), FUNCTION)
+        sweeps.append(swept(*arguments))
+        write(tmp_path, linear(made.PLAIN, 0x40), FUNCTION if len(sweeps) == 2 else 0)
+        return sweeps[-1]
+
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    assert places(kernel.find(tmp_path)) == ['a page of the kernel']
+
+
+def test_the_stack_of_a_process_that_began_meanwhile_is_known(kernel, tmp_path, monkeypatch):
+    """One that reads memory has addresses of the module on its stack, which is kept for the next when it has ended."""
+    areas, swept = _vmalloc.areas, _sweep.sweep
+    begun = []
+    new = _vmalloc.Area(STACK + (1 << 20), STACK + (1 << 20) + 4 * PAGE, 0, made.AREA + 0xe00, 1, 0, 0)
+
+    def sweep(*arguments):
+        begun.append(new)
+        return swept(*arguments)
+
+    kernel.memory.u64(linear(made.PLAIN, 0x40), FUNCTION)
+    kernel.memory.u64(made.AREA + 0xe00, made.PAGES + made.PLAIN * kernel.types.size('page'))
+    assert places(kernel.find(tmp_path / 'unknown')) == ['a page of the kernel']
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    monkeypatch.setattr(_vmalloc, 'areas', lambda *arguments: [*areas(*arguments), *begun])
+    assert kernel.find(tmp_path / 'known')['answer'] == 'unreachable'
+
+
+def test_of_several_modules_those_are_read_for_again_that_nothing_points_into(kernel, tmp_path, monkeypatch):
+    patterns, sweep = [], _sweep.sweep
+    monkeypatch.setattr(_sweep, 'sweep', lambda *arguments: patterns.append(arguments[2]) or sweep(*arguments))
+    kernel.memory.u64(linear(SLAB, 5 * OBJECT + 0x18), OTHER + 8)
+    found = kernel.find_all(tmp_path, ['stuck', 'other'])
+    assert [found[name]['answer'] for name in ('stuck', 'other')] == ['unreachable', 'reachable']
+    assert [pattern.holds(OTHER) for pattern in patterns] == [True, False, False]
