@@ -59,6 +59,8 @@ def read(names, subset, root, searched=False, timeout=30.0):
         looked_at = asked or sorted(survey.table['modules'])
         survey.read_ahead(looked_at)
         known_files = _module_details.files(survey.release, root, looked_at) if 'state' in subset else {}
+        if searched:
+            survey.search(asked)
         modules, dependents = {}, {}
         for name in looked_at:
             facts, details = survey.module(name, ALL if asked else BRIEF), {}  # type: Dict[str, Any], Dict[str, Any]

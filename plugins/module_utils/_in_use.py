@@ -46,7 +46,7 @@ class InUse:
         found = self.object(place)
         if found is None:
             frame = self._physical.frame(place)
-            return frame is None or not (self._is_listed(frame) or frame in self._frames_kept())
+            return frame is None or not (self._physical.is_listed(frame) or frame in self._frames_kept())
         return False if found.is_free else True if found.is_sure else None
 
     def is_there(self, word):
@@ -95,13 +95,6 @@ class InUse:
         content[link:link + WORD] = bytes(len(content[link:link + WORD]))
         before, contents[found.start] = contents.get(found.start, content), bytes(content)
         return bool(self.is_taken(word.place)) or before != content
-
-    def _is_listed(self, frame):
-        # type: (int) -> bool
-        try:
-            return self._physical.is_listed(frame)
-        except KmodError:
-            return False
 
     def _frames_kept(self):
         # type: () -> Set[int]

@@ -166,16 +166,17 @@ class PhysicalMemory:
     def is_listed(self, frame):
         # type: (int) -> bool
         """Whether nobody has a single page, and it stands on a list: as processors keep what was freed for whoever asks
-        next (mm/page_alloc.c), which no flag shows. They keep thousands; such lists change too fast to be walked.
+        next (mm/page_alloc.c), which no flag shows. They keep thousands; such lists change too fast to be walked. Not one
+        that cannot be read.
         """
         types, kcore = self._memory.btf, self._memory.kcore
-        at, own = types.offset('page', 'lru'), self.page_address(frame) + types.offset('page', 'lru')
+        at = types.offset('page', 'lru')
         for _attempt in range(WALKS):
-            page = self.page(frame)
-            following, before = struct.unpack_from('<QQ', page, at)
-            if struct.unpack_from('<I', page, types.offset('page', '_refcount'))[0] or following == own:
-                return False
             with contextlib.suppress(KmodError):
+                page, own = self.page(frame), self.page_address(frame) + at
+                following, before = struct.unpack_from('<QQ', page, at)
+                if struct.unpack_from('<I', page, types.offset('page', '_refcount'))[0] or following == own:
+                    return False
                 if kcore.u64(following + 8) == own == kcore.u64(before):
                     return True
         return False

@@ -156,6 +156,7 @@ class _Search:
     def _sweep_again(self, until, names, known, words):
         # type: (float, List[str], Set[Word], Dict[str, List[Word]]) -> None
         """What was not in its place before was put there meanwhile, so that somebody has it, wherever it is by now."""
+        self._places.read_areas()
         appeared = [word for word in self._sweep(self._pattern(names), until).words
                     if word not in known and not self._places.is_stack(word.place)]
         if appeared:
@@ -207,7 +208,6 @@ class _Search:
     def _sweep(self, pattern, until):
         # type: (Pattern, float) -> _sweep.Swept
         size = self._physical.page_size
-        self._places.read_areas()
         spans = self._places.spans()
         spans += [(self._physical.address(run.first), self._physical.address(run.first) + (run.end - run.first) * size)
                   for run in self._physical.kernels()]

@@ -145,27 +145,33 @@ class Survey:
         # type: (str) -> Dict[str, Any]
         """What :func:`_reachability.find` tells of a loaded module. Memory is searched once for all that are stuck."""
         if name not in self._reached:
-            from ansible_collections.kernelops.kmod.plugins.module_utils import (
-                _bookkeeping,
-                _reachability,
-                _struct_module,
-            )
-
-            wanted = [name, *self._half_way()]
-            loaded = []  # type: List[Any]
-            lost = {each: not_searched('it is not loaded') for each in wanted if each not in self.table['modules']}
-            for each in self.table['modules']:
-                address = _module_table.struct_address(each, self.root)
-                ranges = _struct_module.ranges(address, self.memory)
-                if is_unavailable(address) or is_unavailable(ranges):
-                    lost[each] = not_searched((address if is_unavailable(address) else ranges)['unavailable'])
-                else:
-                    loaded.append(_bookkeeping.Loaded(each, address, ranges))
-            names = sorted({each for each in wanted if each not in lost and each not in self._reached})
-            self._reached.update(lost)
-            self._reached.update(_reachability.find(names, loaded, self.memory, self.symbols, self._address,
-                                                    self._patience))
+            self.search([name, *self._half_way()])
         return self._reached[name]
+
+    def search(self, names):
+        # type: (List[str]) -> Dict[str, Dict[str, Any]]
+        """What :func:`_reachability.find` tells of each, by one search for those that it was not asked of before."""
+        from ansible_collections.kernelops.kmod.plugins.module_utils import (
+            _bookkeeping,
+            _reachability,
+            _struct_module,
+        )
+
+        loaded = []  # type: List[Any]
+        lost = {each: not_searched('it is not loaded') for each in names if each not in self.table['modules']}
+        for each in self.table['modules']:
+            address = _module_table.struct_address(each, self.root)
+            ranges = _struct_module.ranges(address, self.memory)
+            if is_unavailable(address) or is_unavailable(ranges):
+                lost[each] = not_searched((address if is_unavailable(address) else ranges)['unavailable'])
+            else:
+                loaded.append(_bookkeeping.Loaded(each, address, ranges))
+        wanted = sorted({each for each in names if each not in lost and each not in self._reached})
+        self._reached.update(lost)
+        if wanted:
+            self._reached.update(_reachability.find(wanted, loaded, self.memory, self.symbols, self._address,
+                                                    self._patience))
+        return {each: self._reached[each] for each in names}
 
     def reachabilities(self, names):
         # type: (List[str]) -> Dict[str, Dict[str, Any]]
@@ -460,11 +466,11 @@ def module(name, root='/', kernel=None, depth=NEEDED, timeout=30.0, reached=None
         return survey.with_anchors(name, depth)
 
 
-def reachability(name, timeout):
-    # type: (str, float) -> Dict[str, Any]
-    """:meth:`Survey.reachability` as it is now."""
+def search(names, timeout):
+    # type: (List[str], float) -> Dict[str, Dict[str, Any]]
+    """:meth:`Survey.search` as it is now."""
     with Survey(timeout=timeout) as survey:
-        return survey.reachability(name)
+        return survey.search(names)
 
 
 def reachabilities(names, timeout):

@@ -95,18 +95,10 @@ def _read(kcore, piece, pattern, until, counts):
                     continue
                 before = tail if after == address else b''
                 words = list(pattern.words(before + data, address - len(before)))
-                pages = {page for page in {word.place & -PAGE for word in words} if _does(counts, page)}
+                pages = {page for page in {word.place & -PAGE for word in words} if counts(page)}
                 found += [word for word in words if word.place & -PAGE in pages]
                 tail, after = data[-WORD + 1:], address + len(data)
     return {'words': found, 'unread': unread}
-
-
-def _does(counts, page):
-    # type: (Callable[[int], bool], int) -> bool
-    try:
-        return counts(page)
-    except KmodError:
-        return True
 
 
 def _parts(kcore, start, end):

@@ -28,6 +28,10 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_
 from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
 
 
+# What can still reach a module, by its name (:func:`_survey.search`).
+Search = Callable[[str], Dict[str, Any]]
+
+
 class Options(NamedTuple):
     """The options of kmod_force_unload, and whether it runs in check mode."""
 
@@ -55,11 +59,11 @@ class ReachedMeanwhile(Exception):
 class Unload:
     """One run against one module of this host."""
 
-    def __init__(self, options, kernel=None, facts=None, reached=None):
-        # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Dict[str, Any]]) -> None
+    def __init__(self, options, kernel=None, facts=None, reached=None, search=None):
+        # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Search]) -> None
         """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already.
 
-        ``reached``: what _survey.reachabilities told; memory is searched again before code is freed.
+        ``reached``: what _survey.reachabilities told; ``search`` tells it of a module before its code is freed.
         """
         self.options = options
         self.name = kernel_name(options.name)
@@ -68,6 +72,7 @@ class Unload:
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel
         self.facts, self.reached = facts, reached
+        self.search = search or self._search_for  # type: Search
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
         self.told = []  # type: List[str]
@@ -108,7 +113,7 @@ class Unload:
         try:
             done = self._carry_out(ahead['verdict'], plan, facts, dependents)
         except ReachedMeanwhile as meanwhile:
-            other = Unload(self.options, self.kernel, reached={self.name: meanwhile.reached})
+            other = Unload(self.options, self.kernel, reached={self.name: meanwhile.reached}, search=self.search)
             other.steps, other.told = self.steps, self.told
             return other.run()
         except KmodError as error:
@@ -328,9 +333,13 @@ class Unload:
     def _search_again(self):
         # type: () -> None
         """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
-        now = self._in_child(lambda: _survey.reachability(self.name, self.options.timeout))
+        now = self.search(self.name)
         if now['answer'] != 'unreachable':
             raise ReachedMeanwhile(now)
+
+    def _search_for(self, name):
+        # type: (str) -> Dict[str, Any]
+        return dict(self._in_child(lambda: _survey.search([name], self.options.timeout))[name])
 
     def _in_child(self, function):
         # type: (Callable[[], Any]) -> Any

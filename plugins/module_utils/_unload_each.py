@@ -3,12 +3,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gets several modules out, one after the other, in one task."""
 
-from typing import Any, Dict, List, Optional
+import time
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _syscalls, _unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._explained import without_dependents
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
+
+
+class _Searches:
+    """The search before code is freed, for all that were shown to be unreachable at once.
+
+    What it shows of one was read over as many seconds as it took, and is as good for the next one for as long again.
+    """
+
+    def __init__(self, reached, timeout):
+        # type: (Dict[str, Dict[str, Any]], float) -> None
+        self._wanted = {name for name, answer in reached.items() if answer['answer'] == 'unreachable'}
+        self._timeout = timeout
+        self._found = {}  # type: Dict[str, Tuple[float, Dict[str, Any]]]
+
+    def again(self, name):
+        # type: (str) -> Dict[str, Any]
+        """The reachability of a module by now. Raises KmodError."""
+        self._wanted.add(name)
+        until, answer = self._found.get(name, (0.0, {}))
+        if answer.get('answer') != 'unreachable' or time.monotonic() > until:
+            begun, wanted = time.monotonic(), sorted(self._wanted)
+            found = _syscalls.with_deadline(lambda: _survey.search(wanted, self._timeout), self._timeout,
+                                            'search memory for what points into the modules')
+            ended = time.monotonic()
+            self._found = {each: (2 * ended - begun, found[each]) for each in found}
+            answer = found[name]
+        self._wanted.remove(name)  # it is freed now, or will not be
+        return answer
 
 
 def run(names, options):
@@ -18,11 +47,12 @@ def run(names, options):
     that is refused keeps no other from being tried.
 
     Before each run the module is read anew, since the one before may have changed what holds it; but memory is searched
-    once for all. Check mode changes nothing: it reads them all at once, and foresees each as those before it will leave
+    for all at once, and again before the first is freed. Check mode changes nothing: it reads them all at once, and foresees each as those before it will leave
     it. Where one failed half way the rest are left as they are: the kernel may have died under it.
     """
     known = _read(names, options) if options.check_mode else {}
     reached = {} if options.check_mode or len(names) < 2 else _search(names, options)
+    searches = _Searches(reached, options.timeout)
     told, diffs, warnings = [], [], []  # type: List[Dict[str, Any]], List[Dict[str, Any]], List[str]
     broken = ''
     for name in names:
@@ -31,7 +61,7 @@ def run(names, options):
             result = {'failed': True,
                       'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}  # type: Dict[str, Any]
         else:
-            result = _run_one(options._replace(name=name), facts, reached)
+            result = _run_one(options._replace(name=name), facts, reached, searches)
         if any(step['action'] == 'delete_module' and step['changed'] for step in result.get('steps', [])):
             # What went may have been what led to another.
             reached = {other: answer for other, answer in reached.items() if answer['answer'] != 'reachable'}
@@ -46,10 +76,10 @@ def run(names, options):
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
 
 
-def _run_one(options, facts, reached):
-    # type: (_unload.Options, Optional[Dict[str, Any]], Dict[str, Any]) -> Dict[str, Any]
+def _run_one(options, facts, reached, searches):
+    # type: (_unload.Options, Optional[Dict[str, Any]], Dict[str, Any], _Searches) -> Dict[str, Any]
     try:
-        return dict(_unload.Unload(options, facts=facts, reached=reached).run(), failed=False)
+        return dict(_unload.Unload(options, facts=facts, reached=reached, search=searches.again).run(), failed=False)
     except KmodError as error:
         return dict(error.facts, failed=True, msg=str(error))
 

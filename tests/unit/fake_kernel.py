@@ -119,11 +119,11 @@ class FakeKernel:
             found['cleanup_module'] = module.cleanup
         return found
 
-    def reachability(self, name, _timeout):
-        """As _survey.reachability, asked again before anything is freed."""
-        self.searches.append(name)
-        module = self.modules[name]
-        return module.reached_meanwhile or module.reachability
+    def search(self, names, timeout):
+        """As _survey.search, asked before anything is freed."""
+        assert timeout > 0
+        self.searches.append(list(names))
+        return {name: self.modules[name].reached_meanwhile or self.modules[name].reachability for name in names}
 
     def reachabilities(self, names, timeout):
         """As _survey.reachabilities: one search."""
@@ -254,7 +254,7 @@ class Host:
                 (_module_table, 'names', lambda: sorted(kernel.modules)),
                 (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
                 (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
-                (_survey, 'reachability', kernel.reachability),
+                (_survey, 'search', kernel.search),
                 (_survey, 'reachabilities', kernel.reachabilities),
                 (_survey, 'dependents', kernel.dependents),
                 (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),

@@ -3,10 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Several modules in one task: what becomes of each, and what is read for that."""
 
+import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _unload_each
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from fake_kernel import FAULTS, FakeModule, Host
+
+
+class Clock:
+    """Stands in for the module time."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
 
 NAMES = ['layout_pad', 'base', 'init_oops', 'never-loaded']
 
@@ -115,7 +126,57 @@ REACHABLE = {'answer': 'reachable', 'reason': 'timer_list.function points to tic
 def test_memory_is_searched_once_for_all_and_again_before_each_is_freed(host):
     result = _unload_each.run(NAMES, host.options())
     assert not [entry for entry in result['modules'] if entry['failed'] and entry['name'] != 'base']
-    assert host.kernel.searches == [tuple(name.replace('-', '_') for name in NAMES), 'init_oops']
+    assert host.kernel.searches == [tuple(name.replace('-', '_') for name in NAMES), ['init_oops']]
+
+
+# id: (seconds that each search takes, seconds of the clock between them, what is searched for before each is freed)
+SECOND_SEARCHES = {
+    'it is as good for as long as it took': (2.0, 0.9, [['exit_oops', 'init_oops', 'other']]),
+    'it is too old for the last': (2.0, 1.1, [['exit_oops', 'init_oops', 'other'], ['other']]),
+    'it is too old for each': (2.0, 2.1, [['exit_oops', 'init_oops', 'other'], ['exit_oops', 'other'],
+                                          ['other']]),
+}
+
+
+@pytest.mark.usefixtures('read')
+@pytest.mark.parametrize(('took', 'between', 'searches'), SECOND_SEARCHES.values(), ids=list(SECOND_SEARCHES))
+def test_the_search_before_the_first_is_freed_is_for_those_after_it_as_well(host, monkeypatch, took, between, searches):
+    names = ['init_oops', 'exit_oops', 'other']
+    host.boot(*(FakeModule(name, **FAULTS[name]) for name in names[:2]),
+              FakeModule('other', state='going', refcount=0, oopses=[builders.exit_oops('other')]))
+    clock, search = Clock(), host.kernel.search
+
+    def takes_long(*asked):
+        clock.now += took
+        return search(*asked)
+
+    class Unload(_unload_each._unload.Unload):
+        def run(self):
+            clock.now += between
+            return super().run()
+
+    monkeypatch.setattr(_unload_each, 'time', clock)
+    monkeypatch.setattr(_survey, 'search', takes_long)
+    monkeypatch.setattr(_unload_each._unload, 'Unload', Unload)
+    result = _unload_each.run(names, host.options())
+    assert [entry['after']['state'] for entry in result['modules']] == ['absent'] * 3
+    assert host.kernel.searches == [tuple(names), *searches]
+
+
+@pytest.mark.usefixtures('read')
+def test_one_that_was_reached_when_another_was_freed_is_searched_for_anew(host, monkeypatch):
+    """What the search before the first said of it may have gone with the first."""
+    host.boot(FakeModule('init_oops', **FAULTS['init_oops']), FakeModule('exit_oops', **FAULTS['exit_oops']))
+    search = host.kernel.search
+
+    def at_first(names, timeout):
+        found = search(names, timeout)
+        return dict(found, exit_oops=REACHABLE) if 'init_oops' in names else found
+
+    monkeypatch.setattr(_survey, 'search', at_first)
+    result = _unload_each.run(['init_oops', 'exit_oops'], host.options())
+    assert [entry['method'] for entry in result['modules']] == ['reset', 'reset']
+    assert host.kernel.searches[1:] == [['exit_oops', 'init_oops'], ['exit_oops']]
 
 
 @pytest.mark.usefixtures('read')

@@ -225,7 +225,7 @@ def test_what_is_reached_meanwhile_is_not_freed(fault, meanwhile, host):
     kernel = host.boot(FakeModule(fault, reached_meanwhile=meanwhile, **FAULTS[fault]))
     result = host.unload(fault)
     assert (result['method'], result['changed'], result['reachability']) == ('park', True, meanwhile)
-    assert kernel.searches == [fault]
+    assert kernel.searches == [[fault]]
     assert list(kernel.modules) == [result['parked_as']]
 
 
@@ -253,7 +253,7 @@ AGAIN = {
 def test_memory_is_searched_again_before_code_is_freed_that_nothing_reaches(fault, options, again, host):
     kernel = host.boot(FakeModule(fault, **FAULTS[fault]))
     host.unload(fault, **options)
-    assert kernel.searches == [fault] * again
+    assert kernel.searches == [[fault]] * again
 
 
 def test_whoever_accepts_the_hazard_is_not_asked_again(host):
