@@ -9,10 +9,9 @@ Frames and their addresses in the linear map from the segments of /proc/kcore, u
 
 import array
 import contextlib
-import itertools
 import os
+import re
 import struct
-import sys
 from collections import Counter
 from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -47,6 +46,23 @@ class Image(NamedTuple):
     start: int
     end: int
     physical: int
+
+
+def _others(data):
+    # type: (bytes) -> bytes
+    """Of a part of /proc/kpageflags a byte for each page, 0 where the kernel uses it for itself."""
+    # Of a large host's millions of pages none is looked at by itself: strings of bytes are.
+    others = 0
+    for number in range(NOT_THE_KERNELS.bit_length() // 8 + 1):
+        others |= _where(data[number::8], NOT_THE_KERNELS >> 8 * number & 0xff)
+    others &= ~_where(data[::8], SLAB)
+    return others.to_bytes(len(data) // 8, 'little')
+
+
+def _where(column, bits):
+    # type: (bytes, int) -> int
+    """A number that has a byte 0xff for each byte that has one of the bits, and 0 for another."""
+    return int.from_bytes(column.translate(bytes(0xff if byte & bits else 0 for byte in range(256))), 'little')
 
 
 class PhysicalMemory:
@@ -86,22 +102,18 @@ class PhysicalMemory:
     def kernels(self):
         # type: () -> Iterator[Run]
         """The frames that the kernel uses for itself, in the order of their numbers; its own image is among them."""
-        telling = (NOT_THE_KERNELS | SLAB).__and__
         for run in self.ram:
-            start = None  # type: Optional[int]
-            at = run.first
-            while at < run.end:
-                flags = self.flags(at, min(FLAGS_AT_ONCE, run.end - at))
-                for told, same in itertools.groupby(map(telling, flags)):
-                    is_the_kernels = not told or bool(told & SLAB)
-                    if start is not None and not is_the_kernels:
-                        yield Run(start, at)
-                        start = None
-                    elif start is None and is_the_kernels:
-                        start = at
-                    at += sum(1 for _each in same)
-            if start is not None:
-                yield Run(start, run.end)
+            known = Run(run.first, run.first)
+            for first in range(run.first, run.end, FLAGS_AT_ONCE):
+                for same in re.finditer(b'\0+', _others(self._flags(first, min(FLAGS_AT_ONCE, run.end - first)))):
+                    found = Run(first + same.start(), first + same.end())
+                    if found.first == known.end:
+                        found = Run(known.first, found.end)
+                    elif known.first < known.end:
+                        yield known
+                    known = found
+            if known.first < known.end:
+                yield known
 
     def image_address(self, frame):
         # type: (int) -> Optional[int]
@@ -115,6 +127,10 @@ class PhysicalMemory:
     def flags(self, first, count=1):
         # type: (int, int) -> array.array
         """The flags of ``count`` frames, as /proc/kpageflags has them."""
+        return array.array('Q', self._flags(first, count))
+
+    def _flags(self, first, count):
+        # type: (int, int) -> bytes
         try:
             with open(self._path, 'rb', buffering=0) as stream:
                 data = os.pread(stream.fileno(), 8 * count, 8 * first)
@@ -124,10 +140,7 @@ class PhysicalMemory:
         if len(data) != 8 * count:
             raise KmodError('find what the pages are used for', '%s gave %d bytes for %d pages' % (
                 self._path, len(data), count))
-        found = array.array('Q', data)
-        if sys.byteorder == 'big':
-            found.byteswap()
-        return found
+        return data
 
     def page(self, frame):
         # type: (int) -> bytes
@@ -166,8 +179,8 @@ class PhysicalMemory:
     def is_listed(self, frame):
         # type: (int) -> bool
         """Whether nobody has a single page, and it stands on a list: as processors keep what was freed for whoever asks
-        next (mm/page_alloc.c), which no flag shows. They keep thousands; such lists change too fast to be walked. Not one
-        that cannot be read.
+        next (mm/page_alloc.c), which no flag shows. They keep thousands; such lists change too fast to be walked. One
+        that cannot be read is somebody's.
         """
         types, kcore = self._memory.btf, self._memory.kcore
         at = types.offset('page', 'lru')

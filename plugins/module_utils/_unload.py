@@ -27,7 +27,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._module_table impor
 from ansible_collections.kernelops.kmod.plugins.module_utils._parked import new_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._steps import described
 
-
 # What can still reach a module, by its name (:func:`_survey.search`).
 Search = Callable[[str], Dict[str, Any]]
 

@@ -47,8 +47,9 @@ def run(names, options):
     that is refused keeps no other from being tried.
 
     Before each run the module is read anew, since the one before may have changed what holds it; but memory is searched
-    for all at once, and again before the first is freed. Check mode changes nothing: it reads them all at once, and foresees each as those before it will leave
-    it. Where one failed half way the rest are left as they are: the kernel may have died under it.
+    for all at once, and again before the first is freed. Check mode changes nothing: it reads them all at once, and
+    foresees each as those before it will leave it. Where one failed half way the rest are left as they are: the kernel
+    may have died under it.
     """
     known = _read(names, options) if options.check_mode else {}
     reached = {} if options.check_mode or len(names) < 2 else _search(names, options)

@@ -301,6 +301,8 @@ static enum seen answer_of(int number, enum look_for whom, unsigned long deadlin
 
 	if (!await_call(&cpu->call, deadline))
 		return SEEN_SILENT;
+	/* The next module may lie where this one does, and these bytes outlast it. */
+	cpu->csd.func = NULL;
 	if (!cpu->at || (cpu->kernel_thread && whom == LOOK_FOR_USER_TASKS))
 		return SEEN_CLEAR;
 	return SEEN_CODE;
