@@ -11,7 +11,7 @@ from typing import Iterable, Iterator, List, NamedTuple, Tuple
 WORD = 8
 # The upper bytes that tell blocks of addresses apart: of 64 KB, as long as there are few of them, or of 16 MB. As a
 # regular expression such a literal is found by its first byte, which is rare: four times as fast as by bytes.find.
-NEAR, FAR, FEW = 2, 3, 8
+NEAR, FAR, FEW = 2, 3, 2
 
 
 class Word(NamedTuple):

@@ -36,6 +36,7 @@ class Symbols:
         self._modules = None  # type: Optional[int]
         self._lists_data = None  # type: Optional[bool]
         self._of_modules = {}  # type: Dict[str, List[Tuple[int, str]]]
+        self._found = {}  # type: Dict[Tuple[str, Optional[str]], List[int]]
 
     def read_ahead(self):
         # type: () -> None
@@ -59,6 +60,12 @@ class Symbols:
     def addresses(self, name, module=None):
         # type: (str, Optional[str]) -> List[int]
         """All addresses of ``name`` in the kernel itself, or in ``module``; raises KmodError where they are hidden."""
+        if (name, module) not in self._found:
+            self._found[name, module] = self._addresses(name, module)
+        return self._found[name, module]
+
+    def _addresses(self, name, module):
+        # type: (str, Optional[str]) -> List[int]
         tail = rf'\t\[{re.escape(module)}\]' if module else ''
         table = self._text()
         found = []

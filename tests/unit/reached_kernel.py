@@ -6,9 +6,17 @@
 import struct
 from pathlib import Path
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _bookkeeping, _kcore, _reachability, _symbols
+import pytest
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _bookkeeping,
+    _in_use,
+    _kcore,
+    _places,
+    _reachability,
+    _symbols,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from kernel_memory import PAGE, Memory, btf_of, elf_header, make_root, program_header, write_files
+from kernel_memory import ALL_KERNELS, PAGE, Memory, btf_of, elf_header, make_root, program_header, write_files
 
 LINEAR, FIRST, FRAMES = 0xFFFF888000000000, 0x100, 64
 PAGES, IMAGE, STACK = 0xFFFFEA0000000000, 0xFFFFFFFF81000000, 0xFFFFC90000100000
@@ -233,3 +241,12 @@ class ReachedKernel:
                   _bookkeeping.Loaded('other', OTHER_STRUCT, [(OTHER, OTHER + OTHER_PAGES * PAGE)])]
         with _kcore.KernelMemory(root) as memory:
             return _reachability.find(names, loaded, memory, _symbols.Symbols(root), SYMBOLS.get, seconds)
+
+
+@pytest.fixture(name='kernel', params=ALL_KERNELS)
+def a_kernel(request, monkeypatch):
+    """Of each layout one. What is looked at again is so at once: nothing but a test changes it."""
+    monkeypatch.setattr(_in_use, 'PAUSE', 0.0001)
+    monkeypatch.setattr(_places, 'PAUSE', 0.0002)
+    monkeypatch.setattr(_reachability, 'WATCH_PAUSE', 0.0003)
+    return ReachedKernel(request.param)
