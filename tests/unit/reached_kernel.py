@@ -243,8 +243,8 @@ class ReachedKernel:
             return _reachability.find(names, loaded, memory, _symbols.Symbols(root), SYMBOLS.get, seconds)
 
 
-@pytest.fixture(name='kernel', params=ALL_KERNELS)
-def a_kernel(request, monkeypatch):
+@pytest.fixture(params=ALL_KERNELS)
+def each_kernel(request, monkeypatch):
     """Of each layout one. What is looked at again is so at once: nothing but a test changes it."""
     monkeypatch.setattr(_in_use, 'PAUSE', 0.0001)
     monkeypatch.setattr(_places, 'PAUSE', 0.0002)

@@ -9,16 +9,9 @@ import pytest
 import reached_kernel as made
 from ansible_collections.kernelops.kmod.plugins.module_utils import _slab
 from kernel_memory import PAGE, write_files
-from reached_kernel import (  # noqa: F401  (a_kernel is a fixture)
-    FUNCTION,
-    IMAGE,
-    OBJECT,
-    OTHER,
-    SLAB,
-    ReachedKernel,
-    a_kernel,
-    linear,
-)
+from reached_kernel import FUNCTION, IMAGE, OBJECT, OTHER, SLAB, ReachedKernel, linear
+
+kernel = made.each_kernel
 
 
 @pytest.mark.parametrize(('users', 'answer'), [(0, 'reachable'), (-1 << 31, 'unreachable')], ids=['in use', 'removed'])

@@ -9,17 +9,9 @@ import pytest
 import reached_kernel as made
 from ansible_collections.kernelops.kmod.plugins.module_utils import _reachability, _sweep, _vmalloc
 from kernel_memory import PAGE
-from reached_kernel import (  # noqa: F401  (a_kernel is a fixture)
-    FUNCTION,
-    OBJECT,
-    OTHER,
-    SLAB,
-    STACK,
-    a_kernel,
-    linear,
-    places,
-    write,
-)
+from reached_kernel import FUNCTION, OBJECT, OTHER, SLAB, STACK, linear, places, write
+
+kernel = made.each_kernel
 
 
 @pytest.mark.parametrize(('again', 'answer', 'searches'), [

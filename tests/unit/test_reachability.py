@@ -20,19 +20,9 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import Kcore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_memory import PAGE
-from reached_kernel import (  # noqa: F401  (a_kernel is a fixture)
-    FUNCTION,
-    IMAGE,
-    OBJECT,
-    OTHER,
-    SLAB,
-    STACK,
-    ReachedKernel,
-    a_kernel,
-    linear,
-    places,
-    write,
-)
+from reached_kernel import FUNCTION, IMAGE, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places, write
+
+kernel = made.each_kernel
 
 
 def test_nothing_points_into_an_idle_module(kernel, tmp_path):
