@@ -31,8 +31,8 @@ class Expectation(NamedTuple):
     guest: str = ''  # which guest it needs, since it harms all others in the same; empty: it harms none
     own_alarms: str = ''  # what the kernel says of the fault itself while it lasts
     asked: str = ''  # hazards accepted and methods, as in_guest/turns.py has them after the name, where no Ansible asks
-    dangles: str = ''  # what kmod_facts must name as registered by it, and nothing else; NOTHING; empty: not compared
-    reached: str = ''  # what kmod_facts must name of what points into it; NOTHING: it is unknown; empty: not compared
+    dangles: str = ''  # what must be named as registered by it, and nothing else; NOTHING; empty: not compared
+    reached: str = ''  # what must be named of what points into it; NOTHING: it is unknown; empty: not compared
     unexplained: int = -1  # the references that kmod_facts must find unexplained; -1: not compared
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
@@ -234,7 +234,7 @@ sys.exit(host.swapon(b"lab", 0) != -1 or ctypes.get_errno() != errno.EUSERS)'"""
     'used_configfs': stays('in_use', 'configfs', 'rmdir /sys/kernel/config/used_configfs/lab'),
 }
 
-# What kmod_facts must name as what each left registered, and nothing else.
+# What must be named as what each left registered, and nothing else.
 DANGLES = {
     'init_misc': 'misc device /dev/init_misc$',
     'init_chrdev': r'character device init_chrdev \(\d+:0\)$',

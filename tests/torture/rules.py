@@ -32,7 +32,7 @@ class Turn(NamedTuple):
     note: str = ''
     probe: str = ''  # what loading and unloading a fixed build came to; empty: not tried
     used: str = ''  # what came of having the kernel use what was left; 'ok' where nothing did; empty: not tried
-    told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand, where that is compared
+    told: Optional[Dict[str, Any]] = None  # what kmod_facts says of it beforehand, where it was asked
     foreseen: Optional['Turn'] = None  # check mode, before the runs of all faults in the same guest
     again: Optional[Seen] = None  # the same of a second run, where the first went well
     beside: Tuple[str, ...] = ()  # the modules of the same task, each with a row of its own
@@ -247,6 +247,8 @@ def _around(turn: Turn, expected: Expectation) -> List[str]:
         broken += ['kmod_facts: ' + text for text in _told(turn.told, expected)]
     if turn.foreseen is not None:
         broken += ['check mode: ' + text for text in judge(turn.foreseen, expected, CHECK)]
+        for report in turn.foreseen.reports:
+            broken += ['check mode: ' + text for text in _found(report, report, expected)]
     if turn.again is not None and turn.after is not None:
         report, look = turn.again
         second = Turn(turn.fault, turn.after, look, [report], alarms=turn.alarms)
@@ -269,19 +271,24 @@ def _told(facts: Dict[str, Any], expected: Expectation) -> List[str]:
     method = 'none' if not expected.goes else 'park' if expected.parked else ''
     if not expected.asked and (said.get('method') != method if method else said.get('method') in ('none', 'park')):
         broken.append('the method is {}: {}'.format(said.get('method'), said.get('reason')))
-    hazards = said.get('hazards', [])
-    dangling = [hazard['reason'] for hazard in hazards if hazard['code'] == 'dangling_references']
-    if expected.dangles and (len(dangling) != (expected.dangles != NOTHING) or
-                             not all(re.search(expected.dangles, reason) for reason in dangling)):
-        broken.append('what it left is not told as {!r}: {}'.format(expected.dangles, dangling))
     unexplained = facts.get('unexplained_references', 0)
     if expected.unexplained not in (-1, unexplained):
         broken.append('{} references are unexplained, not {}'.format(unexplained, expected.unexplained))
+    return broken + _found(said, facts, expected)
+
+
+def _found(judged: Dict[str, Any], facts: Dict[str, Any], expected: Expectation) -> List[str]:
+    """What the module left, and what points into it: in the hazards of what was judged, and in the facts."""
+    dangling = [hazard['reason'] for hazard in judged.get('hazards', []) if hazard['code'] == 'dangling_references']
+    broken = []
+    if expected.dangles and (len(dangling) != (expected.dangles != NOTHING) or
+                             not all(re.search(expected.dangles, reason) for reason in dangling)):
+        broken.append('what it left is not told as {!r}: {}'.format(expected.dangles, dangling))
     return broken + _reachability(facts.get('reachability') or {}, expected)
 
 
 def _reachability(found: Dict[str, Any], expected: Expectation) -> List[str]:
-    """What kmod_facts says of who can reach it: what is parked was reached, what is freed without its exit was not."""
+    """Who can reach it: what is parked was reached, what is freed without its exit was not."""
     if expected.verdict not in SEARCHED or not expected.goes:
         return []
     must = 'unknown' if expected.reached == NOTHING else 'reachable' if expected.parked else 'unreachable'
