@@ -88,6 +88,25 @@ def test_a_row_is_judged(expected: Any, rule: Rule, seen: Turn, words: str) -> N
     assert words in broken if words else not broken, broken
 
 
+HIT = {'place': 'a kmalloc-96 object', 'address': '0x1', 'target': 'f', 'what': 'work_struct.func'}
+REACHED = {'answer': 'reachable', 'reason': 'it points there', 'hits': [HIT]}
+LEFT = [{'code': 'dangling_references', 'reason': 'the kernel would still call foo: timer f', 'evidence': []}]
+
+
+@pytest.mark.parametrize(('hazards', 'reachability', 'words'), [
+    (LEFT, REACHED, ''), ([], REACHED, "check mode: what it left is not told as 'timer f'"),
+    (LEFT, dict(REACHED, answer='unreachable'), 'check mode: it should be reachable, and is unreachable'),
+    (LEFT, dict(REACHED, hits=[]), 'check mode: nothing that points there is told as'),
+])
+def test_check_mode_must_tell_what_a_fault_left(hazards: Any, reachability: Any, words: str) -> None:
+    """By the hazards, and by what points into the module."""
+    expected = PARKS._replace(dangles='timer f', reached='work_struct.func in a kmalloc')
+    foreseen = turn('coming', 'coming', dict(PARKED, hazards=hazards, reachability=reachability))
+    broken = '; '.join(judge(turn('coming', 'absent', PARKED, **kept('foo_parked1'))._replace(foreseen=foreseen),
+                             expected, PLAIN))
+    assert words in broken if words else not broken, broken
+
+
 def test_the_next_run_must_get_it_out() -> None:
     """After a killed run."""
     again = turn('coming', 'coming')._replace(lifted=look('coming'), final=look('coming'), next_report=REFUSAL)
