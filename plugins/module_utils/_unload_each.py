@@ -6,7 +6,7 @@
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _survey, _syscalls, _unload
+from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder, _survey, _syscalls, _unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._explained import without_dependents
 from ansible_collections.kernelops.kmod.plugins.module_utils._module_table import kernel_name
@@ -15,7 +15,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._module_table impor
 class _Searches:
     """The search before code is freed, for all that were shown to be unreachable at once.
 
-    What it shows of one was read over as many seconds as it took, and is as good for the next one for as long again.
+    What it shows of one was read over as many seconds as it took, and is as good for the next one for as long again,
+    unless the exit of a module has run since: that may do anything, such as to arm what another left.
     """
 
     def __init__(self, reached, timeout):
@@ -38,6 +39,11 @@ class _Searches:
             answer = found[name]
         self._wanted.remove(name)  # it is freed now, or will not be
         return answer
+
+    def forget(self):
+        # type: () -> None
+        """Has the next one searched for anew."""
+        self._found = {}
 
 
 def run(names, options):
@@ -66,6 +72,8 @@ def run(names, options):
         if any(step['action'] == 'delete_module' and step['changed'] for step in result.get('steps', [])):
             # What went may have been what led to another.
             reached = {other: answer for other, answer in reached.items() if answer['answer'] != 'reachable'}
+        if _may_have_run_an_exit(result, options):
+            searches.forget()
         if result['failed'] and result.get('changed'):
             broken = name
         warnings += result.pop('warnings', [])
@@ -75,6 +83,13 @@ def run(names, options):
     return {'changed': any(result['changed'] for result in told), 'failed': bool(refused),
             'msg': ' '.join(result['msg'] for result in refused or told) or 'No module is named.', 'modules': told,
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
+
+
+def _may_have_run_an_exit(result, options):
+    # type: (Dict[str, Any], _unload.Options) -> bool
+    steps = [step for step in result.get('steps', []) if step['action'] == 'delete_module']
+    verdict = result.get('verdict', '')
+    return len(steps) > 1 or bool(steps and verdict != 'no_exit' and _ladder.keeps_exit(verdict, options.run_exit))
 
 
 def _run_one(options, facts, reached, searches):

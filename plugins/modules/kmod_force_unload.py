@@ -32,7 +32,8 @@ options:
   names:
     description:
       - Several modules, in this order, as by a call for each; what became of them is in RV(modules). Memory is searched
-        for all of them at once, and again before code is freed, by a search that is no older than it took.
+        for all of them at once, and again before code is freed, by a search that is no older than it took and
+        since which no exit has run.
       - One that is refused keeps no other from being tried. The module fails then, once all were tried. Where one fails
         half way the rest are left alone.
       - Check mode foresees each as those before it will leave it.

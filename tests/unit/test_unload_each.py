@@ -164,6 +164,19 @@ def test_the_search_before_the_first_is_freed_is_for_those_after_it_as_well(host
 
 
 @pytest.mark.usefixtures('read')
+@pytest.mark.parametrize(('between', 'anew'), [
+    ('healthy', True), ('leaked_ref', True), ('layout_pad', True), ('no_exit', False), ('exit_oops', False)])
+def test_after_an_exit_has_run_the_next_is_searched_for_anew(host, monkeypatch, between, anew):
+    """It may do anything, such as to arm a work that another module left."""
+    host.boot(FakeModule('init_oops', **FAULTS['init_oops']), FakeModule(between, **FAULTS[between]),
+              FakeModule('other', state='going', refcount=0, oopses=[builders.exit_oops('other')]))
+    monkeypatch.setattr(_unload_each, 'time', Clock())  # no second goes by, so that no search is too old
+    result = _unload_each.run(['init_oops', between, 'other'], host.options())
+    assert [entry['changed'] for entry in result['modules']] == [True] * 3
+    assert (host.kernel.searches[-1] == ['other']) == anew
+
+
+@pytest.mark.usefixtures('read')
 def test_one_that_was_reached_when_another_was_freed_is_searched_for_anew(host, monkeypatch):
     """What the search before the first said of it may have gone with the first."""
     host.boot(FakeModule('init_oops', **FAULTS['init_oops']), FakeModule('exit_oops', **FAULTS['exit_oops']))
