@@ -10,6 +10,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils import _log_headers
 from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import (
     ALARMS,
     LINKED_IN,
+    SAVED,
     address_in,
     is_hexadecimal,
     split_place,
@@ -17,10 +18,12 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._log_report import Report
 
-LONGEST_LINE = 1024
+# LOG_LINE_MAX in kernel/printk/printk.c; a line has level, stamp, caller or host before it.
+LONGEST_RECORD = 1024
+LONGEST_LINE = LONGEST_RECORD + 256
 LONGEST_TRACE = 128
 LONGEST_LISTING = 64
-# A long list of modules goes on in lines of nothing else.
+# A list of modules that fills a record goes on in others, of nothing else; what another CPU prints may lie between.
 MORE_MODULES = re.compile(r' [\w-]+(?:\([A-Z]*[+-]?\))?(?: |\Z)')
 
 
@@ -57,12 +60,14 @@ class _Reader:
         self._all = []  # type: List[Report]
         self._when = None  # type: Optional[float]
         self._caller = ''
+        self._is_copy = False  # of a log that was passed on: what did so may have cut the line
 
     def take(self, line):
         # type: (str) -> None
         if not self._open and not any(alarm in line for alarm in ALARMS):
             return  # a thousand lines of a healthy boot
         when, self._caller, text = split_stamp(line[:LONGEST_LINE])
+        self._is_copy = len(line) > LONGEST_LINE or SAVED.match(line) is not None
         self._when = self._when if when is None else when
         bare = text.lstrip(' ')  # a line that was moved in by whoever copied it
         report = self._open.get(self._caller)
@@ -70,6 +75,8 @@ class _Reader:
             return
         for prefixes, handle in PREFIXES:
             if bare.startswith(prefixes):
+                if report:
+                    report.listing = False
                 if not headers.OF_A_PROCESS.match(bare):
                     handle(self, bare)
                 return
@@ -105,15 +112,19 @@ class _Reader:
         report.headers.add(header)
         return report
 
-    @staticmethod
-    def _goes_on(report, text):
+    def _goes_on(self, report, text):
         # type: (Report, str) -> bool
-        more = MORE_MODULES.match(text) or text.lstrip(' ').startswith('[last unloaded: ')
-        if not more or len(report.modules) > LONGEST_LISTING:
-            report.listing = False
+        if not MORE_MODULES.match(text) and not text.lstrip(' ').startswith('[last unloaded: '):
             return False
-        report.modules.append(text)
+        report.listing_cut = len(report.modules) >= LONGEST_LISTING or self._may_be_cut(text)
+        if len(report.modules) < LONGEST_LISTING:
+            report.modules.append(text)
         return True
+
+    def _may_be_cut(self, text):
+        # type: (str) -> bool
+        """Whether names may be lost behind a line of the list of modules. The kernel itself cuts none."""
+        return self._is_copy and len(text) > LONGEST_RECORD // 16 * 15 and '[last unloaded: ' not in text
 
     @staticmethod
     def _trace_entry(report, text):
@@ -351,7 +362,7 @@ class _Reader:
             report.tracing = False
             if not report.modules:
                 report.modules, report.listing = [text[len(LINKED_IN):]], True
-                report.listing_cut = len(text) > LONGEST_LINE // 16 * 15  # less a stamp
+                report.listing_cut = self._may_be_cut(text)
 
     def left_count(self, text):
         # type: (str) -> None

@@ -27,7 +27,8 @@ MEMORY_MB = 1024
 CPUS = 2
 SNAPSHOT = "clean"
 BOOT_DEADLINE_S = 420
-KERNEL_ARGUMENTS = "root=/dev/vda rw console={console} panic=-1"
+# A log of the default size has room for some 20 oopses.
+KERNEL_ARGUMENTS = "root=/dev/vda rw console={console} panic=-1 log_buf_len=1M"
 # Read once before the snapshot is taken, so that each restored guest has the files in memory that Ansible asks for.
 WARM_UP = "python3 -c 'import ast, ctypes, json, lzma, shlex, subprocess, tempfile, zipfile' && rmmod --version"
 

@@ -282,8 +282,8 @@ LATE = fault_modules.LATE
 NOT_RUN = ('exit_panic', 'got_by')
 
 
-# The kernel's log has room for some 20 oopses; and with each stuck module the others' turns take longer.
-IN_ONE_GUEST = 12
+# What a guest and a search of its memory cost is shared; the more, the longer it takes to run each alone after a loss.
+IN_ONE_GUEST = 24
 
 
 def asked_of(fault: str) -> str:

@@ -86,7 +86,7 @@ Call Trace:
  process_one_work+0x1a3/0x3d0
  worker_thread+0x2f/0x3b0
  kthread+0x11c/0x160
-Modules linked in: foo bar [last unloaded: baz]
+Modules linked in: foo bar [last unloaded: baz(O)]
 ---[ end trace 0000000000000000 ]---
 """
 BAR = '=' * 66 + '\n'
@@ -180,8 +180,24 @@ FORMS = {
         OOPS.replace(' bar [last', ' bar\n ext4 jbd2\n foo_core(O) xfs(+) [last'), 'oops',
         'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
         {'loading': ['xfs'], 'unloading': ['foo'], 'last_unloaded': 'baz'}),
+    'a long list of modules, and what another CPU printed in the midst of it': (
+        OOPS.replace(' bar [last', ' bar\nusb 1-1: new device\n ext4 xfs(+) [last'), 'oops',
+        'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
+        {'loading': ['xfs'], 'unloading': ['foo'], 'last_unloaded': 'baz'}),
+    'a list of modules that fills a record, and its end': (
+        OOPS.replace(' bar [last', ' bar' * 245 + ' [last'), 'oops',
+        'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
+        {'loading': [], 'unloading': ['foo'], 'last_unloaded': 'baz'}),
+    'a list of modules that fills a record and goes on in the next': (
+        OOPS.replace(' bar [last unloaded: baz(O)]', ' bar' * 250 + '\n ext4 xfs(+)'), 'oops',
+        'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
+        {'loading': ['xfs'], 'unloading': ['foo'], 'last_unloaded': None}),
+    'a list of modules that fills a record': (
+        OOPS.replace(' bar [last unloaded: baz(O)]', ' bar' * 250), 'oops',
+        'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
+        {'loading': [], 'unloading': ['foo'], 'last_unloaded': None}),
     'a list of modules that is cut': (
-        OOPS.replace(' bar [last', ' bar' * 300 + ' [last'), 'oops',
+        OOPS.replace(' bar [last', ' bar' * 400 + ' [last'), 'oops',
         'kernel NULL pointer dereference, address: 0000000000000008', 'rmmod', 512, 'f_exit', 'foo',
         {'loading': None, 'unloading': None, 'last_unloaded': None}),
     'died with a spin lock': (OOPS + 'note: rmmod[512] exited with preempt_count 1\n', 'oops',
@@ -238,6 +254,15 @@ def test_each_prefix(prefix, when):
     assert (None if is_unavailable(report['time']) else report['time']) == when
     told = _attribution.attribution(report)
     assert (report['task'], report['function'], told['call'], told['of']) == ('rmmod', 'f_exit', 'exit', 'foo')
+
+
+@pytest.mark.parametrize('prefix', ['May 13 09:41:17 host1 kernel: ', '2024-05-03T09:41:17+02:00 host1 kernel: '])
+@pytest.mark.parametrize(('listed', 'is_known'), [
+    (' bar' * 250, False), (' bar' * 250 + '\n ext4', True), (' bar' * 245 + ' [last unloaded: baz]', True),
+    (' bar' * 200, True)])
+def test_what_passed_a_log_on_may_have_cut_the_list_of_modules(prefix, listed, is_known):
+    (report,) = _oops.oopses(stamped(OOPS.replace(' bar [last unloaded: baz(O)]', listed), prefix))
+    assert ('unloading' in report) is is_known
 
 
 FORGED = [
