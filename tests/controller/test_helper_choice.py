@@ -9,6 +9,7 @@ the build is a stand-in too. With guests both are in the Molecule scenarios.
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ module = AnsibleModule({'names': {'type': 'list'}, 'methods': {'type': 'list'}, 
                         'cascade': {'type': 'bool'}, 'accept_hazards': {'type': 'list'},
                         'timeout': {'type': 'float'}, 'helper': {},
                         'helper_will_be_built': {'type': 'bool'}}, supports_check_mode=True)
-path = %r
+path = os.environ['HELPER_AT']
 there = os.path.exists(path)
 helper = {'kind': 'compiled' if there else 'none', 'usable': there, 'compiled': {
     'path': path, 'key': 'k', 'must_be_signed': bool(os.environ.get('MUST_BE_SIGNED'))}}
@@ -54,80 +55,84 @@ BUILD = '''\
     msg: it would be built
   when: ansible_check_mode
 '''
-PLAY = [{'hosts': 'localhost', 'gather_facts': False, 'roles': ['kernelops.kmod.force_unload']}]
+PLAY = [{'hosts': 'all', 'gather_facts': False, 'roles': ['kernelops.kmod.force_unload'],
+         'environment': {'HELPER_AT': '{{ __force_unload_root }}/6.1/kmod_reset.ko',
+                         'MUST_BE_SIGNED': '{{ must_be_signed | default() }}'}}]
+SIGNED = {'must_be_signed': '1', 'force_unload_helper': 'compiled'}
+# host: its variables, whether the cache has a helper; whether one is built, whether the module is parked, what is said
+HOSTS = {
+    'to_be_built': ({'force_unload_helper': 'compiled'}, False, True, True, ''),
+    'to_be_built_and_in_the_cache': ({'force_unload_helper': 'compiled'}, True, False, True, ''),
+    'left_open_and_in_the_cache': ({'force_unload_helper': 'auto'}, True, False, True, ''),
+    'left_open_none_is_built': ({'force_unload_helper': 'auto'}, False, False, False,
+                                'Have it built.*set it to compiled for that'),
+    'signed_modules_only_and_no_key': (SIGNED, False, False, False,
+                                       'Set force_unload_sign_key to a key that the kernel trusts'),
+    'signed_modules_only': (dict(SIGNED, force_unload_sign_key='/etc/mok.key'), False, True, True, ''),
+}
 
 
-@pytest.fixture
-def run_role(tmp_path):
-    """Runs the role: exit status and what it printed. The cache has the helper where ``cached``."""
-    collection = tmp_path / 'ansible_collections/kernelops/kmod'
+def host_variables(home, name):
+    """Those of one host: a cache of its own, and a place for the helper."""
+    settings, cached, _built, _parked, _said = HOSTS[name]
+    cache = home / name / 'cache'
+    cache.mkdir(parents=True, mode=0o700)
+    if cached:
+        entry = cache / ('%s-%s.ko' % (KEY, hashlib.sha256(HELPER).hexdigest()))
+        entry.write_bytes(HELPER)
+        entry.chmod(0o600)
+    return dict(settings, force_unload_cache=str(cache), helpers=str(home / name / 'helper'))
+
+
+@pytest.fixture(scope='module', params=[(), ('--check',)], ids=['run', 'check'])
+def printed(request, tmp_path_factory):
+    """What the role printed, run on all the hosts at once."""
+    home = tmp_path_factory.mktemp('choice')
+    collection = home / 'ansible_collections/kernelops/kmod'
     (collection / 'plugins/modules').mkdir(parents=True)
     (collection / 'roles').mkdir()
     shutil.copytree(str(ROLE), str(collection / 'roles/force_unload'))
     (collection / 'roles/force_unload/tasks/build.yml').write_text(BUILD)
-    path = tmp_path / 'helper/6.1/kmod_reset.ko'
-    (collection / 'plugins/modules/kmod_force_unload.py').write_text(DOOR % str(path))
-    (tmp_path / 'play.json').write_text(json.dumps(PLAY))
-    (tmp_path / 'built').write_bytes(HELPER)
-    (tmp_path / 'cache').mkdir(mode=0o700)
-    (tmp_path / 'bin').mkdir()
-    dmesg = tmp_path / 'bin/dmesg'
+    (collection / 'plugins/modules/kmod_force_unload.py').write_text(DOOR)
+    (home / 'play.json').write_text(json.dumps(PLAY))
+    (home / 'built').write_bytes(HELPER)
+    (home / 'bin').mkdir()
+    dmesg = home / 'bin/dmesg'
     dmesg.write_text('#!/bin/sh\n')
     dmesg.chmod(0o755)
-
-    def run(helper, cached, *options, **settings):
-        if cached:
-            entry = tmp_path / 'cache' / ('%s-%s.ko' % (KEY, hashlib.sha256(HELPER).hexdigest()))
-            entry.write_bytes(HELPER)
-            entry.chmod(0o600)
-        given = {'force_unload_names': ['foo'], 'force_unload_helper': helper,
-                 'force_unload_cache': str(tmp_path / 'cache'), '__force_unload_key_now': KEY,
-                 '__force_unload_root': str(tmp_path / 'helper'), 'built': str(tmp_path / 'built'),
-                 'ansible_python_interpreter': sys.executable}
-        settings = environment(tmp_path, **settings)
-        settings['PATH'] = '%s:%s' % (tmp_path / 'bin', settings['PATH'])
-        done = subprocess.run(
-            [*PROGRAM, str(tmp_path / 'play.json'), '-i', 'localhost,', '-c', 'local', '-e', json.dumps(given),
-             *options],
-            check=False, timeout=200, cwd=str(tmp_path), env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert not path.exists()  # it was removed again
-        return done.returncode, done.stdout.decode()
-
-    return run
+    inventory = {'all': {'hosts': {name: host_variables(home, name) for name in HOSTS}, 'vars': {
+        'ansible_connection': 'local', 'ansible_python_interpreter': sys.executable, 'force_unload_names': ['foo'],
+        'built': str(home / 'built')}}}
+    # The role's own, which no inventory overrides.
+    given = {'__force_unload_root': '{{ helpers }}', '__force_unload_key_now': KEY}
+    (home / 'hosts.json').write_text(json.dumps(inventory))
+    settings = environment(home)
+    settings['PATH'] = '%s:%s' % (home / 'bin', settings['PATH'])
+    done = subprocess.run([*PROGRAM, str(home / 'play.json'), '-i', str(home / 'hosts.json'), '-e', json.dumps(given),
+                           *request.param], check=False, timeout=200, cwd=str(home), env=settings,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert not list(home.glob('*/helper/6.1/kmod_reset.ko'))  # it was removed again
+    return done.stdout.decode()
 
 
-def compiles(printed):
-    """Whether the build ran, or would."""
-    section = printed.partition('Compile the helper]')[2].partition('TASK')[0]
-    return 'changed: [localhost]' in section or 'it would be built' in printed
+def told_of(printed, name):
+    """Of one host: the lines of each task by its name, and those that tell of a failure in one."""
+    tasks = {}
+    for part in printed.split('\nTASK [')[1:]:
+        title, _bracket, lines = part.partition(']')
+        each = re.findall(r'(?ms)^(\w+: \[%s\b.*?)(?=^\w+: \[|\Z)' % name, lines)
+        tasks.setdefault(title.rpartition(' : ')[2], []).extend(each)
+    failures = ' '.join(line for lines in tasks.values() for line in lines if line.startswith('fatal: '))
+    return tasks, ' '.join(failures.split())
 
 
-# helper, whether the cache has one; whether one is built, whether the module is parked
-CHOICES = {
-    'to be built': ('compiled', False, True, True),
-    'to be built, and in the cache': ('compiled', True, False, True),
-    'left open, and in the cache': ('auto', True, False, True),
-    'left open: none is built': ('auto', False, False, False),
-}
-
-
-@pytest.mark.parametrize('options', [[], ['--check']], ids=['run', 'check'])
-@pytest.mark.parametrize(('helper', 'cached', 'built', 'parked'), CHOICES.values(), ids=list(CHOICES))
-def test_check_mode_promises_what_a_run_does(run_role, helper, cached, built, parked, options):
-    status, printed = run_role(helper, cached, *options)
-    assert (status == 0) is parked, printed
-    assert ('Have it built' in printed) is not parked
-    assert ('set it to compiled for that' in printed) is not parked
-    assert compiles(printed) is built, printed
-
-
-@pytest.mark.parametrize('options', [[], ['--check']], ids=['run', 'check'])
-def test_a_kernel_that_takes_only_signed_modules_asks_for_the_key_first(run_role, options):
-    status, printed = run_role('compiled', False, *options, MUST_BE_SIGNED='1')
-    assert status != 0
-    assert 'Set force_unload_sign_key to a key that the kernel trusts' in ' '.join(printed.split())
-    assert not compiles(printed)
-    key = ['-e', 'force_unload_sign_key=/etc/mok.key']
-    status, printed = run_role('compiled', False, *options, *key, MUST_BE_SIGNED='1')
-    assert status == 0, printed
-    assert compiles(printed)
+@pytest.mark.parametrize('name', HOSTS)
+def test_check_mode_promises_what_a_run_does(printed, name):
+    _settings, _cached, built, parked, said = HOSTS[name]
+    tasks, failures = told_of(printed, name)
+    failed = int(re.search(r'(?m)^%s +: .*failed=(\d+)' % name, printed).group(1))
+    assert (failed == 0) is parked, failures
+    assert re.search(said, failures), printed
+    compiled = any(line.startswith('changed: ') for line in tasks.get('Compile the helper', []))
+    promised = any(line.startswith('ok: ') for line in tasks.get('Say that it would be built', []))
+    assert (compiled or promised) is built, printed

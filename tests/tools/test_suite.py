@@ -99,8 +99,8 @@ def test_a_step_that_takes_far_too_long_is_ended(run: Run, monkeypatch: pytest.M
 
 
 def test_each_step_is_a_target_and_can_come() -> None:
-    wanted = [*suite.test(), *suite.matrix()]
-    for kept in (suite.test(), suite.matrix()):
+    wanted = [*suite.test('shared'), *suite.matrix('shared')]
+    for kept in (suite.test('shared'), suite.matrix('shared')):
         names = [each.name for each in kept]
         assert len(set(names)) == len(names)
         assert {name for each in kept for name in each.needs} <= set(names)
@@ -108,9 +108,9 @@ def test_each_step_is_a_target_and_can_come() -> None:
 
 
 def test_each_kernel_has_its_main_job() -> None:
-    names = [each.name for each in [*suite.test(), *suite.matrix()]]
+    names = [each.name for each in [*suite.test('shared'), *suite.matrix('shared')]]
     (kernels,) = re.findall(r'^KERNELS \?= (.*)', MAKEFILE, re.MULTILINE)
     assert sorted(kernels.split()) == sorted([suite.FIRST, *suite.OTHERS])
     for kernel in kernels.split():
-        for each in suite.main_job(kernel):
+        for each in suite.main_job(kernel, 'shared'):
             assert names.count(each.name) == 1

@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import conditions
 import hazards
@@ -23,7 +23,7 @@ def run_table(options: argparse.Namespace) -> bool:
     """The fault suite; whether every row holds."""
     faults = options.faults.split() or [name for name in rig.fault_modules.FAULTS if name not in NOT_RUN]
     rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest,
-                     options.part)
+                     options.shared)
     if options.junit:
         table.write_junit(rows, options.junit)
     print(table.aligned(rows))
@@ -43,12 +43,6 @@ def run_measure(options: argparse.Namespace) -> bool:
     return all(row['holds'] for row in rows)
 
 
-def part_of(text: str) -> Tuple[int, int]:
-    """``2/4``."""
-    number, _slash, parts = text.partition('/')
-    return int(number), int(parts)
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog='python3 tests/torture', description='Proof that nothing makes it worse.')
@@ -63,7 +57,8 @@ def parser() -> argparse.ArgumentParser:
         if name == 'table':
             one.add_argument('--faults', default='', help='default: ' + ' '.join(EXPECTED))
             one.add_argument('--junit', type=Path, help='a file for the rows, as JUnit\'s XML')
-            one.add_argument('--part', default=(1, 1), type=part_of, metavar='N/OF', help='a part of the batches')
+            one.add_argument('--shared', type=Path, metavar='DIRECTORY',
+                             help='takes only what no other run with this directory has taken; empty before')
             one.add_argument('--conditions', default='', help='default: ' + ' '.join(conditions.CONDITIONS))
     made = commands.add_parser('helper', help='builds the compiled helper for a kernel of the lab; prints its path')
     made.add_argument('kernel')

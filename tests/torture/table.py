@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The table: runs the batches, prints one row for each kernel, condition and fault, and writes it down."""
 
+import itertools
 import json
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 from xml.etree import ElementTree
 
 import page
@@ -91,24 +92,42 @@ def rows_of(rig: Rig, condition: str, faults: List[str]) -> List[Row]:
 
 
 def run(kernels: Sequence[str], faults: Sequence[str], conditions: Sequence[str], name: str,
-        part: Tuple[int, int] = (1, 1)) -> List[Row]:
-    """All rows; what is done is written down after each batch. ``part``: of so many parts the batches of this one."""
+        shared: Optional[Path] = None) -> List[Row]:
+    """All rows, or those of the batches that no other run with the directory ``shared`` has taken.
+
+    What is done is written down after each batch.
+    """
     rows: List[Row] = []
-    number, parts = part
-    base = OUTPUT / f'rows-{"-".join(kernels)}'
-    if parts > 1:
-        base = base.with_name(f'{base.name}-part-{number}')
+    base = OUTPUT / ('-'.join(['rows', *kernels, name]) if shared else '-'.join(['rows', *kernels]))
     for kernel in kernels:
+        due = ((condition, batch) for condition in conditions for batch in due_under(condition, faults)
+               if shared is None or is_taken_now(shared / '-'.join([kernel, condition, *batch[:1]])))
+        first = next(due, None)
+        if first is None:
+            continue
         with Rig(kernel, name and f'{name}-{kernel}') as rig:
             rig.returns = sum(not CONDITIONS[name].only for name in conditions) > 1
-            for condition in conditions:
-                only = CONDITIONS[condition].only
-                for batch in batches([name for name in faults if not only or name in only])[number - 1::parts]:
-                    found = rows_of(rig, condition, batch)
-                    page.merged(found)
-                    rows += found
-                    write(rows, base)
+            for condition, batch in itertools.chain([first], due):
+                found = rows_of(rig, condition, batch)
+                page.merged(found)
+                rows += found
+                write(rows, base)
     return rows
+
+
+def due_under(condition: str, faults: Sequence[str]) -> List[List[str]]:
+    """The batches of those of the faults that a condition is for."""
+    only = CONDITIONS[condition].only
+    return batches([name for name in faults if not only or name in only])
+
+
+def is_taken_now(mark: Path) -> bool:
+    """Whether nobody had taken it before."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def write(rows: List[Row], base: Path) -> None:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules hold what they say: each broken row is told, each sound one passes. Without a guest."""
 
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 import pytest
@@ -10,6 +11,7 @@ from expectations import EXPECTED, IN_ONE_GUEST, NOT_RUN, batches, gone, parks, 
 from memory import Bound, grown, slope
 from rig import LabError, fault_modules
 from rules import PLAIN, Rule, Turn, judge
+from table import is_taken_now
 
 STUCK = {'absent': None, 'coming': '1 - Loading', 'going': '-1 - Unloading', 'live': '0 - Live'}
 REFUSAL = {'failed': True, 'changed': False, 'verdict': 'init_running', 'msg': 'still runs: insmod (pid 12, in f)',
@@ -121,6 +123,11 @@ def test_every_fault_has_its_line() -> None:
     assert batches(['used_by', 'used_base']) == [['used_base', 'used_by']]
     with pytest.raises(LabError, match="'new_fault': gone"):
         batches(['healthy', 'new_fault'])
+
+
+def test_two_runs_share_what_is_due(tmp_path: Path) -> None:
+    marks = [tmp_path / name for name in ('6.12-plain-init_oops', '6.12-plain-no_exit')]
+    assert [is_taken_now(mark) for mark in marks * 2] == [True, True, False, False]
 
 
 def test_growth_is_told_from_noise() -> None:
