@@ -92,6 +92,15 @@ def split_stamp(line):
     return float(f'{seconds}.{fraction}'), caller.strip(), text[1:] if text.startswith(' ') else text
 
 
+def module_of_address(text):
+    # type: (str) -> str
+    """``0xffffffc008df036c [foo@0000000061dcf4be+0x2a6000]``, as a kernel without symbol names has it; or ''."""
+    words = [word for word in text.split() if word != '?']
+    if len(words) > 1 and words[0].startswith('0x') and words[1].startswith('[') and '@' in words[1]:
+        return words[1][1:].partition('@')[0]
+    return ''
+
+
 class Listed(NamedTuple):
     """Modules by what the line ``Modules linked in`` marks them with: ``(+)``, ``(-)``, nothing; the last unloaded."""
 

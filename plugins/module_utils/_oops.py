@@ -13,6 +13,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._log_lines import (
     SAVED,
     address_in,
     is_hexadecimal,
+    module_of_address,
     split_place,
     split_stamp,
 )
@@ -132,7 +133,7 @@ class _Reader:
         place = split_place(text)
         if not place:
             # A bare address, <TASK>, <IRQ>: the trace goes on; </TASK> and register lines end it by themselves.
-            module = _module_of_address(text)
+            module = module_of_address(text)
             if module and len(report.code_of) < LONGEST_TRACE:
                 report.code_of.append(module)
             return
@@ -249,7 +250,7 @@ class _Reader:
         report.know_place(found)
         words = text.split()
         if not found and words and words[0].startswith('0x') and is_hexadecimal(words[0][2:]):
-            report.know(pc=int(words[0][2:], 16), module=_module_of_address(text) or None)
+            report.know(pc=int(words[0][2:], 16), module=module_of_address(text) or None)
 
     def link_register(self, text):
         # type: (str) -> None
@@ -371,15 +372,6 @@ class _Reader:
             of_it = [report for report in self._all if report.facts.get('pid') == int(found.group(1))]
             if of_it:
                 of_it[-1].know(preempt_count=int(found.group(2)))
-
-
-def _module_of_address(text):
-    # type: (str) -> str
-    """``0xffffffc008df036c [foo@0000000061dcf4be+0x2a6000]``, as a kernel without symbol names has it; or ''."""
-    words = [word for word in text.split() if word != '?']
-    if len(words) > 1 and words[0].startswith('0x') and words[1].startswith('[') and '@' in words[1]:
-        return words[1][1:].partition('@')[0]
-    return ''
 
 
 PREFIXES = (
