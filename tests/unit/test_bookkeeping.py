@@ -70,6 +70,24 @@ def test_the_headers_of_a_livepatch_name_its_freed_init_where_another_lies(kerne
     assert kernel.find(tmp_path / 'of a livepatch')['answer'] == 'unreachable'
 
 
+@pytest.mark.parametrize(('operations', 'name', 'member'), [
+    ('param_ops_string', 'kparam_string', 'string'), ('param_array_ops', 'kparam_array', 'elem'), ('', '', '')])
+def test_a_parameter_that_sysfs_lacks_names_its_value_in_a_freed_init(
+        kernel, tmp_path, monkeypatch, operations, name, member):
+    types, parameter, value = kernel.types, OTHER + PAGE + 0xe00, OTHER + PAGE + 0xf00
+    symbol(monkeypatch, operations or 'param_ops_int', IMAGE + 0x970)
+    kernel.memory.u64(made.OTHER_STRUCT + types.offset('module', 'kp'), parameter)
+    kernel.memory.u32(made.OTHER_STRUCT + types.offset('module', 'num_kp'), 1)
+    kernel.memory.u64(parameter + types.offset('kernel_param', 'ops'), IMAGE + 0x970)
+    argument = parameter + types.offset('kernel_param', 'arg')
+    kernel.memory.u64(argument, value if name else FUNCTION)
+    if name:
+        kernel.memory.u64(value + types.offset(name, member), FUNCTION)
+    assert kernel.find(tmp_path / 'hidden')['answer'] == 'unreachable'
+    kernel.memory.write(parameter + types.offset('kernel_param', 'perm'), struct.pack('<H', 0o444))
+    assert kernel.find(tmp_path / 'shown')['answer'] == 'reachable'
+
+
 def test_what_a_dead_init_would_have_given_back_is_the_kernels_book_keeping(kernel, tmp_path):
     members = [member for member in ('module_init', 'init_text', 'init_data')
                if kernel.types.has('mod_initfree', member)]

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of a loaded module (struct kernel_param, kernel/params.c)."""
+
+import struct
+from typing import Iterator, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
+from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_lists import pointer
+from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols  # noqa: F401 - in type comments
+
+MOST = 4096
+# The operations of a parameter whose argument is a struct, and what in that points to the value.
+STRUCTS = {'param_ops_string': ('kparam_string', ('string',)), 'param_array_ops': ('kparam_array', ('elem', 'num'))}
+
+
+def set_by_the_load(module, memory, symbols):
+    # type: (int, KernelMemory, Symbols) -> Iterator[Tuple[int, int]]
+    """(address, bytes) of each pointer to the value of a parameter of the struct module at ``module`` that sysfs lacks.
+
+    parse_args() sets it before init runs, and nothing follows it later: the value may have been freed with the init.
+    Raises KmodError.
+    """
+    types, kcore = memory.btf, memory.kcore
+    first = kcore.u64(module + types.offset('module', 'kp'))
+    count = min(kcore.u32(module + types.offset('module', 'num_kp')), MOST)
+    size, argument = types.size('kernel_param'), types.offset('kernel_param', 'arg')
+    structs = {symbols.address(name): name for name in STRUCTS}
+    for place in range(first, first + count * size, size):
+        data = kcore.read(place, size)
+        if struct.unpack_from('<H', data, types.offset('kernel_param', 'perm'))[0]:
+            continue
+        yield place + argument, 8
+        operations = structs.get(pointer(data, types.offset('kernel_param', 'ops')))
+        if operations:
+            name, members = STRUCTS[operations]
+            for member in members:
+                yield pointer(data, argument) + types.offset(name, member), 8
