@@ -227,7 +227,7 @@ support: venv ## the README's table of what was tested, from the results of the 
 	@$(BIN)/python tests/tools/support.py
 
 .PHONY: test
-test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, and the main job on the newest stable kernel (17 minutes, 20 the first time)
+test: prepare ## what a change has to pass: lint, sanity, unit tests, documentation, and the main job on the newest stable kernel (15 minutes, 20 the first time)
 	@python3 tests/tools/suite.py test --lanes $(JOBS)
 
 # No step begins that would not end within so many minutes: make matrix WITHIN=50.
