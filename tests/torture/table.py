@@ -21,7 +21,7 @@ from rules import Turn, is_gone, judge, parked_as, reported, state
 COLUMNS = ('kernel', 'condition', 'fault', 'host', 'module', 'reported', 'must hold', 'row')
 Row = Dict[str, Any]
 # What is left of others where a module lies now, as a pointer to an init that was freed there, is no pointer to it.
-FALSE_ALARM = re.compile('it should be (gone, and is parked|unreachable, and is reachable)')
+FALSE_ALARM = re.compile('it should be (gone, and is parked|(unreachable|unknown), and is reachable)')
 
 
 def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
