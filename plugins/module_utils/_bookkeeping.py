@@ -14,8 +14,8 @@ import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (  # noqa: F401 - in type comments
+    _freed_init,
     _kernel_lists,
-    _parameters,
     _physical,
     _places,
     _slab,
@@ -81,7 +81,7 @@ class Bookkeeping:
         self._marks = []  # type: List[Mark]
         # The last ones are long, and few words are on none before.
         self._left = [self._structs, self._links, self._module_set, self._uses, self._attributes, self._directories_of,
-                      self._areas, self._domains, self._workers, self._livepatches, self._call_sites, self._arguments,
+                      self._areas, self._domains, self._workers, self._livepatches, self._call_sites, self._freed_inits,
                       *map(self._listed, LISTS), self._freed_code, self._traced, self._events, self._event_files]
 
     def has(self, place, value, found):
@@ -172,9 +172,9 @@ class Bookkeeping:
         """The kset of /sys/module: module_remove_modinfo_attrs(), kobject_put()."""
         yield self._u64(self._symbols.data('module_kset')[0]), self._memory.btf.size('kset')
 
-    def _arguments(self):
+    def _freed_inits(self):
         # type: () -> Iterator[Mark]
-        return self._of_each(lambda module: _parameters.set_by_the_load(module.address, self._memory, self._symbols))
+        return self._of_each(lambda module: _freed_init.pointers(module.address, self._memory, self._symbols))
 
     def _uses(self):
         # type: () -> Iterator[Mark]

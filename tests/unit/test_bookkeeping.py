@@ -88,6 +88,15 @@ def test_a_parameter_that_sysfs_lacks_names_its_value_in_a_freed_init(
     assert kernel.find(tmp_path / 'shown')['answer'] == 'reachable'
 
 
+def test_the_enums_of_trace_events_lie_in_a_freed_init(kernel, tmp_path):
+    types, table = kernel.types, OTHER + PAGE + 0xe00
+    kernel.memory.u64(table, FUNCTION)
+    assert kernel.find(tmp_path / 'of nobody')['answer'] == 'reachable'
+    kernel.memory.u64(made.OTHER_STRUCT + types.offset('module', 'trace_evals'), table)
+    kernel.memory.u32(made.OTHER_STRUCT + types.offset('module', 'num_trace_evals'), 1)
+    assert kernel.find(tmp_path / 'of trace events')['answer'] == 'unreachable'
+
+
 def test_what_a_dead_init_would_have_given_back_is_the_kernels_book_keeping(kernel, tmp_path):
     members = [member for member in ('module_init', 'init_text', 'init_data')
                if kernel.types.has('mod_initfree', member)]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parameters of a loaded module (struct kernel_param, kernel/params.c)."""
+"""What a loaded module keeps of its init, which was freed: pointers to where another module may lie now."""
 
 import struct
 from typing import Iterator, Tuple
@@ -15,13 +15,25 @@ MOST = 4096
 STRUCTS = {'param_ops_string': ('kparam_string', ('string',)), 'param_array_ops': ('kparam_array', ('elem', 'num'))}
 
 
-def set_by_the_load(module, memory, symbols):
+def pointers(module, memory, symbols):
     # type: (int, KernelMemory, Symbols) -> Iterator[Tuple[int, int]]
-    """(address, bytes) of each pointer to the value of a parameter of the struct module at ``module`` that sysfs lacks.
+    """(address, bytes) of those of the struct module at ``module`` that the load alone follows. Raises KmodError."""
+    yield from _evals(module, memory)
+    yield from _parameters(module, memory, symbols)
 
-    parse_args() sets it before init runs, and nothing follows it later: the value may have been freed with the init.
-    Raises KmodError.
-    """
+
+def _evals(module, memory):
+    # type: (int, KernelMemory) -> Iterator[Tuple[int, int]]
+    """The names of enums for trace events, which trace_module_add_evals() copies (kernel/trace/trace.c)."""
+    types, kcore = memory.btf, memory.kcore
+    if types.has('module', 'trace_evals'):
+        count = kcore.u32(module + types.offset('module', 'num_trace_evals'))
+        yield kcore.u64(module + types.offset('module', 'trace_evals')), 8 * min(count, MOST)
+
+
+def _parameters(module, memory, symbols):
+    # type: (int, KernelMemory, Symbols) -> Iterator[Tuple[int, int]]
+    """The values of parameters that sysfs lacks: parse_args() sets them before init runs (kernel/params.c)."""
     types, kcore = memory.btf, memory.kcore
     first = kcore.u64(module + types.offset('module', 'kp'))
     count = min(kcore.u32(module + types.offset('module', 'num_kp')), MOST)
