@@ -61,14 +61,14 @@ class _Reader:
         self._all = []  # type: List[Report]
         self._when = None  # type: Optional[float]
         self._caller = ''
-        self._is_copy = False  # of a log that was passed on: what did so may have cut the line
+        self._line = ''
 
     def take(self, line):
         # type: (str) -> None
         if not self._open and not any(alarm in line for alarm in ALARMS):
             return  # a thousand lines of a healthy boot
         when, self._caller, text = split_stamp(line[:LONGEST_LINE])
-        self._is_copy = len(line) > LONGEST_LINE or SAVED.match(line) is not None
+        self._line = line
         self._when = self._when if when is None else when
         bare = text.lstrip(' ')  # a line that was moved in by whoever copied it
         report = self._open.get(self._caller)
@@ -124,8 +124,9 @@ class _Reader:
 
     def _may_be_cut(self, text):
         # type: (str) -> bool
-        """Whether names may be lost behind a line of the list of modules. The kernel itself cuts none."""
-        return self._is_copy and len(text) > LONGEST_RECORD // 16 * 15 and '[last unloaded: ' not in text
+        """Whether names may be lost behind a line of the list of modules. The kernel cuts none."""
+        return len(text) > LONGEST_RECORD // 16 * 15 and '[last unloaded: ' not in text and (
+            len(self._line) > LONGEST_LINE or SAVED.match(self._line) is not None)
 
     @staticmethod
     def _trace_entry(report, text):

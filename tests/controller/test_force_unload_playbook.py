@@ -151,19 +151,19 @@ def test_a_name_with_a_dash_and_an_underscore_is_the_module_s(play):
 
 
 @pytest.mark.parametrize(('after', 'why'), [
-    (facts('absent', ('died', 'soft_lockup'), oopses=2, loader='wedged'),
-     {'the kernel log has 1 more oopses', 'the kernel is tainted: soft_lockup',
-      "the kernel's loader is wedged, and was ok"}),
-    ({'failed': True, 'msg': 'no answer within 30 s'}, {'it does not answer any more: no answer within 30 s'}),
-], ids=['harmed', 'silent'])
+    (facts('absent', oopses=2), 'the kernel log has 1 more oopses'),
+    (facts('absent', ('died', 'soft_lockup')), 'the kernel is tainted: soft_lockup'),
+    (facts('absent', loader='wedged'), "the kernel's loader is wedged, and was ok"),
+    ({'failed': True, 'msg': 'no answer within 30 s'}, 'it does not answer any more: no answer within 30 s'),
+], ids=['oops', 'taint', 'loader', 'silent'])
 def test_a_host_that_comes_out_worse_stops_the_fleet(play, after, why):
     healthy = ([facts(), facts('absent')], [CURED])
     code, printed, report, asked = play({'one': healthy, 'two': ([facts(), after], [CURED]), 'three': healthy})
     assert code != 0, printed
     assert outcomes(report) == {'one': 'cured', 'two': 'worse', 'three': 'waiting'}
-    assert set(report['hosts'][1]['worse']) == why
+    assert report['hosts'][1]['worse'] == [why]
     assert asked['three'] == []
-    assert all(reason in printed for reason in why)
+    assert why in printed
 
 
 def test_a_refusal_stops_the_fleet(play, tmp_path):

@@ -132,6 +132,7 @@ def test_check_mode_promises_what_a_run_does(printed, name):
     tasks, failures = told_of(printed, name)
     failed = int(re.search(r'(?m)^%s +: .*failed=(\d+)' % name, printed).group(1))
     assert (failed == 0) is parked, failures
+    assert (failures == '') is parked
     assert re.search(said, failures), printed
     compiled = any(line.startswith('changed: ') for line in tasks.get('Compile the helper', []))
     promised = any(line.startswith('ok: ') for line in tasks.get('Say that it would be built', []))

@@ -218,7 +218,7 @@ def test_a_guest_is_reached_from_this_machine_only(accel: str, cache: Path) -> N
     image = images.Image("6.1", "0", cache, "6.1.0-56-amd64")
     argv = guests.qemu_argv(cache, guests.facts_of(image, accel, "lockdown=integrity", 40022))
     assert "user,id=net,hostfwd=tcp:127.0.0.1:40022-:22" in argv
-    assert argv[argv.index("-append") + 1].endswith(" lockdown=integrity")
+    assert argv[argv.index("-append") + 1].endswith(" panic=-1 log_buf_len=1M lockdown=integrity")
     assert argv[argv.index("-accel") + 1].startswith(accel)
 
 
@@ -230,7 +230,8 @@ def test_a_guest_is_a_machine_of_its_kernel_s_architecture(
 ) -> None:
     argv = guests.qemu_argv(cache, guests.facts_of(images.Image(kernel, "0", cache, "6.1.0"), "tcg", "quiet", 40022))
     assert (argv[0], argv[argv.index("-machine") + 1]) == (machine.qemu, machine.board)
-    assert argv[argv.index("-append") + 1] == f"{guests.KERNEL_ARGUMENTS.format(console=machine.console)} quiet"
+    assert argv[argv.index("-append") + 1] == (
+        f"root=/dev/vda rw console={machine.console} panic=-1 log_buf_len=1M quiet")
     assert images.packages(images.RECIPES[kernel], machine)[-1] == f"linux-image-{machine.debian}"
 
 

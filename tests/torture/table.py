@@ -20,8 +20,10 @@ from rules import Turn, is_gone, judge, parked_as, reported, state
 
 COLUMNS = ('kernel', 'condition', 'fault', 'host', 'module', 'reported', 'must hold', 'row')
 Row = Dict[str, Any]
-# What is left of others where a module lies now, as a pointer to an init that was freed there, is no pointer to it.
-FALSE_ALARM = re.compile('it should be (gone, and is parked|(unreachable|unknown), and is reachable)')
+# An address that an earlier owner left in an object, where a module lies now, is no pointer to it. What comes of that:
+FALSE_ALARM = re.compile("(kmod_facts: |check mode: )?(it should be gone, and is parked|"
+                         "it should be (unreachable|unknown), and is reachable|the method is park: |"
+                         "what it left is not told as 'nothing': )")
 
 
 def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
@@ -97,11 +99,10 @@ def rows_of(rig: Rig, condition: str, faults: List[str]) -> List[Row]:
 
 
 def once_more(rig: Rig, condition: str, row: Row) -> Row:
-    """The row as it is, or, after a false alarm, that of the fault alone, where it lies at another place."""
-    alarms = [text for text in row['broken'] if FALSE_ALARM.search(text)]
-    if not alarms:
+    """The row as it is, or, where nothing but a false alarm broke it, that of the fault alone, at another address."""
+    if not row['broken'] or not all(map(FALSE_ALARM.match, row['broken'])):
         return row
-    progress(f'{rig.kernel} {condition} {row["fault"]}, once more and alone: {alarms[-1]}')
+    progress(f'{rig.kernel} {condition} {row["fault"]}, once more and alone: {row["broken"][-1]}')
     (again,) = rows_of(rig, condition, [row['fault']])
     again['reported'] = 'after a false alarm: ' + again['reported']
     return again
