@@ -62,11 +62,11 @@ def read(names, subset, root, searched=False, timeout=30.0):
         if searched:
             survey.search(asked)
         modules, dependents = {}, {}
-        for name in looked_at:
-            facts, details = survey.module(name, ALL if asked else BRIEF), {}  # type: Dict[str, Any], Dict[str, Any]
+        for name, facts in survey.modules(looked_at, ALL if asked else BRIEF).items():
+            details = {}  # type: Dict[str, Any]
             loaded = facts['module']['state'] not in ('absent', 'builtin')
             if searched and loaded:
-                facts['reachability'] = survey.reachability(name)
+                facts['reachability'] = survey.reached[name]
             if 'state' in subset and loaded:
                 details = _module_details.read(name, known_files, root)
                 details['same_as_file'] = _module_details.same_as_file(details, root) if asked else \

@@ -5,7 +5,7 @@
 
 import os
 import struct
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _module_table, _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
@@ -34,7 +34,7 @@ class Survey:
         # type: (str, Optional[Dict[str, Any]], float, Optional[Dict[str, Dict[str, Any]]]) -> None
         """``timeout``: seconds that all of it may take. It is kept by whoever asks, and bounds the search of memory.
 
-        ``reached``: what :meth:`reachabilities` told of modules, of which memory is not searched again.
+        ``reached``: what :meth:`search` told of modules, of which memory is not searched again.
         """
         self.root, self._patience = root, SEARCHING * timeout
         self.table = _module_table.read(root)
@@ -69,7 +69,16 @@ class Survey:
         holders_below (of the modules that it uses, where a task waits in its init or exit), oopses, oopses_lost,
         reachability, registrations (of a module whose exit cannot run, ran half way, or is not to run).
         """
-        return dict(self._module(name, depth), kernel=self.kernel)
+        return self.modules([name], depth)[name]
+
+    def modules(self, names, depth=NEEDED):
+        # type: (Iterable[str], str) -> Dict[str, Dict[str, Any]]
+        """:meth:`module` of each. Memory is searched once for all of those that it matters of."""
+        found = {name: self._module(name, depth) for name in names}
+        wanted = [name for name, facts in found.items() if _asks_who_points_there(facts, depth)]
+        for name, answer in self.search(wanted).items():
+            found[name]['reachability'] = _with_registered(answer, found[name]['registrations']['found'])
+        return {name: dict(facts, kernel=self.kernel) for name, facts in found.items()}
 
     def _module(self, name, depth):
         # type: (str, str) -> Dict[str, Any]
@@ -104,30 +113,25 @@ class Survey:
         if entry['permanent'] and isinstance(cleanup, int) and isinstance(entry['struct_address'], int):
             facts['exit_offsets'] = _struct_module.exit_offsets(entry['struct_address'], cleanup, self.memory)
         facts['holders'] = self._holders(entry)
-        if depth == FREED or _may_be_freed(facts):
-            facts['reachability'] = _with_registered(self.reachability(name), facts['registrations']['found'])
         if any(task['module'] in (name, None) for task in facts['loader_tasks']['tasks']):
             facts['holders_below'] = self._holders_below(name)
         return facts
 
-    def with_anchors(self, name, depth=NEEDED):
-        # type: (str, str) -> Dict[str, Any]
-        """The facts of a module and, under ``anchors``, what it takes to reset it, if need be."""
-        facts = self.module(name, depth)
-        entry = facts['module']
-        needed = depth in (ALL, FREED) or not _module_table.is_idle(entry)
-        loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
-        return dict(facts, anchors=self.anchors() if loaded and needed else {})
+    def with_anchors(self, names, depth=NEEDED):
+        # type: (Iterable[str], str) -> Dict[str, Dict[str, Any]]
+        """:meth:`modules` and, under ``anchors`` of each, what it takes to reset it, if need be."""
+        return {name: dict(facts, anchors=self.anchors() if _may_be_reset(facts['module'], depth) else {})
+                for name, facts in self.modules(names, depth).items()}
 
     def dependents(self, users):
         # type: (List[str]) -> Dict[str, Any]
         """The facts of the modules that use another, and of those that use them: each must go before it."""
         found, left = {}, list(users)  # type: Dict[str, Any], List[str]
         while left and len(found) < MOST_DEPENDENTS:
-            name = left.pop(0)
-            if name not in found:
-                found[name] = self.module(name, ALL)
-                left += found[name]['module'].get('used_by', [])
+            above = self.modules(left[:MOST_DEPENDENTS - len(found)], ALL)
+            found.update(above)
+            left = [user for facts in above.values() for user in facts['module'].get('used_by', [])
+                    if user not in found]
         return found
 
     def _holders(self, entry):
@@ -141,16 +145,16 @@ class Survey:
             aliases=lambda: _module_table.aliases(name, self.release, self.root))
         return dict(found, devices=_devices.find(name, self.root))
 
-    def reachability(self, name):
-        # type: (str) -> Dict[str, Any]
-        """What :func:`_reachability.find` tells of a loaded module. Memory is searched once for all that are stuck."""
-        if name not in self._reached:
-            self.search([name, *self._half_way()])
-        return self._reached[name]
-
     def search(self, names):
-        # type: (List[str]) -> Dict[str, Dict[str, Any]]
+        # type: (Iterable[str]) -> Dict[str, Dict[str, Any]]
         """What :func:`_reachability.find` tells of each, by one search for those that it was not asked of before."""
+        unknown = sorted({each for each in names if each not in self._reached})
+        if unknown:
+            self._reached.update(self._found_of(unknown))
+        return {each: self._reached[each] for each in names}
+
+    def _found_of(self, names):
+        # type: (List[str]) -> Dict[str, Dict[str, Any]]
         from ansible_collections.kernelops.kmod.plugins.module_utils import (
             _bookkeeping,
             _reachability,
@@ -158,30 +162,24 @@ class Survey:
         )
 
         loaded = []  # type: List[Any]
-        lost = {each: not_searched('it is not loaded') for each in names if each not in self.table['modules']}
+        found = {each: not_searched('it is not loaded') for each in names if each not in self.table['modules']}
         for each in self.table['modules']:
             address = _module_table.struct_address(each, self.root)
             ranges = _struct_module.ranges(address, self.memory)
-            if is_unavailable(address) or is_unavailable(ranges):
-                lost[each] = not_searched((address if is_unavailable(address) else ranges)['unavailable'])
-            else:
+            if not is_unavailable(address) and not is_unavailable(ranges):
                 loaded.append(_bookkeeping.Loaded(each, address, ranges))
-        wanted = sorted({each for each in names if each not in lost and each not in self._reached})
-        self._reached.update(lost)
+            elif each in names:
+                found[each] = not_searched((address if is_unavailable(address) else ranges)['unavailable'])
+        wanted = [each for each in names if each not in found]
         if wanted:
-            self._reached.update(_reachability.find(wanted, loaded, self.memory, self.symbols, self._address,
-                                                    self._patience))
-        return {each: self._reached[each] for each in names}
+            found.update(_reachability.find(wanted, loaded, self.memory, self.symbols, self._address, self._patience))
+        return found
 
-    def reachabilities(self, names):
-        # type: (List[str]) -> Dict[str, Dict[str, Any]]
-        """:meth:`reachability` of those of the modules whose exit cannot run, or ran half way, by one search."""
-        return {name: self.reachability(name) for name in self._half_way() if name in names}
-
-    def _half_way(self):
-        # type: () -> List[str]
-        return [entry['name'] for entry in self.table['modules'].values()
-                if entry['state'] != 'live' or entry['permanent']]
+    @property
+    def reached(self):
+        # type: () -> Dict[str, Dict[str, Any]]
+        """What the searches of memory told by now."""
+        return self._reached
 
     def _holders_below(self, name):
         # type: (str) -> Dict[str, Any]
@@ -448,6 +446,22 @@ def _with_registered(reached, found):
     return dict(reached, answer='reachable', reason='{kind} {what} is registered: {evidence}'.format(**found[0]))
 
 
+def _asks_who_points_there(facts, depth):
+    # type: (Dict[str, Any], str) -> bool
+    entry = facts['module']
+    if entry['state'] in ('absent', 'builtin') or is_unavailable(entry['refcount']):
+        return False
+    if depth == BRIEF and entry['state'] == 'live' and not entry['permanent']:
+        return False
+    return depth == FREED or _may_be_freed(facts)
+
+
+def _may_be_reset(entry, depth):
+    # type: (Dict[str, Any], str) -> bool
+    loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
+    return loaded and (depth in (ALL, FREED) or not _module_table.is_idle(entry))
+
+
 def _may_be_freed(facts):
     # type: (Dict[str, Any]) -> bool
     """Whether it matters who points into a module: nobody is known to be in it, or to hold it, and it will not go."""
@@ -463,7 +477,7 @@ def module(name, root='/', kernel=None, depth=NEEDED, timeout=30.0, reached=None
     # type: (str, str, Optional[Dict[str, Any]], str, float, Optional[Dict[str, Dict[str, Any]]]) -> Dict[str, Any]
     """:meth:`Survey.with_anchors` of this host."""
     with Survey(root, kernel, timeout, reached) as survey:
-        return survey.with_anchors(name, depth)
+        return survey.with_anchors([name], depth)[name]
 
 
 def search(names, timeout):
@@ -471,13 +485,6 @@ def search(names, timeout):
     """:meth:`Survey.search` as it is now."""
     with Survey(timeout=timeout) as survey:
         return survey.search(names)
-
-
-def reachabilities(names, timeout):
-    # type: (List[str], float) -> Dict[str, Dict[str, Any]]
-    """:meth:`Survey.reachabilities` as they are now."""
-    with Survey(timeout=timeout) as survey:
-        return survey.reachabilities(names)
 
 
 def dependents(users, kernel):

@@ -60,9 +60,10 @@ class Unload:
 
     def __init__(self, options, kernel=None, facts=None, reached=None, search=None):
         # type: (Options, Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Dict[str, Any]], Optional[Search]) -> None
-        """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already.
+        """``kernel`` are the facts of _kernel.read, ``facts`` those of _survey, where they have been read already: by
+        these it is refused or foreseen, and read anew before it is changed.
 
-        ``reached``: what _survey.reachabilities told; ``search`` tells it of a module before its code is freed.
+        ``reached``: what the searches of memory told; ``search`` tells it of a module before its code is freed.
         """
         self.options = options
         self.name = kernel_name(options.name)
@@ -71,6 +72,7 @@ class Unload:
                             'Set become=true, or call ansible with -b')
         self.kernel = kernel
         self.facts, self.reached = facts, reached
+        self.read_before = facts is not None
         self.search = search or self._search_for  # type: Search
         self.steps = []  # type: List[Dict[str, Any]]
         self.look = {}  # type: Dict[str, Any]
@@ -106,6 +108,8 @@ class Unload:
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
             return dict(result, msg=diagnosis['reason'])
+        if self.read_before and not self.options.check_mode:
+            return Unload(self.options, self.kernel, reached=self.reached, search=self.search).run()
         if _ladder.frees_without_exit(ahead['verdict'], plan) and not _diagnosis.shown_unreachable(facts):
             result['warnings'] = [f'The exit of {self.name} does not run, and the kernel may still reach its code: '
                                   '{}.'.format(facts['reachability']['reason'])]

@@ -52,23 +52,24 @@ def run(names, options):
     ``failed`` and ``msg``; ``changed`` and ``failed`` if any did; ``msg`` of those that failed, or else of all. One
     that is refused keeps no other from being tried.
 
-    Before each run the module is read anew, since the one before may have changed what holds it; but memory is searched
-    for all at once, and again before the first is freed. Check mode changes nothing: it reads them all at once, and
-    foresees each as those before it will leave it. Where one failed half way the rest are left as they are: the kernel
-    may have died under it.
+    All are read at once, with one search of memory. By that check mode foresees each as those before it will leave it.
+    By that one is refused as long as no other was changed; whatever is to be changed is read anew before, since the one
+    before may have changed what holds it, and memory is searched again before the first is freed. Where one failed half
+    way the rest are left as they are: the kernel may have died under it.
     """
-    known = _read(names, options) if options.check_mode else {}
-    reached = {} if options.check_mode or len(names) < 2 else _search(names, options)
+    known, reached = _read(names, options) if options.check_mode or len(names) > 1 else ({}, {})
     searches = _Searches(reached, options.timeout)
     told, diffs, warnings = [], [], []  # type: List[Dict[str, Any]], List[Dict[str, Any]], List[str]
     broken = ''
     for name in names:
-        facts = _ahead(known[name], told) if name in known else None
+        facts = _ahead(known[name], told) if name in known and options.check_mode else known.get(name)
         if broken:
             result = {'failed': True,
                       'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}  # type: Dict[str, Any]
         else:
             result = _run_one(options._replace(name=name), facts, reached, searches)
+        if result.get('changed') and not options.check_mode:
+            known = {}
         if any(step['action'] == 'delete_module' and step['changed'] for step in result.get('steps', [])):
             # What went may have been what led to another.
             reached = {other: answer for other, answer in reached.items() if answer['answer'] != 'reachable'}
@@ -110,28 +111,21 @@ def _ahead(facts, told):
     return without_dependents(facts, gone)
 
 
-def _search(names, options):
-    # type: (List[str], _unload.Options) -> Dict[str, Dict[str, Any]]
-    """What can still reach each that is stuck; nothing where that fails: it is searched for of each by itself then."""
-    try:
-        wanted = [kernel_name(name) for name in names]
-        return dict(_syscalls.with_deadline(lambda: _survey.reachabilities(wanted, options.timeout), options.timeout,
-                                            'search memory for what points into the modules'))
-    except KmodError:
-        return {}
-
-
 def _read(names, options):
-    # type: (List[str], _unload.Options) -> Dict[str, Dict[str, Any]]
-    """The facts of each, read together; none where that fails: each is read by itself then, and says what failed."""
+    # type: (List[str], _unload.Options) -> Tuple[Dict[str, Dict[str, Any]], Dict[str, Dict[str, Any]]]
+    """The facts of each, read together, and what can still reach those that may be freed; nothing where that fails:
+    each is read by itself then, and says what failed.
+    """
     depth = _unload.depth_for(options)
 
     def read():
-        # type: () -> Dict[str, Dict[str, Any]]
+        # type: () -> Tuple[Dict[str, Any], Dict[str, Any]]
         with _survey.Survey(timeout=options.timeout) as survey:
-            return {name: survey.with_anchors(kernel_name(name), depth) for name in names}
+            return survey.with_anchors(asked.values(), depth), survey.reached
 
     try:
-        return dict(_syscalls.with_deadline(read, options.timeout, 'read the state of the modules'))
+        asked = {name: kernel_name(name) for name in names}
+        facts, reached = _syscalls.with_deadline(read, options.timeout, 'read the state of the modules')
     except KmodError:
-        return {}
+        return {}, {}
+    return {name: facts[asked[name]] for name in names}, reached

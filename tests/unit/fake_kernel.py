@@ -125,13 +125,6 @@ class FakeKernel:
         self.searches.append(list(names))
         return {name: self.modules[name].reached_meanwhile or self.modules[name].reachability for name in names}
 
-    def reachabilities(self, names, timeout):
-        """As _survey.reachabilities: one search."""
-        assert timeout > 0
-        self.searches.append(tuple(names))
-        return {name: self.modules[name].reachability for name in names
-                if name in self.modules and self.modules[name].state != 'live'}
-
     def dependents(self, users, _kernel):
         """As _survey.dependents, of one level."""
         return {name: self.survey(name) for name in users}
@@ -255,7 +248,6 @@ class Host:
                 (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
                 (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
                 (_survey, 'search', kernel.search),
-                (_survey, 'reachabilities', kernel.reachabilities),
                 (_survey, 'dependents', kernel.dependents),
                 (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
                 (_unload.os, 'geteuid', lambda: 0)):

@@ -161,7 +161,7 @@ def test_memory_is_searched_where_something_depends_on_it(row, root, searches):
         _survey.Survey(root, builders.kernel()).module(name, _survey.BRIEF)
     answer = 'reachable' if found['registrations']['found'] else 'unreachable'
     assert found['reachability']['answer'] == (answer if is_searched else 'unknown')
-    assert searches == ([sorted({name, 'stuck', 'dying'})] if is_searched else [])
+    assert searches == ([[name]] if is_searched else [])
     if not is_searched:
         assert 'nothing depends on it' in found['reachability']['reason']
 
@@ -170,16 +170,22 @@ def test_memory_is_searched_for_references_that_nobody_is_seen_to_hold(readers, 
     monkeypatch.setattr(_holders, 'find', readers.reader('find', {'processes': [], 'mounts': []}))
     monkeypatch.setattr(_devices, 'find', readers.reader('find', []))
     assert _survey.module('leaked', root, builders.kernel())['reachability']['answer'] == 'unreachable'
-    assert searches == [['dying', 'leaked', 'stuck']]
+    assert searches == [['leaked']]
 
 
 @pytest.mark.usefixtures('readers')
-def test_one_search_is_for_all_that_are_stuck(root, searches):
+def test_one_search_is_for_all_that_were_asked_for(readers, root, searches, monkeypatch):
+    monkeypatch.setattr(_holders, 'find', readers.reader('find', {'processes': [], 'mounts': []}))
+    monkeypatch.setattr(_devices, 'find', readers.reader('find', []))
     with _survey.Survey(root, builders.kernel()) as survey:
-        for name in ('stuck', 'dying'):
-            survey.module(name)
-        survey.reachability('idle')
-    assert searches == [['dying', 'stuck'], ['idle']]
+        found = survey.modules(['stuck', 'idle', 'leaked', 'nowhere', 'dying'])
+        assert searches == [['dying', 'leaked', 'stuck']]
+        assert sorted(survey.reached) == ['dying', 'leaked', 'stuck']
+        assert {name: facts['reachability']['answer'] for name, facts in found.items()} == {
+            'stuck': 'reachable', 'idle': 'unknown', 'leaked': 'unreachable', 'nowhere': 'unknown',
+            'dying': 'reachable'}  # those that have a device
+        survey.search(['stuck', 'idle'])
+    assert searches[1:] == [['idle']]
 
 
 @pytest.mark.usefixtures('readers')
@@ -201,9 +207,10 @@ def test_one_whose_memory_is_not_known_says_why(root, searches, monkeypatch):
 @pytest.mark.usefixtures('readers')
 def test_one_that_went_before_the_search_is_not_searched_for(root, searches):
     with _survey.Survey(root, builders.kernel()) as survey:
-        found = survey.reachability('gone')
-    assert (found['answer'], 'it is not loaded' in found['reason']) == ('unknown', True)
-    assert searches == [['dying', 'stuck']]
+        found = survey.search(['gone', 'stuck'])
+    assert (found['gone']['answer'], 'it is not loaded' in found['gone']['reason']) == ('unknown', True)
+    assert found['stuck']['answer'] == 'unreachable'
+    assert searches == [['stuck']]
 
 
 def test_a_kernel_that_cannot_unload_is_told(readers, root):

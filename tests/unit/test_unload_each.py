@@ -40,6 +40,7 @@ def read(monkeypatch, host):
     class Together:
         def __init__(self, timeout):
             assert timeout > 0
+            self.reached = {}
 
         def __enter__(self):
             return self
@@ -47,11 +48,15 @@ def read(monkeypatch, host):
         def __exit__(self, *_exception):
             pass
 
-        def with_anchors(self, name, depth):
+        def with_anchors(self, names, depth):
             if 'fails' in asked:
                 raise KmodError('read', 'no memory')
-            asked.append(name)
-            return host.kernel.survey(name, depth=depth)
+            asked.extend(names)
+            found = {name: host.kernel.survey(name, depth=depth) for name in names}
+            self.reached = {name: facts['reachability'] for name, facts in found.items()
+                            if facts['module']['state'] in ('coming', 'going')}
+            host.kernel.searches.append(tuple(self.reached))
+            return found
 
     monkeypatch.setattr(_survey, 'Survey', Together)
     return asked
@@ -67,7 +72,7 @@ def test_each_is_tried_and_the_refused_ones_are_told(host, read):
     assert 'base' in result['msg']
     assert 'layout_pad' not in result['msg']
     assert sorted(host.kernel.modules) == ['base', 'user']
-    assert read == []
+    assert read == [name.replace('-', '_') for name in NAMES]
     assert [diff['before_header'] for diff in result['diff']] == NAMES
     assert result['diff'][0]['after'] == {'state': 'absent'}
 
@@ -126,7 +131,7 @@ REACHABLE = {'answer': 'reachable', 'reason': 'timer_list.function points to tic
 def test_memory_is_searched_once_for_all_and_again_before_each_is_freed(host):
     result = _unload_each.run(NAMES, host.options())
     assert not [entry for entry in result['modules'] if entry['failed'] and entry['name'] != 'base']
-    assert host.kernel.searches == [tuple(name.replace('-', '_') for name in NAMES), ['init_oops']]
+    assert host.kernel.searches == [('init_oops',), ['init_oops']]
 
 
 # id: (seconds that each search takes, seconds of the clock between them, what is searched for before each is freed)
@@ -196,18 +201,52 @@ def test_one_that_was_reached_when_another_was_freed_is_searched_for_anew(host, 
 @pytest.mark.parametrize(('before', 'method'), [('user', 'reset'), ('base', 'park')])
 def test_what_led_to_a_module_may_have_gone_with_another(host, monkeypatch, before, method):
     """It was reachable at first, and is not once a module went; a refusal leaves all as it was."""
-    first = host.kernel.reachabilities
-    monkeypatch.setattr(_survey, 'reachabilities', lambda *asked: dict.fromkeys(first(*asked), REACHABLE))
+    died, survey = host.kernel.modules['init_oops'], host.kernel.survey
+    died.reachability = REACHABLE
+
+    def later(name, **options):
+        """What is read of one by itself is read once others were tried."""
+        died.reachability = builders.UNREACHABLE
+        return survey(name, **options)
+
+    monkeypatch.setattr(_survey, 'module', later)
     result = _unload_each.run([before, 'init_oops'], host.options())
     assert result['modules'][1]['method'] == method
 
 
 @pytest.mark.usefixtures('read')
-def test_where_the_search_for_all_fails_each_is_searched_for(host, monkeypatch):
-    def fails(*_asked):
-        raise KmodError('search', 'no memory')
+@pytest.mark.parametrize(('names', 'anew'), [
+    (['base', 'never-loaded', 'layout_pad', 'base'], ['layout_pad', 'base']),
+    (['base', 'never-loaded'], []),
+    (['layout_pad', 'base', 'never-loaded'], ['layout_pad', 'base', 'never_loaded'])])
+def test_one_is_refused_by_what_was_read_of_all_until_another_is_changed(host, monkeypatch, names, anew):
+    read, survey = [], host.kernel.survey
+    monkeypatch.setattr(_survey, 'module', lambda name, **how: read.append(name) or survey(name, **how))
+    result = _unload_each.run(names, host.options())
+    refused = [entry['name'] for entry in result['modules'] if entry['failed']]
+    assert refused == ['base'] * names.count('base')
+    assert list(dict.fromkeys(read)) == anew
 
-    monkeypatch.setattr(_survey, 'reachabilities', fails)
+
+@pytest.mark.usefixtures('read')
+def test_none_is_changed_by_what_was_read_before(host, monkeypatch):
+    """Whoever came to hold it meanwhile is seen."""
+    survey = host.kernel.survey
+
+    def later(name, **how):
+        host.kernel.modules['layout_pad'].refcount = 2
+        host.kernel.modules['layout_pad'].holders = {'processes': [builders.holder('cat (pid 7)', 'kill 7')]}
+        return survey(name, **how)
+
+    monkeypatch.setattr(_survey, 'module', later)
+    result = _unload_each.run(['layout_pad', 'base'], host.options())
+    assert [(entry['failed'], entry['verdict']) for entry in result['modules']] == [
+        (True, 'exit_lost'), (True, 'has_dependents')]
+    assert 'layout_pad' in host.kernel.modules
+
+
+def test_where_they_cannot_be_read_together_each_is_read_by_itself(host, read):
+    read.append('fails')
     assert _unload_each.run(['init_oops', 'layout_pad'], host.options())['changed']
     assert sorted(host.kernel.modules) == ['base', 'user']
 
