@@ -4,8 +4,9 @@
 """Whether somebody has what lies at a place of kernel memory, as far as that can be told while it changes."""
 
 import contextlib
+import struct
 import time
-from typing import Callable, Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _physical, _slab  # noqa: F401 - in type comments
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -15,6 +16,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Sym
 
 # Looks at what seems to be free, and seconds before each.
 LOOKS, PAUSE = 5, 0.02
+# The same of what may wait to be freed, and the words of a module that it is done for at most.
+LOOKS_LATER, LONG_PAUSE, FEW = 10, 0.1, 4
 
 
 class InUse:
@@ -95,6 +98,38 @@ class InUse:
         content[link:link + WORD] = bytes(len(content[link:link + WORD]))
         before, contents[found.start] = contents.get(found.start, content), bytes(content)
         return bool(self.is_taken(word.place)) or before != content
+
+    def look_later(self, found, moved, functions):
+        # type: (Dict[str, List[Word]], Dict[str, List[Word]], Tuple[int, int]) -> bool
+        """Takes from what was ``found`` of a module, if all of it lies in objects that may wait to be freed, the words
+        of those that are freed meanwhile, or somebody else's; they have ``moved`` then. Whether there are any.
+
+        Such an object has a callback of the kernel's own, one of its ``functions`` from start to before end, that is
+        called once nobody looks at it any more (call_rcu() in kernel/rcu/tree.c).
+        """
+        taken = False
+        for _look in range(LOOKS_LATER):
+            waiting = {name: words for name, words in found.items()
+                       if 0 < len(words) <= FEW and all(self._has_one_of(functions, word.place) for word in words)}
+            if not waiting:
+                break
+            time.sleep(LONG_PAUSE)
+            self.read()
+            for name, words in waiting.items():
+                gone = [word for word in words if not self.is_there(word) or self.is_taken(word.place) is False]
+                moved[name] += gone
+                found[name] = [word for word in words if word not in gone]
+                taken = taken or bool(gone)
+        return taken
+
+    def _has_one_of(self, functions, place):
+        # type: (Tuple[int, int], int) -> bool
+        found = self.object(place)
+        try:
+            content = self._memory.kcore.read(found.start, found.size // WORD * WORD) if found else b''
+        except KmodError:
+            return False
+        return any(functions[0] <= value < functions[1] for (value,) in struct.iter_unpack('<Q', content))
 
     def _frames_kept(self):
         # type: () -> Set[int]

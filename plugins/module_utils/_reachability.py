@@ -91,9 +91,10 @@ class _Search:
         self._in_use = _in_use.InUse(memory, symbols, self._physical, self._places.offsets)
         self._meanings = _meanings.Meanings(memory, symbols, {module.address for module in loaded})
         self._codes = sorted(code for module in loaded for code in self._code_of(module))
-        start, end = symbols.address('_stext'), symbols.address('_etext')
-        if start and end and start < end < start + LARGEST_CODE:
-            self._codes = sorted([*self._codes, (start, end)])
+        start, end = symbols.address('_stext') or 0, symbols.address('_etext') or 0
+        self._functions = (start, end) if start < end < start + LARGEST_CODE else (0, 0)
+        if any(self._functions):
+            self._codes = sorted([*self._codes, self._functions])
         self._own = {module.name: module.ranges + self._of_processors(module) for module in loaded}
 
     def _code_of(self, module):
@@ -135,10 +136,11 @@ class _Search:
         self._bookkeeping = _bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
                                                      self._places, list(self._loaded.values()))
         words, moved = self._hits(names, swept.words)
+        again = AGAIN + self._in_use.look_later(words, moved, self._functions)
         self._watch_processors(pattern, words)
         known = set(swept.words).difference(*moved.values())
         took = time.monotonic() - begun
-        for _again in range(AGAIN):
+        for _again in range(again):
             left = [name for name in names if not words[name]]
             if not left or swept.unfinished:
                 break

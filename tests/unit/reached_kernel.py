@@ -247,6 +247,7 @@ class ReachedKernel:
 def each_kernel(request, monkeypatch):
     """Of each layout one. What is looked at again is so at once: nothing but a test changes it."""
     monkeypatch.setattr(_in_use, 'PAUSE', 0.0001)
+    monkeypatch.setattr(_in_use, 'LONG_PAUSE', 0.0004)
     monkeypatch.setattr(_places, 'PAUSE', 0.0002)
     monkeypatch.setattr(_reachability, 'WATCH_PAUSE', 0.0003)
     return ReachedKernel(request.param)

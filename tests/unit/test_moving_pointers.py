@@ -7,7 +7,7 @@ import time
 
 import pytest
 import reached_kernel as made
-from ansible_collections.kernelops.kmod.plugins.module_utils import _reachability, _sweep, _vmalloc
+from ansible_collections.kernelops.kmod.plugins.module_utils import _in_use, _reachability, _sweep, _vmalloc
 from kernel_memory import PAGE
 from reached_kernel import FUNCTION, OBJECT, OTHER, SLAB, STACK, linear, places, write
 
@@ -90,6 +90,37 @@ def test_what_is_met_only_when_all_is_read_again_is_somebody_s(kernel, tmp_path,
     monkeypatch.setattr(_sweep, 'sweep', sweep)
     assert places(kernel.find(tmp_path)) == name
     assert len(sweeps) == 3
+
+
+@pytest.mark.parametrize(('callback', 'changes', 'answer', 'looks', 'searches'), [
+    (True, 'zeroed', 'unreachable', 3, 2 + _reachability.AGAIN),
+    (True, 'freed', 'unreachable', 3, 2 + _reachability.AGAIN), (True, 'moves', 'reachable', 3, 2),
+    (True, '', 'reachable', _in_use.LOOKS_LATER, 1), (False, 'zeroed', 'reachable', 0, 1),
+], ids=['somebody else\'s by then', 'freed by then', 'somewhere else by then', 'still there', 'waits for nothing'])
+def test_what_waits_to_be_freed_is_looked_at_later(kernel, tmp_path, monkeypatch, callback, changes, answer, looks,
+                                                   searches):
+    """What the kernel kept of a module that went, until the callback that frees it: another module lies there now."""
+    monkeypatch.setattr(made, 'SYMBOLS', dict(made.SYMBOLS, _stext=made.IMAGE - PAGE))
+    place, swept, sweeps, pauses = linear(SLAB, 5 * OBJECT + 0x18), _sweep.sweep, [], []
+    kernel.memory.u64(place, FUNCTION)
+    if callback:
+        kernel.memory.u64(linear(SLAB, 5 * OBJECT + 0x10), made.IMAGE - 0x100)
+
+    def sleep(seconds):
+        if seconds == _in_use.LONG_PAUSE:
+            pauses.append(seconds)
+            if len(pauses) == 3 and changes == 'freed':
+                kernel.free(3, 5)
+                kernel.root(tmp_path)
+            elif len(pauses) == 3 and changes:
+                write(tmp_path, place, 0)
+                write(tmp_path, linear(SLAB, 6 * OBJECT + 0x18), FUNCTION if changes == 'moves' else 0)
+
+    monkeypatch.setattr(_in_use, 'LONG_PAUSE', 0.0123)  # others wait, too
+    monkeypatch.setattr(_in_use.time, 'sleep', sleep)
+    monkeypatch.setattr(_sweep, 'sweep', lambda *given: sweeps.append(given) or swept(*given))
+    assert kernel.find(tmp_path)['answer'] == answer
+    assert (len(pauses), len(sweeps)) == (looks, searches)
 
 
 def test_what_comes_back_to_where_it_was_gone_from_counts(kernel, tmp_path, monkeypatch):
