@@ -267,15 +267,17 @@ class _Search:
         found = {name: [] for name in names}  # type: Dict[str, List[Word]]
         free = {name: [] for name in names}  # type: Dict[str, List[Word]]
         moved = {name: [] for name in names}  # type: Dict[str, List[Word]]
-        for word in sorted(kept):
-            name = self._owner(names, word)
-            if self._counts(name, word):
-                if not self._in_use.is_there(word) or not self._is_somebodys(word.place):
-                    moved[name].append(word)
-                elif self._in_use.is_taken(word.place):
-                    found[name].append(word)
-                else:
-                    free[name].append(word)
+        owned = [(self._owner(names, word), word) for word in sorted(kept)]
+        counted = [(name, word) for name, word in owned if self._counts(name, word)]
+        self._in_use.read()  # the kernel's lists are long: what was in use before they were walked may be free by now
+        for name, word in counted:
+            taken = self._in_use.is_taken(word.place)
+            if not self._in_use.is_there(word) or not self._is_somebodys(word.place):
+                moved[name].append(word)
+            elif taken:
+                found[name].append(word)
+            else:
+                free[name].append(word)
         self._in_use.look_again(free, found)
         return found, moved
 

@@ -125,7 +125,8 @@ def _read(names, options):
 
     try:
         asked = {name: kernel_name(name) for name in names}
-        facts, reached = _syscalls.with_deadline(read, options.timeout, 'read the state of the modules')
+        facts, reached = _syscalls.with_deadline(read, (1 + _survey.SEARCHING) * options.timeout,
+                                                 'read the state of the modules')
     except KmodError:
         return {}, {}
     return {name: facts[asked[name]] for name in names}, reached

@@ -7,7 +7,13 @@ import time
 
 import pytest
 import reached_kernel as made
-from ansible_collections.kernelops.kmod.plugins.module_utils import _in_use, _reachability, _sweep, _vmalloc
+from ansible_collections.kernelops.kmod.plugins.module_utils import (
+    _bookkeeping,
+    _in_use,
+    _reachability,
+    _sweep,
+    _vmalloc,
+)
 from kernel_memory import PAGE
 from reached_kernel import FUNCTION, OBJECT, OTHER, SLAB, STACK, linear, places, write
 
@@ -121,6 +127,22 @@ def test_what_waits_to_be_freed_is_looked_at_later(kernel, tmp_path, monkeypatch
     monkeypatch.setattr(_sweep, 'sweep', lambda *given: sweeps.append(given) or swept(*given))
     assert kernel.find(tmp_path)['answer'] == answer
     assert (len(pauses), len(sweeps)) == (looks, searches)
+
+
+def test_what_is_freed_while_the_kernels_lists_are_walked_does_not_count(kernel, tmp_path, monkeypatch):
+    kernel.memory.u64(linear(SLAB, 5 * OBJECT + 0x18), FUNCTION)
+    walked, has = [], _bookkeeping.Bookkeeping.has
+
+    def walks(*given):
+        if not walked:
+            kernel.free(3, 5)
+            kernel.root(tmp_path)
+        walked.append(given)
+        return has(*given)
+
+    monkeypatch.setattr(_bookkeeping.Bookkeeping, 'has', walks)
+    assert kernel.find(tmp_path)['answer'] == 'unreachable'
+    assert walked
 
 
 def test_what_comes_back_to_where_it_was_gone_from_counts(kernel, tmp_path, monkeypatch):
