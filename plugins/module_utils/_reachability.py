@@ -96,6 +96,9 @@ class _Search:
         if any(self._functions):
             self._codes = sorted([*self._codes, self._functions])
         self._own = {module.name: module.ranges + self._of_processors(module) for module in loaded}
+        self._mapped = set()  # type: Set[int]  # the frames of what is mapped page by page, and those that ever were
+        self._ever_mapped = set()  # type: Set[int]
+        self._stayed = set()  # type: Set[Word]
 
     def _code_of(self, module):
         # type: (Loaded) -> Iterator[Tuple[int, int]]
@@ -136,7 +139,8 @@ class _Search:
         self._bookkeeping = _bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
                                                      self._places, list(self._loaded.values()))
         words, moved = self._hits(names, swept.words)
-        again = AGAIN + self._in_use.look_later(words, moved, self._functions)
+        has_gone = self._in_use.look_later(words, moved, self._functions)
+        again = AGAIN + (has_gone or any(map(self._elsewhere, moved.values())))
         self._watch_processors(pattern, words)
         known = set(swept.words).difference(*moved.values())
         took = time.monotonic() - begun
@@ -158,7 +162,6 @@ class _Search:
     def _sweep_again(self, until, names, known, words):
         # type: (float, List[str], Set[Word], Dict[str, List[Word]]) -> None
         """What was not in its place before was put there meanwhile, so that somebody has it, wherever it is by now."""
-        self._places.read_areas()
         appeared = [word for word in self._sweep(self._pattern(names), until).words
                     if word not in known and not self._places.is_stack(word.place)]
         if appeared:
@@ -209,12 +212,17 @@ class _Search:
 
     def _sweep(self, pattern, until):
         # type: (Pattern, float) -> _sweep.Swept
+        if not self._mapped:
+            self._read_mapped()
         size = self._physical.page_size
         spans = self._places.spans()
         spans += [(self._physical.address(run.first), self._physical.address(run.first) + (run.end - run.first) * size)
                   for run in self._physical.kernels()]
         self._memory.kcore.blank = self._symbols.address('_stext') or 0
-        swept = _sweep.sweep(self._memory.kcore, spans, pattern, until, self._is_somebodys)
+        # The stacks of those that read are there then.
+        swept = _sweep.sweep(self._memory.kcore, spans, pattern, until,
+                             _sweep.Pages(self._is_somebodys, self._is_doubtful), self._read_mapped)
+        self._stayed.update(swept.stayed)
         return swept._replace(words=[home for word in swept.words for home in self._at_home(word)])
 
     def _at_home(self, word):
@@ -242,15 +250,30 @@ class _Search:
             return not self._memory.kcore.is_buffer(page)
         return not flags & (_physical.NOT_THE_KERNELS | _physical.ANON) and not self._physical.is_listed(frame)
 
+    def _is_doubtful(self, page):
+        # type: (int) -> bool
+        """Whether a page may be what some process reads through, or that process's stack."""
+        frame = self._physical.frame(page)
+        flags = self._physical.flags(frame)[0] if frame is not None else _physical.RESERVED
+        if flags & _physical.SLAB:
+            found = self._in_use.object(page)
+            return found is not None and found.size == BUFFER
+        return not flags & _physical.RESERVED and frame not in self._mapped
+
+    def _read_mapped(self):
+        # type: () -> None
+        self._places.read_areas()
+        self._mapped = {self._physical.frame_of_page(page) for table in self._places.tables()
+                        for (page,) in struct.iter_unpack('<Q', table)}
+        self._ever_mapped |= self._mapped
+
     # What was found
 
     def _hits(self, names, words):
         # type: (List[str], List[Word]) -> Tuple[Dict[str, List[Word]], Dict[str, List[Word]]]
         """Of each module the words that count, code first, and those that are gone since they were seen."""
         self._in_use.read()
-        self._places.read_areas()
-        self._mapped = {self._physical.frame_of_page(page) for table in self._places.tables()
-                        for (page,) in struct.iter_unpack('<Q', table)}
+        self._read_mapped()
         mapped = {}  # type: Dict[Tuple[int, int], Set[int]]
         linear = {}  # type: Dict[int, List[Word]]
         kept = []  # type: List[Word]
@@ -349,22 +372,24 @@ class _Search:
     def _elsewhere(self, words):
         # type: (List[Word]) -> List[Word]
         """Those of the words that are gone from their places and somewhere else by now, or may be."""
-        return [word for word in words if self._may_move(word.place)]
+        return [word for word in words if self._may_move(word)]
 
-    def _may_move(self, place):
-        # type: (int) -> bool
+    def _may_move(self, word):
+        # type: (Word) -> bool
         """Whether what is gone from a place may be somewhere else by now.
 
-        A call that was on a stack has returned. A page of no known use may have been the stack of a process that has
-        ended, as those that read for this search; an object of a page's size what one of them read through.
+        A call that was on a stack has returned. What a process reads through holds something else the next moment: a
+        page, or an object of a page's size, in which the word has stayed is no such.
         """
-        if self._places.is_stack(place):
+        if self._places.is_stack(word.place):
             return False
-        found = self._in_use.object(place)
-        if found:
-            return found.size != BUFFER
-        frame = self._physical.frame(place)
-        return frame is None or bool(self._physical.flags(frame)[0] & _physical.RESERVED)
+        found = self._in_use.object(word.place)
+        if found and found.size != BUFFER:
+            return True
+        frame = self._physical.frame(word.place)
+        if frame is None or self._physical.flags(frame)[0] & _physical.RESERVED:
+            return True
+        return word in self._stayed and frame not in self._ever_mapped
 
     def _hit(self, name, word):
         # type: (str, Word) -> Hit

@@ -20,37 +20,50 @@ MOST_WORDS = 1 << 20
 PAGE = 4096
 
 
+class Pages(NamedTuple):
+    """Tell of the address of a page whether what was just found in it counts, and whether that may be what a process
+    reads through: the next moment that holds something else.
+    """
+
+    count: Callable[[int], bool]
+    are_doubtful: Callable[[int], bool]
+
+
 class Swept(NamedTuple):
-    """The words found, the bytes read and those that could not be, and why the sweep did not come to its end."""
+    """The words found, those of them in doubtful pages that were there a moment later as well, the bytes read and those
+    that could not be, and why the sweep did not come to its end.
+    """
 
     words: List[Word]
+    stayed: List[Word]
     bytes: int
     unread: int
     unfinished: str
 
 
-def sweep(kcore, spans, pattern, until, counts):
-    # type: (Kcore, Iterable[Span], Pattern, float, Callable[[int], bool]) -> Swept
+def sweep(kcore, spans, pattern, until, pages, begun=lambda: None):
+    # type: (Kcore, Iterable[Span], Pattern, float, Pages, Callable[[], None]) -> Swept
     """The words of ``spans`` that ``pattern`` finds, read by ``until`` (time.monotonic()).
 
-    ``counts`` tells of the address of a page whether what was just found in it does.
+    ``begun`` is called once there are the processes that read.
     """
     pieces = list(_pieces(spans))
     total = sum(end - start for piece in pieces for start, end in piece)
 
     def read(piece):
         # type: (List[Span]) -> Optional[Any]
-        answer = _read(kcore, piece, pattern, until, counts)
+        answer = _read(kcore, piece, pattern, until, pages)
         kcore.forget()  # the next reader is not to find it again
         return answer
 
     kcore.forget()
-    answers = _workers.share(read, pieces, max(until - time.monotonic(), 0.1), least=1)
-    words, done, unread = [], 0, 0  # type: List[Word], int, int
+    answers = _workers.share(read, pieces, max(until - time.monotonic(), 0.1), least=1, begun=begun)
+    words, stayed, done, unread = [], [], 0, 0  # type: List[Word], List[Word], int, int
     for number, piece in enumerate(pieces):
         answer = answers.get(number)
         if answer is not None:
             words += [Word(place, value) for place, value in answer['words']]
+            stayed += [Word(place, value) for place, value in answer['stayed']]
             unread += answer['unread']
             done += sum(end - start for start, end in piece)
     unfinished = ''
@@ -58,7 +71,7 @@ def sweep(kcore, spans, pattern, until, counts):
         unfinished = 'only %d of %d MB of kernel memory were read in the time given' % (done >> 20, total >> 20)
     elif len(words) >= MOST_WORDS:
         unfinished = 'more than %d words point there' % MOST_WORDS
-    return Swept(words[:MOST_WORDS], done - unread, unread, unfinished)
+    return Swept(words[:MOST_WORDS], stayed, done - unread, unread, unfinished)
 
 
 def _pieces(spans):
@@ -80,10 +93,10 @@ def _pieces(spans):
         yield piece
 
 
-def _read(kcore, piece, pattern, until, counts):
-    # type: (Kcore, List[Span], Pattern, float, Callable[[int], bool]) -> Any
+def _read(kcore, piece, pattern, until, pages):
+    # type: (Kcore, List[Span], Pattern, float, Pages) -> Any
     """What one piece holds, as JSON can carry it; None where the time is over."""
-    found, unread = [], 0  # type: List[Word], int
+    found, stayed, unread = [], [], 0  # type: List[Word], List[Word], int
     for start, end in piece:
         tail, after = b'', start  # the end of what was read before: a word may begin there
         for at in range(start, end, AT_ONCE):
@@ -95,17 +108,31 @@ def _read(kcore, piece, pattern, until, counts):
                     continue
                 before = tail if after == address else b''
                 words = list(pattern.words(before + data, address - len(before)))
-                pages = {page for page in {word.place & -PAGE for word in words} if counts(page)}
-                found += [word for word in words if word.place & -PAGE in pages]
+                held = {page for page in {word.place & -PAGE for word in words} if pages.count(page)}
+                found += [word for word in words if word.place & -PAGE in held]
+                doubtful = {page for page in held if pages.are_doubtful(page)}
+                stayed += [word for word in words if word.place & -PAGE in doubtful and _is_still_there(kcore, word)]
                 tail, after = data[-WORD + 1:], address + len(data)
-    return {'words': found, 'unread': unread}
+    return {'words': found, 'stayed': stayed, 'unread': unread}
+
+
+def _is_still_there(kcore, word):
+    # type: (Kcore, Word) -> bool
+    try:
+        return kcore.u64(word.place) == word.value
+    except KmodError:
+        return True
+    finally:
+        kcore.forget()
 
 
 def _parts(kcore, start, end):
     # type: (Kcore, int, int) -> Iterator[Tuple[int, Optional[bytes]]]
     """The bytes from start to end; by the page where one of them cannot be read, None for that one."""
     try:
-        yield start, kcore.read(start, end - start)
+        data = kcore.read(start, end - start)
+        kcore.forget()
+        yield start, data
     except KmodError:
         for at in range(start, end, PAGE):
             try:

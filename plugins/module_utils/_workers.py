@@ -107,13 +107,13 @@ def processors():
     return len(os.sched_getaffinity(0))
 
 
-def share(function, items, patience, workers=None, least=LEAST_SHARE):
-    # type: (Callable[[Any], Any], List[Any], float, Optional[int], int) -> Dict[int, Any]
+def share(function, items, patience, workers=None, least=LEAST_SHARE, begun=lambda: None):
+    # type: (Callable[[Any], Any], List[Any], float, Optional[int], int, Callable[[], None]) -> Dict[int, Any]
     """``function`` of each item, by its place in ``items``; one that gives no answer within ``patience`` is left out.
 
     ``patience`` is in seconds. No process is begun for fewer than ``least``. Answers are what JSON can carry. A worker
     that hangs or dies costs the item that it was at, and another goes on behind that; after MOST_HUNG of them what is
-    left is not asked.
+    left is not asked. ``begun`` is called once all of them are there.
     """
     def answer(place):
         # type: (int) -> Any
@@ -131,6 +131,7 @@ def share(function, items, patience, workers=None, least=LEAST_SHARE):
             except OSError:
                 # No process is to be had: then without a deadline.
                 answers.update((place, answer(place)) for place in places)
+        begun()
         while running:
             for worker in _over(running, answers, patience):
                 running.remove(worker)

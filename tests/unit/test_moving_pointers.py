@@ -21,7 +21,7 @@ kernel = made.each_kernel
 
 
 @pytest.mark.parametrize(('again', 'answer', 'searches'), [
-    (None, 'unreachable', 1 + _reachability.AGAIN), (5 * OBJECT + 0x18, 'reachable', 2),
+    (None, 'unreachable', 2 + _reachability.AGAIN), (5 * OBJECT + 0x18, 'reachable', 2),
     (7 * OBJECT + 0x18, 'reachable', 2),
 ], ids=['nowhere', 'there', 'elsewhere'])
 def test_what_is_another_s_when_it_is_looked_at_is_searched_for_again(
@@ -45,8 +45,12 @@ def test_what_is_another_s_when_it_is_looked_at_is_searched_for_again(
     assert places(found) == ['a kmalloc-64 object'] * (again is not None)
 
 
-def test_what_readers_read_through_is_no_object_that_moves(kernel, tmp_path, monkeypatch):
-    """Each reader sees the buffers of the others, and in them for a moment what they read."""
+@pytest.mark.parametrize(('cache', 'stays', 'answer', 'searches'), [
+    ('kmalloc-4k', False, 'unreachable', 1 + _reachability.AGAIN), ('kmalloc-4k', True, 'reachable', 2),
+    ('', False, 'unreachable', 1 + _reachability.AGAIN), ('', True, 'reachable', 2),
+], ids=['a buffer', 'an object', 'a buffer that is a page', 'a page'])
+def test_what_readers_read_through_is_nothing_that_moves(kernel, tmp_path, monkeypatch, cache, stays, answer, searches):
+    """Each reader sees the buffers of the others, and in them for a moment what they read; what moves stays a while."""
     swept, sweeps, buffer = _sweep.sweep, [], linear(made.PLAIN)
 
     def sweep(*arguments):
@@ -55,11 +59,13 @@ def test_what_readers_read_through_is_no_object_that_moves(kernel, tmp_path, mon
         write(tmp_path, buffer + 0x40, 0)
         return sweeps[-1]
 
-    kernel.flags[made.PLAIN - made.FIRST] = 1 << 7
-    kernel.slab(made.PLAIN, linear(made.CACHES, 0xc00), 'kmalloc-4k', PAGE)
+    if cache:
+        kernel.flags[made.PLAIN - made.FIRST] = 1 << 7
+        kernel.slab(made.PLAIN, linear(made.CACHES, 0xc00), cache, PAGE)
     monkeypatch.setattr(_sweep, 'sweep', sweep)
-    assert kernel.find(tmp_path)['answer'] == 'unreachable'
-    assert len(sweeps) == 1 + _reachability.AGAIN
+    monkeypatch.setattr(_sweep, '_is_still_there', lambda *_word: stays)
+    assert kernel.find(tmp_path)['answer'] == answer
+    assert len(sweeps) == searches
 
 
 def test_where_there_is_no_time_to_search_again_what_has_moved_counts(kernel, tmp_path, monkeypatch):
@@ -78,7 +84,8 @@ def test_where_there_is_no_time_to_search_again_what_has_moved_counts(kernel, tm
 
 
 @pytest.mark.parametrize(('place', 'there', 'name'), [
-    (linear(made.PLAIN, 0x40), True, ['a page of the kernel']), (linear(made.PLAIN, 0x40), False, []),
+    (linear(made.PLAIN, 0x40), True, ['a page of the kernel']),
+    (linear(made.PLAIN, 0x40), False, ['a page of the kernel']),
     (linear(SLAB, 5 * OBJECT), True, ['a kmalloc-64 object']),
     (linear(SLAB, 5 * OBJECT), False, ['a kmalloc-64 object']),
 ], ids=['in a page', 'in a page, gone again', 'in an object', 'in an object, gone again'])
