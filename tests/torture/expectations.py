@@ -210,6 +210,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_requeue': init(WAIT),
     'init_kobject': init(),
     'init_percpu': init(),
+    'init_moves': init(WAIT),
     'init_leak': gone('init_died'),
     'ref_mapped': stays('in_use_unknown', 'orphan_ended of ref_mapped', ORPHAN),
     'ref_notifier': stays('in_use_unknown', 'ref_notifier', END % 'ref_notifier'),
