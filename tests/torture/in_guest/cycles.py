@@ -140,6 +140,9 @@ def quiet() -> None:
             os.lseek(descriptor, 0, SEEK_DATA)
         return records(descriptor, *arguments, **named)
 
+    def unsearched(_survey: Any, names: Any) -> Dict[str, Any]:
+        return dict.fromkeys(names, nothing)
+
     seen = _tasks.scan()
     _tasks.scan = lambda *_arguments, **_named: seen
     _syscalls.with_deadline = lambda function, *_arguments, **_named: function()
@@ -147,7 +150,7 @@ def quiet() -> None:
     _kernel_log._records = from_last_clear
     _survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
     nothing = _survey.not_searched('200 times would take an hour')
-    _survey.Survey.search = lambda _survey, names: dict.fromkeys(names, nothing)  # type: ignore[method-assign]
+    _survey.Survey.search = unsearched  # type: ignore[method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
         stream.write('1')
     ctypes.CDLL(None).mlockall(1)
