@@ -150,7 +150,7 @@ def quiet() -> None:
     _kernel_log._records = from_last_clear
     _survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
     nothing = _survey.not_searched('200 times would take an hour')
-    _survey.Survey.search = unsearched  # type: ignore[method-assign]
+    _survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
         stream.write('1')
     ctypes.CDLL(None).mlockall(1)
