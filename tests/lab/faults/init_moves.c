@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Dies in init; what calls it lies in a page of its own, and goes on to another some times in a second. */
+/* Dies in init; what calls it lies in a page of its own, and goes on to another now and then. */
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
