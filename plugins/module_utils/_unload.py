@@ -5,7 +5,7 @@
 
 import errno
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import (
     _diagnosis,
@@ -120,7 +120,7 @@ class Unload:
             other.steps, other.told = self.steps, self.told
             return other.run()
         except KmodError as error:
-            after = self._look_again()
+            after, died = self._look_again(before)
             ours = any(step['changed'] for step in self.steps)
             result.update(after=after, diff={'before': before, 'after': after})
             if after.get('state') == 'absent' and self.late:
@@ -132,6 +132,8 @@ class Unload:
             result.update(said, changed=ours if self.steps else after != before)
             if error.facts.get('hazard'):
                 raise self._seen(error, result) from error
+            if died and not isinstance(error, _syscalls.Deadline):
+                raise KmodError(error.tried, f'{error.why}. {died}', 'Run the task again', **result) from error
             error.facts = result
             raise
         after = done.pop('after')
@@ -206,12 +208,16 @@ class Unload:
         """Whether it went while it was read: what was missing then is no reason to refuse."""
         return self.name not in self._in_child(_module_table.names)
 
-    def _look_again(self):
-        # type: () -> Dict[str, Any]
+    def _look_again(self, before):
+        # type: (Dict[str, Any]) -> Tuple[Dict[str, Any], str]
+        """The module as it is now, and why it is half way, if it was not before."""
         try:
-            return shown(self._survey())
+            facts = self._survey()
         except KmodError as error:
-            return unavailable(error)
+            return unavailable(error), ''
+        after = shown(facts)
+        is_half_way = after['state'] in ('coming', 'going') and after['state'] != before['state']
+        return after, _diagnosis.diagnose(facts)['reason'] if is_half_way else ''
 
     def _step(self, method, action, result, changed):
         # type: (str, str, str, bool) -> None

@@ -472,3 +472,18 @@ def test_the_first_failure_is_told_even_where_nothing_can_be_read_after_it(host)
     assert str(error).startswith('Cannot unload foo: the kernel answered EBUSY')
     assert 'no answer within 30 seconds' in str(error.facts['after'])
     assert error.facts['verdict'] == 'unloadable'
+
+
+def test_an_exit_that_dies_is_told(host):
+    kernel = host.boot(FakeModule('foo'))
+
+    def dies(name):
+        kernel.modules[name].state, kernel.modules[name].refcount = 'going', 0
+        kernel.modules[name].oopses = [builders.exit_oops(name)]
+        raise KmodError(f'unload {name}', 'the process that acted ended without a word', 'Look at the kernel log')
+
+    host.monkeypatch.setattr(_syscalls, 'delete_module', dies)
+    error = host.refused('foo')
+    assert str(error) == ('Cannot unload foo: the process that acted ended without a word. The exit of foo died: '
+                          'BUG: kernel NULL pointer dereference in f_exit. Run the task again.')
+    assert (error.facts['changed'], error.facts['after']['state']) == (True, 'going')
