@@ -211,6 +211,7 @@ class Unload:
     def _look_again(self, before):
         # type: (Dict[str, Any]) -> Tuple[Dict[str, Any], str]
         """The module as it is now, and why it is half way, if it was not before."""
+        self.kernel = None  # an oops since then has tainted it
         try:
             facts = self._survey()
         except KmodError as error:

@@ -482,8 +482,11 @@ def test_an_exit_that_dies_is_told(host):
         kernel.modules[name].oopses = [builders.exit_oops(name)]
         raise KmodError(f'unload {name}', 'the process that acted ended without a word', 'Look at the kernel log')
 
+    asked, survey = [], kernel.survey
+    host.monkeypatch.setattr(_survey, 'module', lambda name, **how: asked.append(how['kernel']) or survey(name, **how))
     host.monkeypatch.setattr(_syscalls, 'delete_module', dies)
     error = host.refused('foo')
+    assert asked[-1] is None  # what was read of the kernel before knows of no oops
     assert str(error) == ('Cannot unload foo: the process that acted ended without a word. The exit of foo died: '
                           'BUG: kernel NULL pointer dereference in f_exit. Run the task again.')
     assert (error.facts['changed'], error.facts['after']['state']) == (True, 'going')
