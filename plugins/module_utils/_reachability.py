@@ -258,6 +258,8 @@ class _Search:
         if flags & _physical.SLAB:
             found = self._in_use.object(page)
             return found is not None and found.size == BUFFER
+        if not flags & _physical.RESERVED and frame not in self._mapped:
+            self._read_mapped()  # a process that began since then may have ended when all is read
         return not flags & _physical.RESERVED and frame not in self._mapped
 
     def _read_mapped(self):

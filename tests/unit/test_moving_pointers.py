@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pointers into a module that move while memory is searched, on the layouts of six kernels."""
 
+import os
 import time
 
 import pytest
@@ -181,6 +182,24 @@ def test_the_stack_of_a_process_that_began_meanwhile_is_known(kernel, tmp_path, 
     monkeypatch.setattr(_sweep, 'sweep', sweep)
     monkeypatch.setattr(_vmalloc, 'areas', lambda *arguments: [*areas(*arguments), *begun])
     assert kernel.find(tmp_path / 'known')['answer'] == 'unreachable'
+
+
+@pytest.mark.parametrize(('came', 'found'), [(False, ['a page of the kernel']), (True, [])], ids=['a page', 'a stack'])
+def test_the_stack_of_a_process_that_came_and_went_meanwhile_is_known(kernel, tmp_path, monkeypatch, came, found):
+    """Those that read see it; it is gone when what they found is looked at."""
+    areas, swept, parent = _vmalloc.areas, _sweep.sweep, os.getpid()
+    new = _vmalloc.Area(STACK + (1 << 20), STACK + (1 << 20) + 4 * PAGE, 0, made.AREA + 0xe00, 1, 0, 0)
+
+    def sweep(*arguments):
+        write(tmp_path, linear(made.PLAIN, 0x40), FUNCTION)
+        answer = swept(*arguments)
+        write(tmp_path, linear(made.PLAIN, 0x40), 0)
+        return answer
+
+    monkeypatch.setattr(_sweep, 'sweep', sweep)
+    monkeypatch.setattr(_vmalloc, 'areas', lambda *given: [*areas(*given), *[new] * (came and os.getpid() != parent)])
+    kernel.memory.u64(made.AREA + 0xe00, made.PAGES + made.PLAIN * kernel.types.size('page'))
+    assert places(kernel.find(tmp_path)) == found
 
 
 def test_of_several_modules_those_are_read_for_again_that_nothing_points_into(kernel, tmp_path, monkeypatch):
