@@ -53,8 +53,7 @@ WALKS = 3
 RUN_DOWN = 1 << 31
 # JUMP_TYPE_LINKED in include/linux/jump_label.h
 LINKED = 2
-# Of a part of a module that is read as a whole, in bytes.
-LARGEST = 8 << 20
+LARGEST = 8 << 20  # bytes of a part of a module that is read as a whole
 
 
 class Loaded(NamedTuple):
@@ -117,7 +116,8 @@ class Bookkeeping:
         # type: (int, int, Optional[_slab.Object]) -> bool
         if found is None:
             return self._is_table(place)
-        for look in (self._is_file, self._is_inode, self._is_removed, self._is_key, self._is_init, self._is_area):
+        for look in (self._is_file, self._is_inode, self._is_removed, self._is_key, self._is_init, self._is_area,
+                     lambda *word: _freed_init.is_let_go(self._memory, self._symbols, word[0], word[2])):
             try:
                 if look(place, value, found):
                     return True

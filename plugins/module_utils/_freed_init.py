@@ -6,6 +6,7 @@
 import struct
 from typing import Iterator, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _slab  # noqa: F401 - in type comments
 from ansible_collections.kernelops.kmod.plugins.module_utils._kcore import KernelMemory  # noqa: F401 - in type comments
 from ansible_collections.kernelops.kmod.plugins.module_utils._kernel_lists import pointer
 from ansible_collections.kernelops.kmod.plugins.module_utils._symbols import Symbols  # noqa: F401 - in type comments
@@ -49,3 +50,16 @@ def _parameters(module, memory, symbols):
             name, members = STRUCTS[operations]
             for member in members:
                 yield pointer(data, argument) + types.offset(name, member), 8
+
+
+def is_let_go(memory, symbols, place, found):
+    # type: (KernelMemory, Symbols, int, _slab.Object) -> bool
+    """Whether a word is what the kernel kept of the init of a module that has gone: where that was.
+
+    Another module may lie there. It is off its list, and RCU calls nothing of it but what frees it: see
+    ftrace_release_mod() and ftrace_free_mod_map() in kernel/trace/ftrace.c.
+    """
+    types, frees = memory.btf, symbols.address('ftrace_free_mod_map')
+    places = [types.offset('ftrace_mod_map', member) for member in ('start_addr', 'end_addr')]
+    called = types.offset('ftrace_mod_map', 'rcu') + types.offset('callback_head', 'func')
+    return bool(frees) and place - found.start in places and memory.kcore.u64(found.start + called) == frees

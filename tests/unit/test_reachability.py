@@ -89,6 +89,21 @@ def test_what_holds_its_directory_in_sysfs_would_keep_the_unload_waiting(kernel,
     assert found['reason'].endswith('(references to its kobject: 1)')
 
 
+@pytest.mark.parametrize(('called', 'answer'), [(0, 'unreachable'), (8, 'reachable')], ids=['by RCU', 'by another'])
+@pytest.mark.parametrize('member', ['start_addr', 'end_addr'])
+def test_where_the_init_of_one_that_has_gone_was_does_not_count(kernel, tmp_path, monkeypatch, called, answer, member):
+    """Until RCU frees what the kernel kept of it: another module lies there."""
+    frees, start = made.IMAGE - 0x100, linear(made.CACHES, 0xc00)
+    monkeypatch.setattr(made, 'SYMBOLS', dict(made.SYMBOLS, ftrace_free_mod_map=frees))
+    kernel.flags[made.PLAIN - made.FIRST] = 1 << 7
+    kernel.slab(made.PLAIN, start, 'kmalloc-96', 96)
+    place, types = linear(made.PLAIN, 2 * 96), kernel.types
+    kernel.memory.u64(place + types.offset('ftrace_mod_map', member), FUNCTION)
+    kernel.memory.u64(place + types.offset('ftrace_mod_map', 'rcu') + types.offset('callback_head', 'func'),
+                      frees + called)
+    assert kernel.find(tmp_path)['answer'] == answer
+
+
 def test_a_free_object_does_not_count(kernel, tmp_path):
     kernel.memory.u64(linear(SLAB, 5 * OBJECT + 0x18), FUNCTION)
     kernel.memory.u64(linear(SLAB, 9 * OBJECT + 0x18), FUNCTION)
