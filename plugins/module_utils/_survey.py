@@ -449,7 +449,7 @@ def _with_registered(reached, found):
 def _asks_who_points_there(facts, depth):
     # type: (Dict[str, Any], str) -> bool
     entry = facts['module']
-    if entry['state'] in ('absent', 'builtin') or is_unavailable(entry['refcount']):
+    if not _is_loaded(entry):
         return False
     if depth == BRIEF and entry['state'] == 'live' and not entry['permanent']:
         return False
@@ -458,8 +458,13 @@ def _asks_who_points_there(facts, depth):
 
 def _may_be_reset(entry, depth):
     # type: (Dict[str, Any], str) -> bool
-    loaded = entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
-    return loaded and (depth in (ALL, FREED) or not _module_table.is_idle(entry))
+    return _is_loaded(entry) and (depth in (ALL, FREED) or not _module_table.is_idle(entry))
+
+
+def _is_loaded(entry):
+    # type: (Dict[str, Any]) -> bool
+    """Whether a module is there that this kernel can unload at all."""
+    return entry['state'] not in ('absent', 'builtin') and not is_unavailable(entry['refcount'])
 
 
 def _may_be_freed(facts):
