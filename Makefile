@@ -58,7 +58,7 @@ $(LINK):
 	@ln -sfn ../../../.. $@
 
 .PHONY: lint
-lint: ruff mypy yamllint ansible-lint checkpatch ## ruff, mypy, yamllint, ansible-lint, the kernel's checkpatch (30 seconds)
+lint: ruff mypy imports yamllint ansible-lint checkpatch ## ruff, mypy, import-linter, yamllint, ansible-lint, the kernel's checkpatch (30 seconds)
 
 .PHONY: ruff
 ruff: venv
@@ -72,6 +72,10 @@ mypy: venv
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
 	@$(STEP) 'mypy, guides' -- mypy tests/guides
 	@$(STEP) 'mypy, real' -- mypy tests/real
+
+.PHONY: imports
+imports: venv
+	@$(STEP) 'import-linter' -- env PYTHONPATH=.ansible/collections lint-imports --no-logo --cache-dir .cache/imports
 
 .PHONY: yamllint
 yamllint: venv

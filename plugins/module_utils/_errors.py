@@ -16,8 +16,7 @@ class KmodError(Exception):
     ``str()`` is the whole message, ready for ``fail_json(msg=...)``. ``facts`` is returned beside it.
     """
 
-    def __init__(self, tried, why, next_step=None, **facts):
-        # type: (str, str, Optional[str], **Any) -> None
+    def __init__(self, tried: str, why: str, next_step: Optional[str] = None, **facts: Any) -> None:
         self.tried = tried
         self.why = why
         self.next_step = next_step
@@ -28,34 +27,29 @@ class KmodError(Exception):
         super().__init__(message)
 
 
-def unavailable(reason):
-    # type: (object) -> Dict[str, str]
+def unavailable(reason: object) -> Dict[str, str]:
     """A fact that cannot be had, with the reason in its place."""
     if isinstance(reason, OSError) and reason.filename:
         reason = f'{reason.filename}: {reason.strerror}'
     return {'unavailable': str(reason)}
 
 
-def is_unavailable(fact):
-    # type: (object) -> bool
+def is_unavailable(fact: object) -> bool:
     """True for a fact made by :func:`unavailable`, and for None."""
     return fact is None or (isinstance(fact, dict) and 'unavailable' in fact)
 
 
-def _escaped(match):
-    # type: (Match[str]) -> str
+def _escaped(match: Match[str]) -> str:
     number = ord(match.group())
     return '\\x%02x' % number if number < 0x100 else '\\u%04x' % number
 
 
-def one_line(text):
-    # type: (str) -> str
+def one_line(text: str) -> str:
     """A name that somebody else chose (of a process, a file), fit to stand in a sentence: see :func:`printable`."""
     return text if text.isprintable() else re.sub('[\t\n]', _escaped, re.sub(STEERING, _escaped, text))
 
 
-def printable(value):
-    # type: (Any) -> Any
+def printable(value: Any) -> Any:
     """A result with all that would steer a terminal escaped, in all of its texts; lines stay lines.
 
     A module's file, a process or a kernel message can say what it likes: it must not write on an operator's screen.
@@ -69,8 +63,7 @@ def printable(value):
     return value
 
 
-def warn(module, result):
-    # type: (Any, Dict[str, Any]) -> None
+def warn(module: Any, result: Dict[str, Any]) -> None:
     """Takes the ``warnings`` out of a result and gives them to the AnsibleModule, which has its own way for them."""
     for warning in result.pop('warnings', []):
         module.warn(printable(warning))

@@ -197,16 +197,14 @@ output:
   sample: "foo.c:3:1: error: unknown type name 'innt'"
 '''
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
-
-_zip_import.compile_once()
-
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import build
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     """The options, for the module and for its tests."""
     return {
         'src': {'type': 'path'},
@@ -224,7 +222,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True,
                            mutually_exclusive=[['src', 'files']],
@@ -232,7 +230,7 @@ def main():
                                         ('state', 'clean', ('src', 'dest'), True)],
                            required_by={'sign_key': ('sign_cert',), 'files': ('dest',)})
     try:
-        result = _kbuild.Build(_kbuild.Options(check_mode=module.check_mode, **module.params)).run()
+        result = build.Build(build.Options(check_mode=module.check_mode, **module.params)).run()
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, result)

@@ -195,16 +195,14 @@ hangs_in:
   sample: __mutex_lock+0x2d1/0x4a0
 '''
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
-
-_zip_import.compile_once()
-
-from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import module_facts
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     """The options, for the module and for its tests."""
     return {
         'names': {'type': 'list', 'elements': 'str', 'default': []},
@@ -213,11 +211,11 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     """Arguments in, one call, the facts out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        found = _facts.answer(module.params['names'], module.params['gather_subset'], module.params['timeout'])
+        found = module_facts.answer(module.params['names'], module.params['gather_subset'], module.params['timeout'])
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, found)

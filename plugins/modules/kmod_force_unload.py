@@ -342,16 +342,14 @@ hangs_in:
   sample: __mutex_lock+0x2d1/0x4a0
 '''
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
-
-_zip_import.compile_once()
-
-from ansible_collections.kernelops.kmod.plugins.module_utils import _unload, _unload_each
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload, unload_each
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     """The options, for the module and for its tests."""
     return {
         'name': {'type': 'str'},
@@ -370,15 +368,15 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[['name', 'names']],
                            required_one_of=[['name', 'names']], supports_check_mode=True)
-    options = _unload.Options(check_mode=module.check_mode, **{
-        name: module.params[name] for name in _unload.Options._fields if name != 'check_mode'})
+    options = unload.Options(check_mode=module.check_mode, **{
+        name: module.params[name] for name in unload.Options._fields if name != 'check_mode'})
     names = module.params['names']
     try:
-        result = _unload.Unload(options).run() if names is None else _unload_each.run(names, options)
+        result = unload.Unload(options).run() if names is None else unload_each.run(names, options)
     except KmodError as error:
         warn(module, error.facts)
         module.fail_json(**printable(dict(error.facts, msg=str(error))))

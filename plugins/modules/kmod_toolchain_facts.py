@@ -180,31 +180,29 @@ hangs_in:
   sample: __mutex_lock+0x2d1/0x4a0
 '''
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kernelops.kmod.plugins.module_utils import _zip_import
-
-_zip_import.compile_once()
-
-from ansible_collections.kernelops.kmod.plugins.module_utils import _toolchain_facts
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import check_files
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     """The options, for the module and for its tests."""
     return {
         'names': {'type': 'list', 'elements': 'str', 'default': []},
         'paths': {'type': 'list', 'elements': 'path', 'default': []},
-        'scope': {'type': 'str', 'choices': list(_toolchain_facts.SCOPES), 'default': 'loaded'},
+        'scope': {'type': 'str', 'choices': list(check_files.SCOPES), 'default': 'loaded'},
         'timeout': {'type': 'float', 'default': 30},
     }
 
 
-def main():
+def main() -> None:
     """Arguments in, one call, the facts out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     options = module.params
     try:
-        found = _toolchain_facts.gather(options['names'], options['paths'], options['scope'],
+        found = check_files.gather(options['names'], options['paths'], options['scope'],
                                         timeout=options['timeout'])
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))

@@ -28,14 +28,14 @@ def make_importable() -> None:
 def judged(root: str, btf: Optional[str] = None) -> List[Dict[str, Any]]:
     """The entry of each module file in ROOT/lib/modules, for the kernel whose modules they are."""
     make_importable()
-    facts = importlib.import_module(UTILITIES + '_toolchain_facts')
+    facts = importlib.import_module(UTILITIES + '_actions.check_files')
     (release,) = os.listdir(root + '/lib/modules')  # noqa: PTH208
     reference = facts.reference_file(release, root)
     if 'unavailable' in reference:
         raise SystemExit(str(reference['unavailable']))
     layout = reference['layout']
     if btf:
-        known = importlib.import_module(UTILITIES + '_btf').Btf.load(btf)
+        known = importlib.import_module(UTILITIES + '_lib.memory.btf').Btf.load(btf)
         layout = {'size': known.size('module'), 'init': known.offset('module', 'init'),
                   'exit': known.offset('module', 'exit'), 'source': btf}
     kernel = {'release': release, 'arch': reference['machine'], 'vermagic': reference['vermagic'],

@@ -7,7 +7,7 @@ import json
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _facts
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import module_facts
 from engine import rendered
 from kernel_memory import write_files
 
@@ -56,7 +56,7 @@ def captured(tmp_path):
     write_files(root, {'sys/module/no_exit/sections/.gnu.linkonce.this_module': '0xffffffffc0a88040\n'})
 
     def gather(names):
-        found = _facts.answer(names, ['all'], 60, root)['facts']
+        found = module_facts.answer(names, ['all'], 60, root)['facts']
         return answered(json.loads(json.dumps(found).replace(root, '')))
 
     return gather

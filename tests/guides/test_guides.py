@@ -15,9 +15,9 @@ import fault_modules
 import images
 import pytest
 import yaml
-from ansible_collections.kernelops.kmod.plugins.module_utils._hazards import HAZARDS
-from ansible_collections.kernelops.kmod.plugins.module_utils._kernel import TAINT_FLAGS
-from ansible_collections.kernelops.kmod.plugins.module_utils._ladder import METHODS
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.running_kernel import TAINT_FLAGS
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules.hazards import HAZARDS
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules.ladder import METHODS
 from transcript import commands
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -78,7 +78,9 @@ class Place(rig.Rig):
         begun = self._run_with(start, json.dumps(case._asdict()))
         if begun.status != 0:
             return [], begun.err
-        end, said, steps = time.monotonic() + CASE_DEADLINE_S, '', []  # type: float, str, Steps
+        end: float = time.monotonic() + CASE_DEADLINE_S
+        said: str = ''
+        steps: Steps = []
         while time.monotonic() < end:
             told = self.sh(TOLD, timeout=150)
             if told.status == 0:

@@ -174,8 +174,8 @@ class Rig:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode='w') as tar:
             for directory in ('module_utils', 'modules'):
-                for source in sorted((PLUGINS / directory).glob('*.py')):
-                    tar.add(source, arcname=f'torture/{PACKAGE}/{directory}/{source.name}')
+                for source in sorted((PLUGINS / directory).rglob('*.py')):
+                    tar.add(source, arcname=f'torture/{PACKAGE}/{source.relative_to(PLUGINS)}')
             tar.addfile(tarfile.TarInfo('torture/ansible/__init__.py'))
             for source in sorted(Path(module_utils.__path__[0]).rglob('*.py')):
                 tar.add(source, arcname=f'torture/ansible/module_utils/{source.relative_to(module_utils.__path__[0])}')

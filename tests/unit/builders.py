@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of a module and module files, made to order, so that a test's row says only what matters to it."""
 
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -31,7 +32,7 @@ LAYOUT = {'size': 896, 'init': 312, 'exit': 848}
 
 
 def live(**changes):
-    """Struct module of a healthy live module, as _struct_module.read returns it."""
+    """Struct module of a healthy live module, as struct_module.read returns it."""
     return dict({'module': ADDRESS, 'state': 'live', 'refcount': 1, 'init': INIT, 'exit': EXIT, 'source': 'kcore'},
                 **changes)
 
@@ -56,7 +57,7 @@ UNREACHABLE = {'answer': 'unreachable', 'reason': '', 'hits': []}
 
 
 def oops(module='foo', **changes):
-    """An oops as _oops returns it, of a task that is gone, in the init of ``module``."""
+    """An oops as oops returns it, of a task that is gone, in the init of ``module``."""
     return dict({
         'kind': 'oops', 'module': module, 'function': 'f_init', 'cause': 'BUG: kernel NULL pointer dereference',
         'died_in': 'init', 'of': module, 'call': 'init', 'locks': [],
@@ -89,7 +90,7 @@ def kernel(**changes):
 
 
 def facts(state='live', refcount=0, used_by=(), permanent=False, taint='OE', **changes):
-    """What _survey.module returns for the module ``foo``, out of tree by default; ``changes`` are its other keys."""
+    """What module_survey.module returns for ``foo``, out of tree by default; ``changes`` are its other keys."""
     module = {'name': 'foo', 'state': state}
     if state not in ('absent', 'builtin'):
         module.update(refcount=refcount, used_by=list(used_by), permanent=permanent, struct_address=ADDRESS,
@@ -166,3 +167,26 @@ def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62,
     header = struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\x02\x01\x01', 1, machine, 1, 0, 0, 64 + len(body), 0, 64, 0, 0,
                          64, len(sections), len(sections) - 1)
     return header + body + table + (b'~Module signature appended~\n' if signed else b'')
+
+
+class Owners:
+    """The module os, but that who runs the tests stands for root, and what is ``foreign`` belongs to user 1000."""
+
+    def __init__(self):
+        self.foreign = []
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def _owned(self, found):
+        others = [(path.stat().st_dev, path.stat().st_ino) for path in self.foreign]
+        owner = 1000 if (found.st_dev, found.st_ino) in others else found.st_uid
+        fields = list(found)[:10]
+        fields[4] = 0 if owner == os.getuid() else owner
+        return os.stat_result(fields)
+
+    def stat(self, path):
+        return self._owned(Path(path).stat())
+
+    def fstat(self, descriptor):
+        return self._owned(os.fstat(descriptor))

@@ -12,21 +12,19 @@ import struct
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _kernel,
-    _kernel_log,
-    _ladder,
-    _load,
-    _module_details,
-    _module_file,
-    _module_table,
-    _reset,
-    _struct_module,
-    _survey,
-    _syscalls,
-    _unload,
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, load, unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
+    module_details,
+    module_file,
+    module_survey,
+    module_table,
+    running_kernel,
+    struct_module,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder
 
 REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiIIiI' + 'QQ16s')
 HELPER = builders.module_image()
@@ -98,7 +96,7 @@ class FakeKernel:
         return [module.name for module in self.modules.values() if name in module.uses]
 
     def survey(self, name, kernel=None, depth='needed', timeout=0, reached=None):  # noqa: ARG002
-        """As _survey.module: a live module that nothing holds back is looked at closer only where that is asked for."""
+        """As module_survey.module: a live module that nothing holds back is looked at closer only where asked for."""
         assert kernel in (None, self.facts)
         module = self.modules.get(name)
         if module is None:
@@ -120,13 +118,13 @@ class FakeKernel:
         return found
 
     def search(self, names, timeout):
-        """As _survey.search, asked before anything is freed."""
+        """As module_survey.search, asked before anything is freed."""
         assert timeout > 0
         self.searches.append(list(names))
         return {name: self.modules[name].reached_meanwhile or self.modules[name].reachability for name in names}
 
     def dependents(self, users, _kernel):
-        """As _survey.dependents, of one level."""
+        """As module_survey.dependents, of one level."""
         return {name: self.survey(name) for name in users}
 
     def delete_module(self, name, force=False):
@@ -211,7 +209,7 @@ class FakeKernel:
         return 1, found, self._packed(module)
 
     def table(self, _root='/'):
-        """As _module_table.read."""
+        """As module_table.read."""
         return {'modules': {name: self.survey(name)['module'] for name in self.modules}, 'warnings': []}
 
     def _clear_loader(self):
@@ -243,25 +241,25 @@ class Host:
             return kernel.helper
 
         for module, name, replacement in (
-                (_module_table, 'read', kernel.table),
-                (_module_table, 'names', lambda: sorted(kernel.modules)),
-                (_syscalls, 'with_deadline', direct), (_syscalls, 'init_module', kernel.init_module),
-                (_syscalls, 'delete_module', kernel.delete_module), (_survey, 'module', kernel.survey),
-                (_survey, 'search', kernel.search),
-                (_survey, 'dependents', kernel.dependents),
-                (_reset, 'read_helper', read_helper), (_struct_module, 'layout', lambda: builders.LAYOUT),
-                (_unload.os, 'geteuid', lambda: 0)):
+                (module_table, 'read', kernel.table),
+                (module_table, 'names', lambda: sorted(kernel.modules)),
+                (child_process, 'with_deadline', direct), (loader_syscalls, 'init_module', kernel.init_module),
+                (loader_syscalls, 'delete_module', kernel.delete_module), (module_survey, 'module', kernel.survey),
+                (module_survey, 'search', kernel.search),
+                (module_survey, 'dependents', kernel.dependents),
+                (compiled_helper, 'read_helper', read_helper), (struct_module, 'layout', lambda: builders.LAYOUT),
+                (unload.os, 'geteuid', lambda: 0)):
             self.monkeypatch.setattr(module, name, replacement)
         return kernel
 
     @staticmethod
     def options(name='', **given):
-        values = {'methods': list(_ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+        values = {'methods': list(ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
                   'helper': 'compiled', 'helper_path': None, 'timeout': 30.0, 'check_mode': False}
-        return _unload.Options(name=name, **dict(values, **given))
+        return unload.Options(name=name, **dict(values, **given))
 
     def unload(self, name, **options):
-        return _unload.Unload(self.options(name, **options), self.kernel.facts).run()
+        return unload.Unload(self.options(name, **options), self.kernel.facts).run()
 
     def refused(self, name, **options):
         """The error of an unload that is refused, and fails."""
@@ -287,8 +285,8 @@ class LoadingKernel(FakeKernel):
         self.shows = {}
 
     def load(self, image, text):
-        file = dict(_module_file.describe(image, 'a.ko'), **_load.identity(image, 'a.ko', ''))
-        name = _module_file.describe(image, 'a.ko')['name']
+        file = dict(module_file.describe(image, 'a.ko'), **load.identity(image, 'a.ko', ''))
+        name = module_file.describe(image, 'a.ko')['name']
         self.calls.append('init_module %s %s' % (name, text))
         self.log += self.words
         if self.answer:
@@ -306,7 +304,7 @@ class LoadingKernel(FakeKernel):
             module.state, module.refcount = 'coming', 2
             module.tasks = [builders.task('python3', 77)]
         if self.init in ('hangs', 'is late'):
-            raise _syscalls.Deadline('load a.ko', 'no answer within 30 seconds', hangs_in='msleep')
+            raise child_process.Deadline('load a.ko', 'no answer within 30 seconds', hangs_in='msleep')
         return 0
 
     def details(self, name, _files, _root='/'):
@@ -324,7 +322,7 @@ class LoadingHost(Host):
         self.boot()
 
         class Survey:
-            """_survey.Survey of this kernel."""
+            """module_survey.Survey of this kernel."""
 
             def __init__(self, *_given):
                 self.table = {'modules': {name: {'state': module.state} for name, module in kernel.modules.items()}}
@@ -342,7 +340,7 @@ class LoadingHost(Host):
                 return found
 
         class Since:
-            """_kernel_log.Since of this kernel."""
+            """log_source.Since of this kernel."""
 
             def __init__(self):
                 self.told = len(kernel.log)
@@ -351,17 +349,17 @@ class LoadingHost(Host):
                 return kernel.log[self.told:]
 
         for module, name, replacement in (
-                (_survey, 'Survey', Survey), (_syscalls, 'init_module', kernel.load),
-                (_module_details, 'read', kernel.details), (_module_details, 'files', lambda *_a, **_k: kernel.files),
-                (_module_table, 'is_builtin', lambda name, *_where: name in kernel.builtin),
-                (_kernel_log, 'Since', Since), (_kernel, 'read', lambda: kernel.facts),
-                (_load, 'host', lambda _kernel: dict(kernel.facts, loader='wedged' if kernel.oopses else 'ok'))):
+                (module_survey, 'Survey', Survey), (loader_syscalls, 'init_module', kernel.load),
+                (module_details, 'read', kernel.details), (module_details, 'files', lambda *_a, **_k: kernel.files),
+                (module_table, 'is_builtin', lambda name, *_where: name in kernel.builtin),
+                (log_source, 'Since', Since), (running_kernel, 'read', lambda: kernel.facts),
+                (load, 'host', lambda _kernel: dict(kernel.facts, loader='wedged' if kernel.oopses else 'ok'))):
             self.monkeypatch.setattr(module, name, replacement)
         return kernel
 
     def load(self, path, *, check_mode=False, **options):
         values = dict({'params': {}, 'replace': False, 'timeout': 30.0}, **options)
-        return _load.Load(_load.Options(path=str(path), check_mode=check_mode, **values)).run()
+        return load.Load(load.Options(path=str(path), check_mode=check_mode, **values)).run()
 
     def load_refused(self, path, **options):
         """The error of a load that is refused, or fails."""

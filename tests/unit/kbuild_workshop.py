@@ -8,7 +8,7 @@ import sys
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import _kbuild, _toolchain_facts
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import build, check_files
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
 # kbuild's part: notes its arguments and the tree's files, then does as the directory "outcome" says.
@@ -70,10 +70,10 @@ class Workshop:
         self.makes('foo')
         self.modules = directory / 'modules'
         self.in_tree(builders.RELEASE)
-        monkeypatch.setattr(_toolchain_facts, 'MODULES', str(self.modules))
-        monkeypatch.setattr(_kbuild, 'ENVIRONMENT', {
+        monkeypatch.setattr(check_files, 'MODULES', str(self.modules))
+        monkeypatch.setattr(build, 'ENVIRONMENT', {
             'PATH': str(self.bin), 'LC_ALL': 'C', 'OUTCOME': str(self.outcome), 'LOG': str(self.log)})
-        monkeypatch.setattr(_kbuild, 'read_os_release', lambda: {'ID': 'debian'})
+        monkeypatch.setattr(build, 'read_os_release', lambda: {'ID': 'debian'})
 
     def headers_of(self, release):
         builders.write(self.kdir, 'include/generated/utsrelease.h', '#define UTS_RELEASE "%s"\n' % release)
@@ -91,10 +91,10 @@ class Workshop:
         values = {'src': str(self.src), 'files': None, 'dest': str(self.dest), 'kdir': str(self.kdir),
                   'kernel_release': builders.RELEASE, 'cc': None, 'make_args': [], 'jobs': None, 'sign_key': None,
                   'sign_cert': None, 'timeout': 60.0, 'state': 'built', 'check_mode': False}
-        return _kbuild.Options(**dict(values, **changes))
+        return build.Options(**dict(values, **changes))
 
     def build(self, **changes):
-        return _kbuild.Build(self.options(**changes)).run()
+        return build.Build(self.options(**changes)).run()
 
     def refused(self, **changes):
         with pytest.raises(KmodError) as caught:

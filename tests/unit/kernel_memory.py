@@ -11,7 +11,7 @@ import struct
 import tempfile
 from pathlib import Path
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _btf
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import btf
 
 CAPTURES = Path(__file__).resolve().parent / 'captures'
 KERNELS = ('linux-5.10', 'linux-6.1', 'linux-6.12', 'linux-7.3')
@@ -29,7 +29,7 @@ def btf_data(kernel):
 @functools.lru_cache(maxsize=None)
 def btf_of(kernel):
     """Its types."""
-    return _btf.Btf(btf_data(kernel))
+    return btf.Btf(btf_data(kernel))
 
 
 @functools.lru_cache(maxsize=None)
@@ -145,7 +145,7 @@ def make_root(directory, kernel=None, memory=None):
         if types.is_symlink():
             types.unlink()
         types.symlink_to(btf_file(kernel))
-        _btf._running[str(types)] = btf_of(kernel)
+        btf._running[str(types)] = btf_of(kernel)
     if memory:
         (root / 'proc/kcore').write_bytes(memory.core_file())
     return str(directory)

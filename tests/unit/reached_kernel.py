@@ -7,15 +7,15 @@ import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _bookkeeping,
-    _in_use,
-    _kcore,
-    _places,
-    _reachability,
-    _symbols,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import reachability
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import (
+    bookkeeping,
+    in_use,
+    kcore,
+    locate,
+    symbols,
+)
 from kernel_memory import ALL_KERNELS, PAGE, Memory, btf_of, elf_header, make_root, program_header, write_files
 
 LINEAR, FIRST, FRAMES = 0xFFFF888000000000, 0x100, 64
@@ -49,8 +49,8 @@ def places(answer):
 
 def write(root, place, value):
     """Changes memory while it is read."""
-    with _kcore.Kcore.open(str(root)) as kcore, open(root / 'proc/kcore', 'r+b') as stream:
-        segment = next(found for found in kcore.segments if found.start <= place < found.end)
+    with kcore.Kcore.open(str(root)) as memory, open(root / 'proc/kcore', 'r+b') as stream:
+        segment = next(found for found in memory.segments if found.start <= place < found.end)
         stream.seek(segment.offset + place - segment.start)
         stream.write(struct.pack('<Q', value))
 
@@ -237,17 +237,17 @@ class ReachedKernel:
     def find_all(self, directory, names, seconds=60.0):
         """The answers for several."""
         root = self.root(directory)
-        loaded = [_bookkeeping.Loaded('stuck', THIS, [(CODE, CODE + PAGE), (DATA, DATA + PAGE)]),
-                  _bookkeeping.Loaded('other', OTHER_STRUCT, [(OTHER, OTHER + OTHER_PAGES * PAGE)])]
-        with _kcore.KernelMemory(root) as memory:
-            return _reachability.find(names, loaded, memory, _symbols.Symbols(root), SYMBOLS.get, seconds)
+        loaded = [bookkeeping.Loaded('stuck', THIS, [(CODE, CODE + PAGE), (DATA, DATA + PAGE)]),
+                  bookkeeping.Loaded('other', OTHER_STRUCT, [(OTHER, OTHER + OTHER_PAGES * PAGE)])]
+        with kcore.KernelMemory(root) as memory:
+            return reachability.find(names, loaded, memory, symbols.Symbols(root), SYMBOLS.get, seconds)
 
 
 @pytest.fixture(params=ALL_KERNELS)
 def each_kernel(request, monkeypatch):
     """Of each layout one. What is looked at again is so at once: nothing but a test changes it."""
-    monkeypatch.setattr(_in_use, 'PAUSE', 0.0001)
-    monkeypatch.setattr(_in_use, 'LONG_PAUSE', 0.0004)
-    monkeypatch.setattr(_places, 'PAUSE', 0.0002)
-    monkeypatch.setattr(_reachability, 'WATCH_PAUSE', 0.0003)
+    monkeypatch.setattr(in_use, 'PAUSE', 0.0001)
+    monkeypatch.setattr(in_use, 'LONG_PAUSE', 0.0004)
+    monkeypatch.setattr(locate, 'PAUSE', 0.0002)
+    monkeypatch.setattr(reachability, 'WATCH_PAUSE', 0.0003)
     return ReachedKernel(request.param)

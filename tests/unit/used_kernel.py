@@ -5,7 +5,7 @@
 
 import struct
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _holders
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import find_holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from kernel_memory import Structs
 
@@ -268,4 +268,4 @@ class UsedKernel(Structs):
     def find(self, root, name='foo', **options):
         """What the reader finds of the module in this kernel."""
         options.setdefault('ranges', RANGES)
-        return _holders.find(name, MODULE, str(root), symbols=self.symbols.get, **options)
+        return find_holders.find(name, MODULE, str(root), symbols=self.symbols.get, **options)

@@ -44,7 +44,7 @@ def shell(script: str, seconds: float) -> Dict[str, Any]:
     with open('/run/said', 'w+b') as said:
         process = subprocess.Popen(  # pylint: disable=consider-using-with
             ['bash', '-c', script], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
-        status = None  # type: Optional[int]
+        status: Optional[int] = None
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -75,9 +75,9 @@ def facts_of(module: str, seconds: float) -> Dict[str, Any]:
     """What kmod_facts says of one module."""
 
     def asked() -> Dict[str, Any]:
-        from ansible_collections.kernelops.kmod.plugins.module_utils import _facts  # noqa: PLC0415
+        from ansible_collections.kernelops.kmod.plugins.module_utils._actions import module_facts  # noqa: PLC0415
 
-        return dict(_facts.answer([module], ['all'], seconds)['facts']['modules'][module])
+        return dict(module_facts.answer([module], ['all'], seconds)['facts']['modules'][module])
 
     return in_a_process(asked)
 
@@ -95,7 +95,7 @@ def entries(facts: Dict[str, Any]) -> List[Dict[str, Any]]:
 
 def commands(facts: Dict[str, Any]) -> List[str]:
     """What ends the holders, in order; where none says, what ``next`` tells to run."""
-    found = []  # type: List[str]
+    found: List[str] = []
     for entry in entries(facts):
         command = entry.get('end_with')
         if command and command not in found:
@@ -111,7 +111,7 @@ def carried_out(command: str, seconds: float) -> Dict[str, Any]:
     if not command.startswith('ansible HOST '):
         return dict(shell('export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n' + command, COMMAND_DEADLINE_S), command=command)
     words = shlex.split(shlex.split(command)[-1])
-    options = dict(word.split('=', 1) for word in words)  # type: Dict[str, Any]
+    options: Dict[str, Any] = dict(word.split('=', 1) for word in words)
     name = options.pop('name')
     options = {key: value in ('true', 'yes') if key == 'cascade' else value.split(',') if key == 'methods' else value
                for key, value in options.items()}
@@ -123,10 +123,10 @@ def carried_out(command: str, seconds: float) -> Dict[str, Any]:
 def unload(name: str, seconds: float, **options: Any) -> Dict[str, Any]:
     """What kmod_force_unload returns, by its own defaults, or the words and facts of its refusal."""
     import collection  # noqa: PLC0415  (read anew by each process, as a module of Ansible's is)
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _ladder  # noqa: PLC0415
     from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError  # noqa: PLC0415
+    from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder  # noqa: PLC0415
 
-    options.setdefault('methods', list(_ladder.METHODS))
+    options.setdefault('methods', list(ladder.METHODS))
     try:
         return collection.unload(name, timeout=seconds, **options)
     except KmodError as error:
@@ -187,7 +187,7 @@ def run(case: Dict[str, Any], seconds: float) -> None:
         return
     say('refused', **unloaded(module, seconds))
     say('still works', **shell(check, SHELL_DEADLINE_S), log=witness.alarms())
-    tried = []  # type: List[str]
+    tried: List[str] = []
     for number in range(ROUNDS):
         facts = facts_of(module, seconds)
         say('facts', diagnosis=facts.get('diagnosis'), refcount=facts.get('refcount'), holders=entries(facts),

@@ -5,17 +5,17 @@
 
 from typing import Any, Dict
 
-from ansible_collections.kernelops.kmod.plugins.module_utils import _unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload import Options, Unload
 
 # The front door's defaults; an option that is not named here is None.
-DEFAULTS = {
+DEFAULTS: Dict[str, Any] = {
     'methods': ['plain', 'kernel_force', 'reset', 'park'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
     'helper': 'auto', 'check_mode': False,
-}  # type: Dict[str, Any]
+}
 
 
 def unload(name: str, kernel: Any = None, timeout: float = 150, **options: Any) -> Dict[str, Any]:
     """The return values; KmodError where the module stays."""
-    fields = {field: DEFAULTS.get(field) for field in _unload.Options._fields}  # type: Dict[str, Any]
+    fields: Dict[str, Any] = {field: DEFAULTS.get(field) for field in Options._fields}
     fields.update(options, name=name, timeout=timeout)
-    return dict(_unload.Unload(_unload.Options(**fields), kernel).run())
+    return dict(Unload(Options(**fields), kernel).run())

@@ -23,15 +23,11 @@ import time
 from typing import Any, Dict, List
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils import (
-    _kernel,
-    _kernel_log,
-    _survey,
-    _symbols,
-    _syscalls,
-    _tasks,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_tasks, running_kernel
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import symbols
 
 LAB = '/root/lab'
 MEMINFO = ('MemFree', 'Slab', 'SUnreclaim', 'SReclaimable', 'VmallocUsed', 'KernelStack', 'Percpu', 'PageTables',
@@ -83,7 +79,7 @@ def dies(image: bytes) -> None:
     """Loads a module in a child, which must die of it."""
     pid = os.fork()
     if pid == 0:
-        _syscalls.init_module(image, '')
+        loader_syscalls.init_module(image, '')
         os._exit(0)
     status = os.waitpid(pid, 0)[1]
     if not os.WIFSIGNALED(status):
@@ -92,10 +88,10 @@ def dies(image: bytes) -> None:
 
 def fixed(image: bytes, name: str) -> None:
     """Loads and unloads the fixed build."""
-    for call, error in (('init_module', _syscalls.init_module(image, '')),
-                        ('delete_module', _syscalls.delete_module(name))):
+    for call, error in (('init_module', loader_syscalls.init_module(image, '')),
+                        ('delete_module', loader_syscalls.delete_module(name))):
         if error:
-            raise SystemExit('%s of the fixed build: %s' % (call, _syscalls.errno_text(error)))
+            raise SystemExit('%s of the fixed build: %s' % (call, loader_syscalls.errno_text(error)))
 
 
 def unload(name: str, kernel: Dict[str, Any]) -> int:
@@ -128,11 +124,13 @@ def quiet() -> None:
     child of its own. This process's own pages stay in memory. What acts on the kernel is all there: the load that dies,
     the helper with its own look at every task, delete_module(2), the fixed build.
     """
-    text, texts, records = _symbols.Symbols._text, {}, _kernel_log._records  # type: Any, Dict[Any, Any], Any
+    text: Any = symbols.Symbols._text
+    texts: Dict[Any, Any] = {}
+    records: Any = log_source._records
 
-    def once(symbols: Any, *arguments: Any) -> Any:
+    def once(_symbols: Any, *arguments: Any) -> Any:
         if arguments not in texts:
-            texts[arguments] = text(symbols, *arguments)
+            texts[arguments] = text(_symbols, *arguments)
         return texts[arguments]
 
     def from_last_clear(descriptor: int, *arguments: Any, **named: Any) -> Any:
@@ -143,14 +141,14 @@ def quiet() -> None:
     def unsearched(_survey: Any, names: Any) -> Dict[str, Any]:
         return dict.fromkeys(names, nothing)
 
-    seen = _tasks.scan()
-    _tasks.scan = lambda *_arguments, **_named: seen
-    _syscalls.with_deadline = lambda function, *_arguments, **_named: function()
-    _symbols.Symbols._text = once  # type: ignore[assignment]
-    _kernel_log._records = from_last_clear
-    _survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
-    nothing = _survey.not_searched('200 times would take an hour')
-    _survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]
+    seen = module_tasks.scan()
+    module_tasks.scan = lambda *_arguments, **_named: seen
+    child_process.with_deadline = lambda function, *_arguments, **_named: function()
+    symbols.Symbols._text = once  # type: ignore[assignment]
+    log_source._records = from_last_clear
+    module_survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
+    nothing = module_survey.not_searched('200 times would take an hour')
+    module_survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
         stream.write('1')
     ctypes.CDLL(None).mlockall(1)
@@ -159,8 +157,8 @@ def quiet() -> None:
 def main(mode: str, cycles: int, every: int) -> None:
     """Runs the cycles; a sample before the first and after each ``every``."""
     broken, mended = read(LAB + '/init_oops.ko'), read(LAB + '/fixed/init_oops.ko')
-    kernel = _kernel.read()
-    kept = []  # type: List[Any]
+    kernel = running_kernel.read()
+    kept: List[Any] = []
     quiet()
     print(json.dumps(dict(sample(), cycle=0, seconds=0.0)), flush=True)
     start, refusals = time.monotonic(), 0

@@ -31,7 +31,7 @@ def warm_up(a_module: str) -> None:
     """Reads the code and the kernel's types, by surveys of a module of the kernel's own that is in use."""
     for name in ('kmod_facts', 'kmod_force_unload'):
         importlib.import_module(MODULES + name)
-    survey = importlib.import_module(UTILITIES + '_survey')
+    survey = importlib.import_module(UTILITIES + '_collect.module_survey')
     for depth in (survey.ALL, survey.FREED):
         survey.module(a_module, depth=depth)
 

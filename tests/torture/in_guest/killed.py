@@ -13,15 +13,15 @@ import sys
 from typing import Any, Dict
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_syscalls
 
 MARK = '/run/torture-killed'
 
 
 def main(name: str) -> Dict[str, Any]:
     """Runs it; the report or, where it failed, its words and facts."""
-    real = _syscalls.init_module
+    real = loader_syscalls.init_module
 
     def kills_itself(image: bytes, parameters: str) -> int:
         real(image, parameters)
@@ -29,7 +29,7 @@ def main(name: str) -> Dict[str, Any]:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0
 
-    _syscalls.init_module = kills_itself
+    loader_syscalls.init_module = kills_itself
     try:
         report = collection.unload(name)
     except KmodError as error:

@@ -23,7 +23,7 @@ import time
 from typing import Any, Callable, Dict, List
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils import _syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_syscalls
 
 QUIET_S = 30
 LAB = '/root/lab'
@@ -34,7 +34,7 @@ def finit_module(path: str) -> int:
     """0 or the errno."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return _syscalls._call('finit_module', descriptor, b'', 0)  # noqa: SLF001  # pylint: disable=protected-access
+        return loader_syscalls._call('finit_module', descriptor, b'', 0)  # noqa: SLF001  # pylint: disable=protected-access
     finally:
         os.close(descriptor)
 
@@ -43,11 +43,11 @@ def checked(path: str, wanted: int, module: str = '') -> None:
     """One load that is to end with ``wanted``; the module that it loaded is unloaded again."""
     error = finit_module(path)
     if error != wanted:
-        raise SystemExit('finit_module(%s) ended with %s' % (path, _syscalls.errno_text(error)))
+        raise SystemExit('finit_module(%s) ended with %s' % (path, loader_syscalls.errno_text(error)))
     if module:
-        error = _syscalls.delete_module(module)
+        error = loader_syscalls.delete_module(module)
         if error:
-            raise SystemExit('delete_module(%s) ended with %s' % (module, _syscalls.errno_text(error)))
+            raise SystemExit('delete_module(%s) ended with %s' % (module, loader_syscalls.errno_text(error)))
 
 
 def watched(count: int, load: Callable[[int], None]) -> Dict[str, Any]:
@@ -125,7 +125,7 @@ def others(count: int, real: int) -> Dict[str, Any]:
     every = count // real if real else 0
     directory = '/root/torture/files'
     os.makedirs(directory, exist_ok=True)
-    jobs = []  # type: List[Any]
+    jobs: List[Any] = []
     for number in range(count):
         is_real = bool(every) and number % every == every - 1
         path = '%s/%d.ko' % (directory, number)
@@ -163,10 +163,10 @@ def jam(path: str) -> Dict[str, Any]:
 
 def unload(name: str, leave: bool) -> Dict[str, Any]:
     """The collection's own unload. Its steps, by which one sees what was done to the loader."""
-    from ansible_collections.kernelops.kmod.plugins.module_utils import _reset  # noqa: PLC0415
+    from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper  # noqa: PLC0415
 
     if leave:
-        _reset.loader_parameters = lambda *_arguments: {}
+        compiled_helper.loader_parameters = lambda *_arguments: {}
     result = collection.unload(name)
     return {'method': result['method'], 'after': result['after'], 'steps': result['steps']}
 

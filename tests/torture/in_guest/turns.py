@@ -32,7 +32,7 @@ def started(word: str, seconds: float, check: bool = False) -> front_door.Call:
     """kmod_force_unload of a name and what that carries."""
     name, _equals, more = word.partition('=')
     accepted, _colon, methods = more.partition(':')
-    options = {'methods': methods.split(',')} if methods else {}  # type: Dict[str, Any]
+    options: Dict[str, Any] = {'methods': methods.split(',')} if methods else {}
     return front_door.start('kmod_force_unload', dict(
         options, name=name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else []), check)
 

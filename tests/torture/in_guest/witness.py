@@ -62,7 +62,7 @@ def in_time(function: Callable[[], str], seconds: float) -> Optional[str]:
             stream.write(function())
         os._exit(0)
     os.close(write_end)
-    chunks = []  # type: List[bytes]
+    chunks: List[bytes] = []
     try:
         while select.select([read_end], [], [], seconds)[0]:
             chunk = os.read(read_end, 65536)

@@ -1,0 +1,403 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gets one module out: survey, diagnose, plan, take the step, survey again, report what was seen."""
+
+import errno
+import os
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, generated_helper, steps
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.steps import described
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_table, struct_module
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules import diagnose, ladder
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules.parked import new_name
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules.report import (
+    shown,
+    with_dependents,
+    without_dependents,
+)
+
+# What can still reach a module, by its name (:func:`module_survey.search`).
+Search = Callable[[str], Dict[str, Any]]
+
+
+class Options(NamedTuple):
+    """The options of kmod_force_unload, and whether it runs in check mode."""
+
+    name: str
+    methods: List[str]
+    run_exit: str
+    cascade: bool
+    accept_hazards: List[str]
+    helper: str
+    helper_path: Optional[str]
+    timeout: float
+    check_mode: bool
+    helper_will_be_built: bool = False
+
+
+class ReachedMeanwhile(Exception):
+    """What nobody could reach when it was read may be reached by now. Nothing was written yet."""
+
+    def __init__(self, reached: Dict[str, Any]) -> None:
+        super().__init__(reached['reason'])
+        self.reached = reached
+
+
+class Unload:
+    """One run against one module of this host."""
+
+    def __init__(self, options: Options, kernel: Optional[Dict[str, Any]] = None,
+                 facts: Optional[Dict[str, Any]] = None, reached: Optional[Dict[str, Any]] = None,
+                 search: Optional[Search] = None) -> None:
+        """``kernel`` are the facts of running_kernel.read, ``facts`` those of module_survey, where they have been read
+        already: by these it is refused or foreseen, and read anew before it is changed.
+
+        ``reached``: what the searches of memory told; ``search`` tells it of a module before its code is freed.
+        """
+        self.options = options
+        self.name = kernel_name(options.name)
+        if os.geteuid() != 0:
+            raise KmodError(f'unload {self.name}', 'only root may, and this is user %d' % os.geteuid(),
+                            'Set become=true, or call ansible with -b')
+        self.kernel = kernel
+        self.facts, self.reached = facts, reached
+        self.read_before = facts is not None
+        self.search: Search = search or self._search_for
+        self.steps: List[Dict[str, Any]] = []
+        self.look: Dict[str, Any] = {}
+        self.told: List[str] = []
+        self.late = False
+        self.helper: Dict[str, Any] = {'kind': 'none', 'needed': False, 'usable': None, 'reason': 'not needed'}
+
+    def run(self) -> Dict[str, Any]:
+        """The module's return values. Raises KmodError, with these as its facts, where it stays in the kernel."""
+        facts = self._survey()
+        self.kernel = facts['kernel']
+        self.helper['path'] = self.options.helper_path or compiled_helper.helper_path(facts['kernel']['release'])
+        before = shown(facts)
+        dependents = facts['module'].get('used_by', []) if self.options.cascade else []
+        forced = self.options.run_exit == 'never' or not {'plain', 'kernel_force'}.intersection(self.options.methods)
+        diagnosis = diagnose.diagnose(facts, forced)
+        # With the dependents gone it is another case: that one is planned for.
+        alone = without_dependents(facts) if dependents else facts
+        ahead = diagnose.diagnose(alone, forced)
+        plan = ladder.plan(alone, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
+        result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
+                  'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
+                  'hazards': ahead['hazards'], 'reachability': facts['reachability'], 'helper': self.helper, 'look': {},
+                  'diff': {'before': before, 'after': before}, 'warnings': []}
+        if plan['refusal'] and before['state'] != 'builtin' and self._is_gone():
+            after = {'state': 'absent'}
+            return dict(result, method='none', after=after, diff={'before': before, 'after': after}, hazards=[],
+                        msg=f'{self.name} was unloaded by someone else meanwhile.')
+        if plan['refusal']:
+            if ahead['verdict'] == 'has_dependents':
+                plan['next'] = with_dependents(facts, self._dependents(facts))
+            raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
+        if plan['method'] == 'none':
+            return dict(result, msg=diagnosis['reason'])
+        if self.read_before and not self.options.check_mode:
+            return Unload(self.options, self.kernel, reached=self.reached, search=self.search).run()
+        if ladder.frees_without_exit(ahead['verdict'], plan) and not diagnose.shown_unreachable(facts):
+            result['warnings'] = [f'The exit of {self.name} does not run, and the kernel may still reach its code: '
+                                  '{}.'.format(facts['reachability']['reason'])]
+        try:
+            done = self._carry_out(ahead['verdict'], plan, facts, dependents)
+        except ReachedMeanwhile as meanwhile:
+            other = Unload(self.options, self.kernel, reached={self.name: meanwhile.reached}, search=self.search)
+            other.steps, other.told = self.steps, self.told
+            return other.run()
+        except KmodError as error:
+            after, died = self._look_again(before)
+            ours = any(step['changed'] for step in self.steps)
+            result.update(after=after, diff={'before': before, 'after': after})
+            if after.get('state') == 'absent' and self.late:
+                return dict(result, changed=True, msg=f'{self.name} is unloaded, but it took longer than the timeout.')
+            if after.get('state') == 'absent' and not ours:
+                return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
+            said: Dict[str, Any] = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}
+            # Of a step that is told it is known; where none is, whoever was to take it may have come as far.
+            result.update(said, changed=ours if self.steps else after != before)
+            if error.facts.get('hazard'):
+                raise self._seen(error, result) from error
+            if died and not isinstance(error, child_process.Deadline):
+                raise KmodError(error.tried, f'{error.why}. {died}', 'Run the task again', **result) from error
+            error.facts = result
+            raise
+        after = done.pop('after')
+        if self.helper.get('kind') == 'synthesized':
+            limits = 'The helper was written on the spot: it takes no lock, and looks for no task in the code of {}.'
+            result['warnings'] = [*result['warnings'], limits.format(self.name)]
+        result['warnings'] = self.told + [text for text in result['warnings'] if text not in self.told]
+        result.update(done, after=after, look=self.look, changed=any(step['changed'] for step in self.steps),
+                      diff={'before': before, 'after': dict(after, **done)})
+        if after['state'] != 'absent':
+            raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(after['state']),
+                            'Look at the kernel log, and whether someone loads it again', **result)
+        return dict(result, msg=self._told(result))
+
+    @staticmethod
+    def _seen(error: KmodError, result: Dict[str, Any]) -> KmodError:
+        """What the helper's last look saw is a hazard as any other, to be accepted by the same name."""
+        code = error.facts['hazard']
+        result.update(method='none', hazards=result['hazards'] + [
+            {'code': code, 'reason': error.why, 'evidence': [result['look']]}])
+        following = '{}. {}'.format(error.next_step, ladder.override(result['hazards'][-1:]))
+        return KmodError(error.tried, error.why, following, **result)
+
+    def _told(self, result: Dict[str, Any]) -> str:
+        would = 'would be' if self.options.check_mode else 'is'
+        if 'parked_as' in result:
+            left = ['{kind} {what}'.format(**entry) for hazard in result['hazards'] for entry in hazard['evidence']
+                    if hazard['code'] == 'dangling_references']
+            unless = ', unless it registers again what this one left: {}'.format(', '.join(left)) if left else ''
+            return '{} {} parked as {}: its code stays, and a fixed build can be loaded under its name{}.'.format(
+                self.name, would, result['parked_as'], unless)
+        if not result['changed']:
+            return f'{self.name} was unloaded by someone else meanwhile.'
+        return '{} {} unloaded by {}.'.format(self.name, would, result['method'])
+
+    def _carry_out(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any],
+                   dependents: List[str]) -> Dict[str, Any]:
+        """``after`` as it was read again, or as it would be; and ``parked_as``. Raises KmodError where a step fails."""
+        helper: Any = self._helper(plan['method']) if plan['method'] in ladder.HELPED else None
+        self._unload_dependents(dependents)
+        done: Dict[str, Any] = {}
+        if plan['method'] == 'park':
+            done['parked_as'] = new_name(self.name, self._in_child(module_table.names))
+        if self.options.check_mode:
+            self._foresee(verdict, plan, facts, done.get('parked_as'))
+            return dict(done, after={'state': 'absent'})
+        if dependents:
+            # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
+            other = self._run_other(self.options._replace(cascade=False))
+            self.look = other['look']
+            return {key: other[key] for key in ('after', 'parked_as') if key in other}
+        self._act(verdict, plan, facts, helper, done.get('parked_as'))
+        return dict(done, after=shown(self._survey()))
+
+    def _survey(self) -> Dict[str, Any]:
+        facts, self.facts = self.facts, None
+        return facts or child_process.with_deadline(
+            lambda: module_survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options),
+                                   timeout=self.options.timeout, reached=self.reached),
+            self.options.timeout, f'read the state of {self.name}')
+
+    def _dependents(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """The facts of the modules that use this one: what is advised must be what will work."""
+        return dict(self._in_child(lambda: module_survey.dependents(facts['module']['used_by'], self.kernel)))
+
+    def _is_gone(self) -> bool:
+        """Whether it went while it was read: what was missing then is no reason to refuse."""
+        return self.name not in self._in_child(module_table.names)
+
+    def _look_again(self, before: Dict[str, Any]) -> Tuple[Dict[str, Any], str]:
+        """The module as it is now, and why it is half way, if it was not before."""
+        self.kernel = None  # an oops since then has tainted it
+        try:
+            facts = self._survey()
+        except KmodError as error:
+            return unavailable(error), ''
+        after = shown(facts)
+        is_half_way = after['state'] in ('coming', 'going') and after['state'] != before['state']
+        return after, diagnose.diagnose(facts)['reason'] if is_half_way else ''
+
+    def _step(self, method: str, action: str, result: str, changed: bool) -> None:
+        self.steps.append({'module': self.name, 'method': method, 'action': action, 'result': result,
+                           'changed': changed})
+
+    def _unload_dependents(self, names: List[str]) -> None:
+        """All are tried in check mode first, so that a refusal of one leaves every other in place."""
+        # One that is parked would go on using it.
+        options = self.options._replace(methods=[method for method in self.options.methods if method != 'park'])
+        for name in names:
+            trial = Unload(options._replace(name=name, check_mode=True), self.kernel)
+            foreseen = trial.run()
+            if self.options.check_mode:
+                self.steps.extend(trial.steps)
+                self.told.extend(foreseen['warnings'])
+            elif trial.helper['usable'] is False:
+                raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper', trial.helper['reason'])
+        if not self.options.check_mode:
+            for name in names:
+                self._run_other(options._replace(name=name))
+
+    def _run_other(self, options: Options) -> Dict[str, Any]:
+        other = Unload(options, self.kernel)
+        try:
+            done = other.run()
+        finally:
+            self.steps.extend(other.steps)
+        self.told.extend(done['warnings'])
+        return done
+
+    def _helper(self, method: str) -> Any:
+        """The helper of either kind. Raises KmodError where none can be used, in check mode as well: only what can
+        happen is promised. None in check mode where the compiled one will be built.
+        """
+        self.helper['needed'] = True
+        kernel, wanted = self.kernel or {}, self.options.helper
+        try:
+            if wanted == 'synthesized':
+                return self._synthesized('it was asked for', method)
+            layout = self._in_child(struct_module.layout)
+            self.helper['compiled'] = {'path': self.helper['path'], 'key': compiled_helper.fitting(kernel, layout),
+                                       'must_be_signed': bool(kernel['loads_refused']['unsigned'])}
+            try:
+                return self._compiled(layout)
+            except KmodError as error:
+                if wanted == 'auto' and method != 'park' and not any(kernel['loads_refused'].values()):
+                    return self._synthesized(str(error), method)
+                raise KmodError(error.tried, error.why, self._have_it_built()) from error
+        except KmodError as error:
+            self.helper.update(usable=False, reason=str(error))
+            if 'compiled' in self.helper and self.options.check_mode and self.options.helper_will_be_built:
+                return None
+            raise
+
+    def _have_it_built(self) -> str:
+        return 'Have it built: ' + ladder.with_helper(self.name, self.kernel or {})
+
+    def _compiled(self, layout: Dict[str, Any]) -> compiled_helper.Helper:
+        path, kernel = self.helper['path'], self.kernel or {}
+        if kernel['loads_refused']['from_memory']:
+            self.helper.pop('compiled')  # to build one would not help
+            raise KmodError('use a helper', kernel['loads_refused']['from_memory'])
+        image = self._in_child(lambda: compiled_helper.vet_helper(path, kernel, layout))
+        self.helper.update(kind='compiled', usable=True, reason='built for this kernel, owned by root')
+        return compiled_helper.Helper(image)
+
+    def _synthesized(self, why: str, method: str) -> Any:
+        # Compiled at each run of a module, like all else: only where there is no compiled helper.
+
+        kernel = self.kernel or {}
+        release, refused = kernel['release'], kernel['loads_refused']
+        if method == 'park' or any(refused.values()):
+            lacks = refused['from_memory'] or refused['unsigned'] or 'it calls nothing in the kernel: it cannot park'
+            raise KmodError('use a helper that is written on the spot', lacks, self._have_it_built())
+        donor = generated_helper.Donor(*self._in_child(lambda: tuple(generated_helper.find_donor(release))))
+        self.helper.update(kind='synthesized', usable=True, path=donor.path, reason=f'written on the spot: {why}')
+        return generated_helper.Helper(donor)
+
+    def _foresee(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any], parked_as: Optional[str]) -> None:
+        method, expect = plan['method'], ladder.expected(facts)
+        if method == 'park':
+            self._step('park', 'rename', f'would be renamed to {parked_as}', True)
+        else:
+            if method == 'reset' and expect:
+                write = ladder.reset_values(facts, verdict, plan['runs_exit'], expect)
+                self._step('reset', 'reset', f'would write {described(expect, write)}', True)
+            self._step(method, 'delete_module', 'would unload', True)
+        if method in ladder.HELPED and self._loader(verdict, facts):
+            self._step(method, 'clear_loader', 'would clear what the dead load left there', True)
+
+    def _act(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any], helper: Any,
+             parked_as: Optional[str]) -> None:
+        method, name = plan['method'], self.name
+        if ladder.relies_on_search(verdict, plan) and diagnose.shown_unreachable(facts):
+            self._search_again()
+        if helper is None:
+            if method == 'kernel_force':
+                self._deleted(method, self._to_its_end(lambda: steps.force_delete(name, facts['module'])))
+            else:
+                self._deleted(method, self._to_its_end(lambda: loader_syscalls.delete_module(name)))
+            return
+        target = helper.target(name, facts['module']['struct_address'], facts['anchors'])
+        loader = self._loader(verdict, facts)
+        look_for = ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
+        if parked_as:
+            self._park(target, facts, parked_as, look_for)
+            report = {}
+        else:
+            report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
+        if loader:
+            self._report_loader(method, report, loader, helper, facts['anchors'])
+
+    def _search_again(self) -> None:
+        """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
+        now = self.search(self.name)
+        if now['answer'] != 'unreachable':
+            raise ReachedMeanwhile(now)
+
+    def _search_for(self, name: str) -> Dict[str, Any]:
+        return dict(self._in_child(lambda: module_survey.search([name], self.options.timeout))[name])
+
+    def _in_child(self, function: Callable[[], Any]) -> Any:
+        return child_process.with_deadline(function, self.options.timeout, f'unload {self.name}')
+
+    def _to_its_end(self, function: Callable[[], Any]) -> Any:
+        """A step that is cut short leaves the module half done: one that takes longer than the timeout goes on."""
+        try:
+            return child_process.with_deadline(function, self.options.timeout, f'unload {self.name}', outlives=True)
+        except child_process.Deadline:
+            self.late = True
+            raise
+
+    def _deleted(self, method: str, error: int) -> None:
+        if error == errno.ENOENT:
+            self._step(method, 'delete_module', 'someone else had unloaded it', False)
+            return
+        self._step(method, 'delete_module', 'unloaded' if not error else loader_syscalls.errno_text(error), not error)
+        if error:
+            raise KmodError(f'unload {self.name}', f'the kernel answered {loader_syscalls.errno_text(error)}',
+                            'Run the task again: it reads what holds the module now')
+
+    @staticmethod
+    def _loader(verdict: str, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """The helper's parameters to clear the loader's table of running loads; empty where that is not called for."""
+        anchors = facts['anchors']
+        # Only a load that died leaves an entry behind; a table of another size is not the one known here.
+        clear = verdict == 'init_died' and (anchors['idem_bytes'] or 0) >= module_survey.IDEM_BYTES
+        return compiled_helper.loader_parameters(anchors, module_survey.IDEM_BUCKETS) if clear else {}
+
+    def _park(self, target: Any, facts: Dict[str, Any], parked_as: str, look_for: str) -> None:
+        report = self._to_its_end(lambda: steps.park(target, ladder.expected(facts), parked_as, look_for))
+        self.look = report['look']
+        count = report['hidden_symbols']
+        hidden = '; %d symbols that it offered are hidden' % count if count else ''
+        self._step('park', 'rename', f'renamed to {parked_as}{hidden}', True)
+
+    def _reset_and_delete(self, target: Any, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any],
+                          loader: Dict[str, Any], look_for: str) -> Dict[str, Any]:
+        done = self._to_its_end(lambda: steps.reset_and_delete(
+            target, ladder.expected(facts),
+            lambda entry: ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
+        report: Dict[str, Any] = done['report']
+        self.look = report['look']
+        self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
+        if done['restored'] is not None:
+            self._step('reset', 'restore', done['restored'], True)
+        self._deleted('reset', done['error'])
+        return report
+
+    def _report_loader(self, method: str, report: Dict[str, Any], loader: Dict[str, Any], helper: Any,
+                       anchors: Dict[str, Any]) -> None:
+        if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
+            # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
+            report = self._to_its_end(lambda: helper.clear_loader(loader, anchors))
+        words = {
+            'clean': 'no stale entry',
+            'cleared': 'stale entries cleared: %d' % report['buckets'],
+            'in_use': 'left alone: task %d is inside finit_module' % report['loading_pid'],
+            'lock_busy': 'left alone: its lock could not be taken',
+        }
+        self._step(method, 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
+        if report['loader'] in ('in_use', 'lock_busy'):
+            raise KmodError(
+                f'clear what the dead load of {self.name} left in the loader',
+                'the module is {}, but the loader was {}'.format(
+                    'parked' if method == 'park' else 'unloaded', words[report['loader']]),
+                'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
+
+
+def depth_for(options: Options) -> str:
+    """How much of a module is read."""
+    if options.run_exit == 'never':
+        return module_survey.FREED
+    # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
+    return module_survey.NEEDED if 'plain' in options.methods else module_survey.ALL

@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module has registered with the kernel, which calls it there: devices, timers, interrupts, notifiers and more.
+
+From kernel memory (:mod:`callbacks`) where a registered struct, or a pointer in it, lies in the module's memory; from
+/proc/timer_list and /sys/module, which print the module's name. What cannot be seen is said, each kind by itself.
+"""
+
+import bisect
+import os
+import re
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import callbacks
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
+
+Ranges = List[Tuple[int, int]]
+Found = List[Dict[str, Any]]
+
+# The kernel's locks are not held: a walk that got lost is repeated.
+WALKS = 3
+HIGH_RESOLUTION_TIMER = re.compile(r'^ #\d+: [^,]*, (\S+?)(?: \[(\S+?)[\] ][^,]*)?, S:', re.MULTILINE)
+
+
+class Registrations:
+    """Reads each kind once for any number of modules."""
+
+    def __init__(self, root: str = '/', memory: Optional[KernelMemory] = None,
+                 symbols: Optional[Symbols] = None) -> None:
+        self._root = root
+        self._symbols = symbols or Symbols(root)
+        self._callbacks = callbacks.Callbacks(root, memory or KernelMemory(root), self._symbols)
+        self._pointers: Dict[str, Any] = {}
+        self._timer_functions: Optional[List[Tuple[str, str]]] = None
+
+    def of(self, name: str, ranges: Ranges) -> Dict[str, Any]:
+        """What module ``name``, whose memory is ``ranges``, has registered, and what cannot be seen.
+
+        ``found``: entries of kind (``misc device``), what (``/dev/foo``) and evidence (a member and where it points);
+        ``unseen``: sentences on what could not be read; ``blind``: why nothing
+        at all of the kernel's lists could be read, or an empty text.
+        """
+        found: Found = []
+        lost: Dict[str, List[str]] = {}
+        for kind, read in self._callbacks.kinds.items():
+            pointers = self._read(kind, read)
+            if isinstance(pointers, str):
+                lost.setdefault(pointers, []).append(kind)
+            elif not ranges:
+                lost.setdefault('where the memory of the module lies is not known', []).append(kind)
+            else:
+                found += self._matches(kind, pointers, name, ranges)
+        blind = '; '.join(lost) if sum(map(len, lost.values())) == len(self._callbacks.kinds) else ''
+        for kind, look in (('high-resolution timer', self._high_resolution_timers), ('driver', self._drivers)):
+            try:
+                found += look(name)
+            except OSError as error:
+                lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
+        unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
+        return {'found': found, 'unseen': unseen, 'blind': blind}
+
+    def _read(self, kind: str, read: Callable[[], Any]) -> Any:
+        """The pointers of a kind's entries in the order of where they point, or why there are none."""
+        if kind not in self._pointers:
+            for _attempt in range(WALKS):
+                try:
+                    self._pointers[kind] = sorted(
+                        ((address, number, order, member, entry) for number, entry in enumerate(read())
+                         for order, (member, address) in enumerate(entry.pointers)), key=lambda pointer: pointer[:3])
+                    break
+                except KmodError as error:
+                    self._pointers[kind] = str(error)
+        return self._pointers[kind]
+
+    def _matches(self, kind: str, pointers: List[Tuple[Any, ...]], name: str, ranges: Ranges) -> Found:
+        first: Dict[int, Tuple[Any, ...]] = {}
+        for start, end in ranges:
+            for at in range(bisect.bisect_left(pointers, (start,)), len(pointers)):
+                address, number, order, member, entry = pointers[at]
+                if address >= end:
+                    break
+                if number not in first or order < first[number][0]:
+                    first[number] = (order, member, address, entry)
+        found: Found = []
+        for number in sorted(first):
+            _order, member, address, entry = first[number]
+            where = self._symbols.within(name, address)
+            what = entry.what()
+            if kind in ('timer', 'notifier'):
+                # Neither has a name of its own: that of its function serves.
+                what = f'{where} {what}'.strip()
+            one = {'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}
+            if one not in found:
+                found.append(one)
+        return found
+
+    def _high_resolution_timers(self, name: str) -> Found:
+        """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``; without the module up to 5.10."""
+        if self._timer_functions is None:
+            with open(os.path.join(self._root, 'proc/timer_list'), errors='replace') as stream:
+                self._timer_functions = sorted(set(HIGH_RESOLUTION_TIMER.findall(stream.read())))
+        own = [function for function, module in self._timer_functions
+               if module == name or (not module and self._is_only_of(function, name))]
+        return [{'kind': 'high-resolution timer', 'what': function, 'evidence': '/proc/timer_list'} for function in own]
+
+    def _is_only_of(self, function: str, name: str) -> bool:
+        try:
+            return self._symbols.is_only_of(function, name)
+        except KmodError:
+            return False
+
+    def _drivers(self, name: str) -> Found:
+        """The links in /sys/module/NAME/drivers, such as ``platform:foo``."""
+        directory = os.path.join(self._root, 'sys/module', name, 'drivers')
+        if not os.path.isdir(directory):
+            return []
+        return [{'kind': 'driver', 'what': driver, 'evidence': f'/sys/module/{name}/drivers'}
+                for driver in sorted(os.listdir(directory))]

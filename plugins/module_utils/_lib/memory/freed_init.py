@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a loaded module keeps of its init, which was freed: pointers to where another module may lie now."""
+
+import struct
+from typing import Iterator, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import slab
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_lists import pointer
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
+
+MOST = 4096
+# The operations of a parameter whose argument is a struct, and what in that points to the value.
+STRUCTS = {'param_ops_string': ('kparam_string', ('string',)), 'param_array_ops': ('kparam_array', ('elem', 'num'))}
+
+
+def pointers(module: int, memory: KernelMemory, symbols: Symbols) -> Iterator[Tuple[int, int]]:
+    """(address, bytes) of those of the struct module at ``module`` that the load alone follows. Raises KmodError."""
+    yield from _evals(module, memory)
+    yield from _parameters(module, memory, symbols)
+
+
+def _evals(module: int, memory: KernelMemory) -> Iterator[Tuple[int, int]]:
+    """The names of enums for trace events, which trace_module_add_evals() copies (kernel/trace/trace.c)."""
+    types, kcore = memory.btf, memory.kcore
+    if types.has('module', 'trace_evals'):
+        count = kcore.u32(module + types.offset('module', 'num_trace_evals'))
+        yield kcore.u64(module + types.offset('module', 'trace_evals')), 8 * min(count, MOST)
+
+
+def _parameters(module: int, memory: KernelMemory, symbols: Symbols) -> Iterator[Tuple[int, int]]:
+    """The values of parameters that sysfs lacks: parse_args() sets them before init runs (kernel/params.c)."""
+    types, kcore = memory.btf, memory.kcore
+    first = kcore.u64(module + types.offset('module', 'kp'))
+    count = min(kcore.u32(module + types.offset('module', 'num_kp')), MOST)
+    size, argument = types.size('kernel_param'), types.offset('kernel_param', 'arg')
+    structs = {symbols.address(name): name for name in STRUCTS}
+    for place in range(first, first + count * size, size):
+        data = kcore.read(place, size)
+        if struct.unpack_from('<H', data, types.offset('kernel_param', 'perm'))[0]:
+            continue
+        yield place + argument, 8
+        operations = structs.get(pointer(data, types.offset('kernel_param', 'ops')))
+        if operations:
+            name, members = STRUCTS[operations]
+            for member in members:
+                yield pointer(data, argument) + types.offset(name, member), 8
+
+
+def is_let_go(memory: KernelMemory, symbols: Symbols, place: int, found: slab.Object) -> bool:
+    """Whether a word is what the kernel kept of the init of a module that has gone: where that was.
+
+    Another module may lie there. It is off its list, and RCU calls nothing of it but what frees it: see
+    ftrace_release_mod() and ftrace_free_mod_map() in kernel/trace/ftrace.c.
+    """
+    types, frees = memory.btf, symbols.address('ftrace_free_mod_map')
+    places = [types.offset('ftrace_mod_map', member) for member in ('start_addr', 'end_addr')]
+    called = types.offset('ftrace_mod_map', 'rcu') + types.offset('callback_head', 'func')
+    return bool(frees) and place - found.start in places and memory.kcore.u64(found.start + called) == frees
