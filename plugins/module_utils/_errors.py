@@ -4,7 +4,11 @@
 """What goes wrong, in one sentence for the reader; and facts that cannot be had, with their reason."""
 
 import re
-from typing import Any, Dict, Match, Optional
+from typing import TYPE_CHECKING, Any, Dict, Match, Optional
+
+if TYPE_CHECKING:
+    from ansible_collections.kernelops.kmod.plugins.module_utils._types import Unavailable
+    from typing_extensions import TypeIs
 
 # What steers a terminal, hides text or turns its direction, and what is no character at all.
 STEERING = '[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]'
@@ -27,14 +31,14 @@ class KmodError(Exception):
         super().__init__(message)
 
 
-def unavailable(reason: object) -> Dict[str, str]:
+def unavailable(reason: object) -> 'Unavailable':
     """A fact that cannot be had, with the reason in its place."""
     if isinstance(reason, OSError) and reason.filename:
         reason = f'{reason.filename}: {reason.strerror}'
     return {'unavailable': str(reason)}
 
 
-def is_unavailable(fact: object) -> bool:
+def is_unavailable(fact: object) -> 'TypeIs[Optional[Unavailable]]':
     """True for a fact made by :func:`unavailable`, and for None."""
     return fact is None or (isinstance(fact, dict) and 'unavailable' in fact)
 
