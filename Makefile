@@ -20,7 +20,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET, with KERNELS="$(KERNELS)", SCENARIO=all but aarch64, fleet and synthesized, and JOBS=$(JOBS) guests side by side unless told:'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Times are of two cores without KVM; the first build of an image takes 2 minutes each.'
 
 .PHONY: prepare
@@ -159,10 +159,10 @@ torture: prepare venv ## every fault under every condition on KERNELS, as one ta
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions '$(CONDITIONS)'
 
-.PHONY: torture-landmine
-torture-landmine: prepare venv ## 1,500 loads after a cure, and the crash without it, on each of KERNELS (5 minutes each)
+.PHONY: torture-stale-entry
+torture-stale-entry: prepare venv ## 1,500 loads after an unload, and the crash where the entry is left, on each of KERNELS (5 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
-	@$(BIN)/python tests/torture landmine --kernels '$(KERNELS)'
+	@$(BIN)/python tests/torture stale-entry --kernels '$(KERNELS)'
 
 .PHONY: torture-hazards
 torture-hazards: prepare venv ## every hazard refused, accepted by name, and what that brings about, on each of KERNELS (4 minutes each)
@@ -170,7 +170,7 @@ torture-hazards: prepare venv ## every hazard refused, accepted by name, and wha
 	@$(BIN)/python tests/torture hazards --kernels '$(KERNELS)'
 
 .PHONY: torture-memory
-torture-memory: prepare venv ## 200 cures in one guest, and what grows by them, on each of KERNELS (10 minutes each)
+torture-memory: prepare venv ## 200 unloads in one guest, and what grows by them, on each of KERNELS (10 minutes each)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture memory --kernels '$(KERNELS)'
 
@@ -199,6 +199,7 @@ pictures: prepare venv ## the documentation's pictures, from a run of the demo (
 .PHONY: bench
 bench: prepare venv ## what the collection costs, on a host, a fleet and its controller, as ratios in one run (30 minutes)
 	@$(BIN)/python tests/bench/on_host.py
+	@$(BIN)/python tests/bench/native.py
 	@$(BIN)/python tests/bench/on_fleet.py
 	@$(BIN)/python tests/bench/on_controller.py --real 1 --forks 25
 
@@ -207,7 +208,7 @@ java:
 	@command -v java > /dev/null || { echo 'ansible-rulebook needs Java 17: as root, apt-get install default-jre-headless'; exit 1; }
 
 .PHONY: eda
-eda: prepare venv java .venv-eda/installed ## ansible-rulebook watches a guest and cures it; needs Java 17 (10 minutes; not in make test)
+eda: prepare venv java .venv-eda/installed ## ansible-rulebook watches a guest and unloads its module; needs Java 17 (10 minutes; not in make test)
 	@$(STEP) 'ansible-rulebook and a guest' -- $(BIN)/python tests/eda/live.py
 
 # Which of them: make guides GUIDE="init_died in_use"; empty: all.

@@ -75,7 +75,7 @@ def story(demo: Demo, inventory: Path) -> None:
     inventory.write_bytes(listed.stdout)
 
     demo.tell('Load a module whose init function crashes')
-    demo.show([*LAB, 'jam', GUEST, 'init_oops'])
+    demo.show([*LAB, 'inject', GUEST, 'init_oops'])
     demo.ssh('dmesg | grep -m 1 -A 1 BUG; grep init_oops /proc/modules')
 
     demo.tell('It is stuck: rmmod refuses, with force too, and no fixed build can be loaded under its name')
@@ -96,7 +96,7 @@ def story(demo: Demo, inventory: Path) -> None:
     demo.ssh('insmod /root/init_oops.ko && grep "^init_oops " /proc/modules && rmmod init_oops')
 
     demo.tell('Another module, which registered a device before it crashed')
-    demo.show([*LAB, 'jam', GUEST, 'init_misc'])
+    demo.show([*LAB, 'inject', GUEST, 'init_misc'])
     demo.ssh('rmmod init_misc', fails=True)
 
     demo.tell('Ask what to do: its code has to stay, since the kernel would still call it for that device')

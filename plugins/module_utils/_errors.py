@@ -4,7 +4,7 @@
 """What goes wrong, in one sentence for the reader; and facts that cannot be had, with their reason."""
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, Match, Optional
+from typing import TYPE_CHECKING, Any, Match, Optional
 
 if TYPE_CHECKING:
     from ansible_collections.kernelops.kmod.plugins.module_utils._types import Unavailable
@@ -24,7 +24,7 @@ class KmodError(Exception):
         self.tried = tried
         self.why = why
         self.next_step = next_step
-        self.facts = facts
+        self.facts: Any = facts  # of each caller its own
         message = 'Cannot {}: {}.'.format(tried, why.rstrip('.'))
         if next_step:
             message += ' {}.'.format(next_step.rstrip('.'))
@@ -67,7 +67,7 @@ def printable(value: Any) -> Any:
     return value
 
 
-def warn(module: Any, result: Dict[str, Any]) -> None:
+def warn(module: Any, result: Any) -> None:
     """Takes the ``warnings`` out of a result and gives them to the AnsibleModule, which has its own way for them."""
     for warning in result.pop('warnings', []):
         module.warn(printable(warning))

@@ -9,7 +9,7 @@ A fact that could not be read is :class:`Unavailable`, with the reason, in place
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, TypeVar, Union
 
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import TypedDict as TypedDict  # noqa: PLC0414  (others have it from here)
 else:
     try:
         from typing import TypedDict
@@ -69,6 +69,20 @@ class StructModule(TypedDict):
     source: str
 
 
+class StructLayout(TypedDict, total=False):
+    """The running kernel's struct module: bytes, and byte offsets of members; of a file what that tells."""
+
+    size: int
+    state: int
+    list: int
+    name: int
+    mkobj_mod: int
+    init: int
+    exit: int
+    refcount: int
+    source: str
+
+
 class Entry(TypedDict):
     """What the helper compares and writes of it."""
 
@@ -85,8 +99,8 @@ class ExitOffsets(TypedDict):
     kernel: int
 
 
-class Task(TypedDict, total=False):
-    """A task in a module's code, or inside the loader's system calls (``call``, ``module``: None if not known)."""
+class TaskKeys(TypedDict, total=False):
+    """What is told of a task (``call``, ``module``: None if not known)."""
 
     pid: int
     tid: int
@@ -96,9 +110,16 @@ class Task(TypedDict, total=False):
     call: str
     module: Optional[str]
     waits_in: Optional[str]  # None: it is on a CPU
-    evidence: str
     started: float  # seconds after the boot
     kernel_seconds: float
+
+
+class Task(TaskKeys, total=False):
+    """A task in a module's code, or inside the loader's system calls."""
+
+    evidence: str
+    what: str  # of one that is told as a holder: in a phrase
+    end_with: str  # the command that ends it, or an empty text
 
 
 class Tasks(TypedDict):
@@ -108,15 +129,32 @@ class Tasks(TypedDict):
     unreadable: List[str]
 
 
-class Holder(Task, total=False):
-    """Who uses a module: ``what`` in a phrase, and the command that ends that, or an empty text."""
+class HolderKeys(TaskKeys, total=False):
+    """What is told of a holder, by its kind."""
 
-    what: str
-    end_with: str
+    kind: str
+    path: Fact[str]
+    fd: Optional[int]  # None: no descriptor leads to it
+    device: str
+    type: str  # of a file system; of an IPsec state
+    namespace: Union[int, str, None]  # of a network device: None is the host's own, else a pid in it or its file
+    up: bool
+    carries: str
+    protocol: str
+    sockets: int
+    algorithm: str
+    driver: str
+    references: int
+    algorithms: List[str]
+    control: str
+    inode: int
+
+
+class Holder(Task, HolderKeys, total=False):
+    """Who uses a module."""
+
     counts: bool  # it holds a reference
     active: bool  # it holds none, and unloading would break something in use
-    kind: str
-    path: Optional[str]
 
 
 class Holders(TypedDict, total=False):
@@ -132,8 +170,14 @@ class Holders(TypedDict, total=False):
     unread: List[str]
     hint: str
     notes: List[str]
-    modules: List[str]
-    tasks: List[Task]
+
+
+def by_kind(holders: Holders) -> List[Tuple[str, Optional[Fact[List[Holder]]]]]:
+    """The holders of each kind with its name; None where that was not looked for."""
+    return [('processes', holders.get('processes')), ('mounts', holders.get('mounts')),
+            ('network', holders.get('network')), ('devices', holders.get('devices')),
+            ('protocols', holders.get('protocols')), ('algorithms', holders.get('algorithms')),
+            ('others', holders.get('others'))]
 
 
 class Oops(TypedDict, total=False):
@@ -165,8 +209,8 @@ class Oops(TypedDict, total=False):
     wants: str
     cache: str
     died_in: Optional[str]  # init, exit, probe, worker
-    of: str  # the module whose init, exit, probe or worker that was
-    call: str  # init, exit, or empty
+    of: Optional[str]  # the module whose init, exit, probe or worker that was
+    call: Optional[str]  # init, exit; None: it was not inside the loader's call
     locks: List[str]
     task_gone: bool
 
@@ -249,11 +293,11 @@ class Kernel(TypedDict, total=False):
     loader: str  # as shown
 
 
-class Anchors(TypedDict):
-    """Addresses that the helper needs; the last three are None before 6.5."""
+class Anchors(TypedDict, total=False):
+    """Addresses that the helper needs; the last three are None before 6.5. Empty where no helper may be needed."""
 
-    modules: Optional[int]
-    module_mutex: Optional[int]
+    modules: int
+    module_mutex: int
     idem_hash: Optional[int]
     idem_lock: Optional[int]
     idem_bytes: Optional[int]
@@ -307,13 +351,3 @@ class Plan(TypedDict):
     runs_exit: bool
     refusal: Optional[str]
     next: Optional[str]
-
-
-class Step(TypedDict):
-    """What was done, or would be."""
-
-    module: str
-    method: str
-    action: str
-    result: str
-    changed: bool

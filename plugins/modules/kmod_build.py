@@ -197,14 +197,14 @@ output:
   sample: "foo.c:3:1: error: unknown type name 'innt'"
 '''
 
-from typing import Any, Dict
+from typing import Dict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import build
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec() -> Dict[str, Any]:
+def argument_spec() -> Dict[str, Dict[str, object]]:
     """The options, for the module and for its tests."""
     return {
         'src': {'type': 'path'},
@@ -230,7 +230,7 @@ def main() -> None:
                                         ('state', 'clean', ('src', 'dest'), True)],
                            required_by={'sign_key': ('sign_cert',), 'files': ('dest',)})
     try:
-        result = build.Build(build.Options(check_mode=module.check_mode, **module.params)).run()
+        result = dict(build.Build(build.Options(check_mode=module.check_mode, **module.params)).run())
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, result)

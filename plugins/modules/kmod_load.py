@@ -158,14 +158,14 @@ hangs_in:
   sample: __mutex_lock+0x2d1/0x4a0
 '''
 
-from typing import Any, Dict
+from typing import Dict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import load
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec() -> Dict[str, Any]:
+def argument_spec() -> Dict[str, Dict[str, object]]:
     """The options, for the module and for its tests."""
     return {
         'path': {'type': 'path', 'required': True},
@@ -179,7 +179,7 @@ def main() -> None:
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        result = load.Load(load.Options(check_mode=module.check_mode, **module.params)).run()
+        result = dict(load.Load(load.Options(check_mode=module.check_mode, **module.params)).run())
     except KmodError as error:
         warn(module, error.facts)
         module.fail_json(**printable(dict(error.facts, msg=str(error))))

@@ -180,14 +180,14 @@ hangs_in:
   sample: __mutex_lock+0x2d1/0x4a0
 '''
 
-from typing import Any, Dict
+from typing import Dict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import check_files
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
-def argument_spec() -> Dict[str, Any]:
+def argument_spec() -> Dict[str, Dict[str, object]]:
     """The options, for the module and for its tests."""
     return {
         'names': {'type': 'list', 'elements': 'str', 'default': []},
@@ -202,8 +202,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     options = module.params
     try:
-        found = check_files.gather(options['names'], options['paths'], options['scope'],
-                                        timeout=options['timeout'])
+        found = dict(check_files.gather(options['names'], options['paths'], options['scope'],
+                                        timeout=options['timeout']))
     except KmodError as error:
         module.fail_json(**printable(dict(error.facts, msg=str(error))))
     warn(module, found)

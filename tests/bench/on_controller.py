@@ -70,7 +70,7 @@ def main() -> None:
         scratch = Path(name)
         print(run([*LAB, 'up', GUEST, '--kernel', '6.1']), end='')
         try:
-            run([*LAB, 'jam', GUEST, 'init_oops'])
+            run([*LAB, 'inject', GUEST, 'init_oops'])
             listed = run([*LAB, 'inventory', GUEST])
             (scratch / 'guest.yml').write_text(listed, encoding='utf-8')
             told = run(['ansible-inventory', '-i', str(scratch / 'guest.yml'), '--host', GUEST])

@@ -21,17 +21,17 @@ COMPILES = 'kernelops.kmod.force_unload : Compile the helper'
 
 
 def stuck(name: str, kernel: str) -> None:
-    """Boots a guest, a new one, and jams it."""
+    """Boots a guest, a new one, and injects a fault."""
     run([*LAB, 'down', name])
     run([*LAB, 'up', name, '--kernel', kernel])
-    run([*LAB, 'jam', name, 'init_oops'])
+    run([*LAB, 'inject', name, 'init_oops'])
 
 
 def builds(helper: str, scratch: Path) -> int:
-    """Jams every guest, runs the playbook over all of them, and counts the hosts that compiled. All must be cured."""
+    """Injects a fault into each guest, runs the playbook over all, counts the hosts that built. All must be cured."""
     with futures.ThreadPoolExecutor(2) as pool:
-        for jammed in [pool.submit(stuck, name, kernel) for name, kernel in GUESTS.items()]:
-            jammed.result()
+        for injected in [pool.submit(stuck, name, kernel) for name, kernel in GUESTS.items()]:
+            injected.result()
     inventory = scratch / 'inventory.yml'
     inventory.write_text(run([*LAB, 'inventory', *GUESTS]), encoding='utf-8')
     tasks = tasks_of_force_unload(inventory, scratch, {
@@ -58,7 +58,7 @@ def main() -> None:
                 count = builds(helper, scratch)
                 verdict = 'reached' if count == reach else 'NOT reached'
                 print(f'{what:44} {count:5}  to reach {reach}: {verdict}; {time.monotonic() - start:.0f} s, with the '
-                      'jamming', flush=True)
+                      'injecting', flush=True)
         finally:
             run([*LAB, 'down', *GUESTS])
 

@@ -74,7 +74,7 @@ def from_stuck_to_gone(ansible: List[str], kernel: str, pairs: int) -> None:
     times = []
     for _pair in range(pairs):
         run([*LAB, 'restore', GUEST])
-        run([*LAB, 'jam', GUEST, 'init_oops'])
+        run([*LAB, 'inject', GUEST, 'init_oops'])
         run([*LAB, 'ssh', GUEST, f'install -d -m 700 {place}'])
         run([*LAB, 'push', GUEST, helper, f'{place}/kmod_reset.ko'])
         mine = seconds(cure)
@@ -108,7 +108,7 @@ def main() -> None:
         print(run([*LAB, 'up', GUEST, '--kernel', options.kernel]), end='')
         try:
             inventory.write_text(run([*LAB, 'inventory', GUEST]), encoding='utf-8')
-            run([*LAB, 'jam', GUEST, 'healthy'])
+            run([*LAB, 'inject', GUEST, 'healthy'])
             ansible = ['ansible', GUEST, '-i', str(inventory), '-b', '-m']
             ping = [*ansible, 'ansible.builtin.ping']
             facts = [*ansible, 'kernelops.kmod.kmod_facts']
@@ -119,7 +119,7 @@ def main() -> None:
                     Row('kmod_toolchain_facts against ping', [*ansible, 'kernelops.kmod.kmod_toolchain_facts'], ping,
                         1.5)):
                 measure(row, options.pairs)
-            run([*LAB, 'jam', GUEST, 'init_oops'])
+            run([*LAB, 'inject', GUEST, 'init_oops'])
             for row in (
                     Row('kmod_facts of one stuck module against ping', [*facts, '-a', 'names=init_oops'], ping, 1.15),
                     Row('kmod_facts of all modules, one of them stuck', facts, ping, 1.3)):

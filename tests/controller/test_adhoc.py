@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each front door by `ansible` ad hoc, on this machine, in ways that change nothing: `make ansible-versions`."""
+"""Each module by `ansible` ad hoc, on this machine, in ways that change nothing: `make ansible-versions`."""
 
 import json
 import os

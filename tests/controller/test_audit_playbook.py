@@ -17,9 +17,9 @@ from fleet import HOSTILE, fleet
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
 
-PLAYBOOKS = builders.CAPTURES.parents[2] / 'playbooks'
+CHECKOUT = builders.CAPTURES.parents[2]
 PROGRAM = [sys.executable, '-m', ansible.__name__, 'playbook']
-# A front door that answers what the test has written for this host.
+# A module that answers what the test has written for this host.
 DOOR = '''\
 import json, os
 from ansible.module_utils.basic import AnsibleModule
@@ -51,7 +51,8 @@ def run(tmp_path):
     """Runs the playbook in an empty directory; returns what it printed, and the report."""
     collection = tmp_path / 'ansible_collections/kernelops/kmod'
     (collection / 'plugins/modules').mkdir(parents=True)
-    shutil.copytree(str(PLAYBOOKS), str(collection / 'playbooks'))
+    for part in ('playbooks', 'plugins/filter', 'plugins/plugin_utils'):
+        shutil.copytree(str(CHECKOUT / part), str(collection / part))
     for name in ('kmod_facts', 'kmod_toolchain_facts'):
         (collection / 'plugins/modules' / (name + '.py')).write_text(DOOR % (name, name))
     hosts, inventory = fleet(), INVENTORY

@@ -23,9 +23,9 @@ from fleet import HOSTILE
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
 
-PLAYBOOKS = builders.CAPTURES.parents[2] / 'playbooks'
+CHECKOUT = builders.CAPTURES.parents[2]
 PROGRAM = [sys.executable, '-m', ansible.__name__, 'playbook']
-# A front door that gives the answers that the test has written for this host, one after the other.
+# A module that gives the answers that the test has written for this host, one after the other.
 DOOR = '''\
 import json, os
 from ansible.module_utils.basic import AnsibleModule
@@ -67,7 +67,8 @@ def play(tmp_path):
     """Runs the playbook on hosts by name: (answers of kmod_facts, of kmod_force_unload); None: one that is down."""
     collection = tmp_path / 'ansible_collections/kernelops/kmod'
     (collection / 'plugins/modules').mkdir(parents=True)
-    shutil.copytree(str(PLAYBOOKS), str(collection / 'playbooks'))
+    for part in ('playbooks', 'plugins/filter', 'plugins/plugin_utils'):
+        shutil.copytree(str(CHECKOUT / part), str(collection / part))
     (collection / 'roles/force_unload/tasks').mkdir(parents=True)
     (collection / 'roles/force_unload/tasks/main.yml').write_text(ROLE)
     for name in ('kmod_facts', 'kmod_force_unload', 'kmod_load'):

@@ -18,7 +18,7 @@ from engine import environment
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
 
-ROLE = builders.CAPTURES.parents[2] / 'roles/force_unload'
+CHECKOUT = builders.CAPTURES.parents[2]
 PROGRAM = [sys.executable, '-m', ansible.__name__, 'playbook']
 KEY = 'a' * 64
 HELPER = b'what a host of this kernel built'
@@ -33,9 +33,8 @@ PLAY = [{'hosts': 'localhost', 'gather_facts': False, 'tasks': [
 @pytest.fixture
 def ask(tmp_path):
     """What lies on the host then (None: nothing), what is left in the cache, and what was printed."""
-    collection = tmp_path / 'ansible_collections/kernelops/kmod/roles'
-    collection.mkdir(parents=True)
-    shutil.copytree(str(ROLE), str(collection / 'force_unload'))
+    for part in ('roles/force_unload', 'plugins/filter', 'plugins/plugin_utils'):
+        shutil.copytree(str(CHECKOUT / part), str(tmp_path / 'ansible_collections/kernelops/kmod' / part))
     (tmp_path / 'cache').mkdir(mode=0o700)
     (tmp_path / 'host').mkdir()
     (tmp_path / 'play.json').write_text(json.dumps(PLAY))

@@ -22,7 +22,7 @@ from engine import environment
 # Programs, on a machine that may be busy with guests
 pytestmark = pytest.mark.timeout(300)
 
-ROLE = builders.CAPTURES.parents[2] / 'roles/force_unload'
+CHECKOUT = builders.CAPTURES.parents[2]
 PROGRAM = [sys.executable, '-m', ansible.__name__, 'playbook']
 KEY = 'a' * 64
 HELPER = b'what a host of this kernel built'
@@ -90,8 +90,8 @@ def printed(request, tmp_path_factory):
     home = tmp_path_factory.mktemp('choice')
     collection = home / 'ansible_collections/kernelops/kmod'
     (collection / 'plugins/modules').mkdir(parents=True)
-    (collection / 'roles').mkdir()
-    shutil.copytree(str(ROLE), str(collection / 'roles/force_unload'))
+    for part in ('roles/force_unload', 'plugins/filter', 'plugins/plugin_utils'):
+        shutil.copytree(str(CHECKOUT / part), str(collection / part))
     (collection / 'roles/force_unload/tasks/build.yml').write_text(BUILD)
     (collection / 'plugins/modules/kmod_force_unload.py').write_text(DOOR)
     (home / 'play.json').write_text(json.dumps(PLAY))

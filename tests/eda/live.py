@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ansible-rulebook watches a guest by our event source, and does what our rulebook says. Run it by `make eda`.
 
-Without the switch a stuck module is shown and left; with it, it is cured, and only once. The guest and the rulebook are
-ended however this ends; what the rulebook printed stays in tests/output/eda.
+Without the switch a stuck module is shown and left; with it, it is unloaded, and only once. The guest and the rulebook
+are ended however this ends; what the rulebook printed stays in tests/output/eda.
 """
 
 import json
@@ -27,7 +27,7 @@ GUEST = 'eda'
 FAULT = 'init_oops'
 LAB = ['python3', 'tests/lab']
 SHOWN = r'"%s +%s +init_died +reset ' % (GUEST, FAULT)
-CURE = r'PLAY \[Get stuck kernel modules out\]'
+UNLOAD = r'PLAY \[Get stuck kernel modules out\]'
 START = time.monotonic()
 
 
@@ -108,16 +108,16 @@ class Rulebook:
 def shown_and_left(directory: Path) -> None:
     """The switch is off: the event comes, diagnose shows the table, nothing is changed."""
     with Rulebook(directory, 'off', {}) as rulebook:
-        say('The rulebook runs. The module is jammed')
-        lab('jam', GUEST, FAULT)
+        say('The rulebook runs. The fault is injected')
+        lab('inject', GUEST, FAULT)
         rulebook.wait_for("'module': '%s'" % FAULT)
         say('The event has come')
         rulebook.wait_for(SHOWN)
         rulebook.wait_for('PLAY RECAP')
         time.sleep(60)
         assert rulebook.times("'module': '%s'" % FAULT) == 1, 'The event came more than once.'
-        assert not rulebook.times(CURE), 'The cure was tried with the switch off.'
-    assert is_loaded(), 'The module went with the switch off.'
+        assert not rulebook.times(UNLOAD), 'The unload was tried with the switch off.'
+    assert is_loaded(), 'The module was unloaded with the switch off.'
     say('diagnose has shown the table, once, and the module is still there')
     for _second in range(30):
         if not commands_with(str(directory)):
@@ -126,21 +126,21 @@ def shown_and_left(directory: Path) -> None:
     raise AssertionError('Left running: %s' % commands_with(str(directory)))
 
 
-def cured_and_only_once(directory: Path) -> None:
-    """The switch is on: the module goes; when it dies again within the day, it is shown and left."""
+def unloaded_and_only_once(directory: Path) -> None:
+    """The switch is on: the module is unloaded; when it crashes again within the day, it is shown and left."""
     with Rulebook(directory, 'on', {'kmod_cure': True}) as rulebook:
         rulebook.wait_for(SHOWN)
         say('The rulebook runs with the switch on, and has shown the table')
-        rulebook.wait_for(CURE + r'[\s\S]*PLAY RECAP[^\n]*\n%s .* failed=0 ' % GUEST, seconds=2400)
+        rulebook.wait_for(UNLOAD + r'[\s\S]*PLAY RECAP[^\n]*\n%s .* failed=0 ' % GUEST, seconds=2400)
         assert not is_loaded(), 'The module is still there.'
-        say('The module is gone. It is jammed again')
-        lab('jam', GUEST, FAULT)
+        say('The module is gone. The fault is injected again')
+        lab('inject', GUEST, FAULT)
         rulebook.wait_for(SHOWN, 2)
         time.sleep(60)
-        assert rulebook.times("'module': '%s'" % FAULT) == 2, 'Each death has one event.'
-        assert rulebook.times(CURE) == 1, 'The cure was tried twice within a day.'
-    assert is_loaded(), 'The module went a second time.'
-    say('The second death was shown, and left for somebody to look at')
+        assert rulebook.times("'module': '%s'" % FAULT) == 2, 'Each crash has one event.'
+        assert rulebook.times(UNLOAD) == 1, 'The unload was tried twice within a day.'
+    assert is_loaded(), 'The module was unloaded a second time.'
+    say('The second crash was shown, and left for somebody to judge')
 
 
 def interrupted(number: int, frame: Optional[FrameType]) -> None:
@@ -162,7 +162,7 @@ def main() -> int:
             lab('up', GUEST, '--kernel', KERNEL)
             (directory / 'inventory.yml').write_text(lab('inventory', GUEST))
             shown_and_left(directory)
-            cured_and_only_once(directory)
+            unloaded_and_only_once(directory)
         finally:
             lab('down', GUEST)
     return 0

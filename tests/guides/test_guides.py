@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Set
 from xml.etree import ElementTree
 
-import fault_modules
+import fault_table
 import images
 import pytest
 import yaml
@@ -55,7 +55,7 @@ def known() -> Set[str]:
     for documented in MODULES.values():
         options.update(documented)
     choices = {str(choice) for option in options.values() for choice in option.get('choices', [])}
-    return {*fault_modules.FAULTS, *VERDICTS, *HAZARDS, *METHODS, *options, *choices, *MODULES, *PLAYBOOKS,
+    return {*fault_table.FAULTS, *VERDICTS, *HAZARDS, *METHODS, *options, *choices, *MODULES, *PLAYBOOKS,
             *TAINT_FLAGS, *(name for names in PLAYBOOKS.values() for name in names),
             *of_module('kmod_force_unload', 'RETURN'), *RETURNED, *ELSEWHERE}
 
@@ -85,14 +85,14 @@ def test_the_quotes_of_a_command_are_closed(guide: Path) -> None:
         assert shlex.split(command.text.replace('\\\n', ' '))
 
 
-def test_a_guide_jams_with_faults_and_boots_kernels_that_there_are(guide: Path) -> None:
+def test_a_guide_injects_faults_and_boots_kernels_that_there_are(guide: Path) -> None:
     for command in commands(guide.read_text(encoding='utf-8')):
         for kernel in re.findall(r'--kernel (\S+)', command.text):
             assert kernel in images.RECIPES
-        if command.text.startswith('python3 tests/lab jam '):
-            assert set(command.text.split(';')[0].split()[4:]) <= set(fault_modules.FAULTS)
+        if command.text.startswith('python3 tests/lab inject '):
+            assert set(command.text.split(';')[0].split()[4:]) <= set(fault_table.FAULTS)
         for name in re.findall(r'/root/lab/(?:fixed/)?([\w-]+)\.ko', command.text):
-            assert name in fault_modules.FAULTS
+            assert name in fault_table.FAULTS
 
 
 def test_a_guide_gives_modules_and_playbooks_the_options_that_they_have(guide: Path) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import fault_modules
+import fault_table
 import guests
 import host
 import images
@@ -56,8 +57,8 @@ def push(arguments: argparse.Namespace) -> None:
     guests.Guest(arguments.name).copy_in(arguments.source, arguments.destination)
 
 
-def jam(arguments: argparse.Namespace) -> None:
-    print(fault_modules.jam(guests.Guest(arguments.name), *arguments.faults))
+def inject(arguments: argparse.Namespace) -> None:
+    print(fault_modules.inject(guests.Guest(arguments.name), *arguments.faults))
 
 
 def console(arguments: argparse.Namespace) -> None:
@@ -126,8 +127,8 @@ def parser() -> argparse.ArgumentParser:
     one = command("push", push, "copy a file or directory into a guest", "name")
     one.add_argument("source", type=Path)
     one.add_argument("destination")
-    one = command("jam", jam, "put a guest's module into the state of a fault", "name")
-    one.add_argument("faults", nargs="+", metavar="FAULT", choices=sorted(fault_modules.FAULTS))
+    one = command("inject", inject, "inject faults into a guest: put each module into its state", "name")
+    one.add_argument("faults", nargs="+", metavar="FAULT", choices=sorted(fault_table.FAULTS))
     one = command("console", console, "print what a guest's kernel wrote to its serial console", "name")
     one.add_argument("--follow", action="store_true", help="go on until the guest ends")
     one = command("down", down, "end guests")

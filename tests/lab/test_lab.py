@@ -14,6 +14,7 @@ from typing import Optional
 
 import architectures
 import fault_modules
+import fault_table
 import guests
 import host
 import images
@@ -39,7 +40,7 @@ PROC_MODULES = {
     "irqs_off": "irqs_off 12288 0 [permanent], Live 0xffffffffc0d83000 (OE)",
     "no_exit_misc": "no_exit_misc 8192 0 [permanent], Live 0x0000000000000000 (OE)",
     "mutex_dead": "mutex_dead 16384 0 - Live 0xffffffffc087d000 (OE)",
-    **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_modules.REGISTERED},
+    **{name: f"{name} 20480 1 - Loading 0xffffffffc0d79000 (OE+)" for name in fault_table.REGISTERED},
     "init_leak": "init_leak 20480 1 - Loading 0xffffffffc0d79000 (OE+)",
     "ref_mapped": "ref_mapped 12288 1 - Live 0xffffffffc087d000 (OE)",
     "ref_notifier": "ref_notifier 12288 1 - Live 0xffffffffc087d000 (OE)",
@@ -165,38 +166,38 @@ def test_a_header_without_exit_is_an_error() -> None:
         fault_modules.padded("struct module {\n};\n")
 
 
-@pytest.mark.parametrize("fault", sorted(fault_modules.FAULTS))
+@pytest.mark.parametrize("fault", sorted(fault_table.FAULTS))
 def test_a_fault_knows_its_own_state_and_not_the_healthy_one(fault: str) -> None:
-    pattern = fault_modules.line_pattern(fault)
+    pattern = fault_table.line_pattern(fault)
     module = fault.replace("-", "_")
     healthy = f"{module} 16384 0 - Live 0xffffffffc087d000 (OE)\n"
     text = f"other_{PROC_MODULES[fault]}\n{PROC_MODULES[fault]}\n"
     assert grep(pattern, text) == PROC_MODULES[fault] + "\n"
-    assert bool(grep(pattern, healthy)) == (fault_modules.FAULTS[fault].line == "0 - Live")
+    assert bool(grep(pattern, healthy)) == (fault_table.FAULTS[fault].line == "0 - Live")
 
 
-@pytest.mark.parametrize("fault", fault_modules.LATE)
-def test_each_that_can_die_late_asks_for_that_before_it_takes_anything_back(fault: str) -> None:
+@pytest.mark.parametrize("fault", fault_table.LATE)
+def test_each_that_can_crash_late_asks_for_that_before_it_takes_anything_back(fault: str) -> None:
     source = (fault_modules.SOURCES / f"{fault}.c").read_text(encoding="ascii")
     assert f"LEAVES({fault}," in source or "_exit(void)\n{\n\tdies_late();\n" in source
     going = f"{fault} 16384 -1 - Unloading 0xffffffffc087d000 (OE-)\n"
-    pattern = fault_modules.line_pattern(fault, fault_modules.dying_late(fault))
+    pattern = fault_table.line_pattern(fault, fault_table.crashing_late(fault))
     assert grep(pattern, going + PROC_MODULES[fault]) == going
-    subprocess.run(["sh", "-n"], input=fault_modules.jam_script(fault, late=True), text=True, check=True)
+    subprocess.run(["sh", "-n"], input=fault_modules.inject_script(fault, late=True), text=True, check=True)
 
 
 def grep(pattern: str, text: str) -> str:
     return subprocess.run(["grep", "-e", pattern], input=text, capture_output=True, text=True, check=False).stdout
 
 
-@pytest.mark.parametrize("fault", sorted(fault_modules.FAULTS))
-def test_the_script_that_jams_is_a_shell_script(fault: str) -> None:
-    subprocess.run(["sh", "-n"], input=fault_modules.jam_script(fault), text=True, check=True)
+@pytest.mark.parametrize("fault", sorted(fault_table.FAULTS))
+def test_the_script_that_injects_a_fault_is_a_shell_script(fault: str) -> None:
+    subprocess.run(["sh", "-n"], input=fault_modules.inject_script(fault), text=True, check=True)
 
 
 def test_each_fault_has_its_source() -> None:
     sources = {path.stem for path in fault_modules.SOURCES.glob("*.c")}
-    assert sources == set(fault_modules.FAULTS) == set(PROC_MODULES)
+    assert sources == set(fault_table.FAULTS) == set(PROC_MODULES)
 
 
 @pytest.mark.parametrize(("name", "kernel"), [

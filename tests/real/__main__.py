@@ -4,7 +4,7 @@
 """Real modules in real use: `python3 tests/real`. Run it by `make real`.
 
 Each module is put to use, kmod_force_unload is run in default options and must refuse and change nothing, then what
-kmod_facts tells to run is run, and the module must go by a plain unload.
+kmod_facts tells to run is run, and a plain unload must succeed.
 """
 
 import argparse

@@ -104,7 +104,7 @@ CASES: Dict[str, Case] = {
 modprobe dm_writeboost
 dmsetup create boosted --table "0 $(blockdev --getsz "$back") writeboost $back $cache"
 device=/dev/mapper/boosted''', 'boosted|/mnt/used'),
-    # Network devices: no reference is counted, and what goes with them is in use.
+    # Network devices: no reference is counted, and what is removed with them is in use.
     'virtio_net': Case('virtio_net', 'true', 'default route|ssh', 'ping -c 1 -W 5 10.0.2.2', command=False),
     'wireguard': elsewhere('wireguard', 'ip link add wg7 type wireguard\nip link set wg7 netns vpn\n'
                            'wg genkey > /root/key\n'

@@ -72,7 +72,7 @@ def tools() -> Step:
 
 
 def main_job(kernel: str, shared: str) -> List[Step]:
-    """Each fault that must go and each that must be refused: told, in check mode, run, run again; and by the role.
+    """Each fault, to be unloaded or refused: told, in check mode, run, run again; and by the role.
 
     ``shared`` is an empty directory, by which the runs tell each other what they have taken.
     """

@@ -11,17 +11,17 @@ from typing import Any, Dict, List
 
 import conditions
 import hazards
-import landmine
 import memory
 import page
 import rig
+import stale_entry
 import table
 from expectations import EXPECTED, NOT_RUN
 
 
 def run_table(options: argparse.Namespace) -> bool:
     """The fault suite; whether every row holds."""
-    faults = options.faults.split() or [name for name in rig.fault_modules.FAULTS if name not in NOT_RUN]
+    faults = options.faults.split() or [name for name in rig.fault_table.FAULTS if name not in NOT_RUN]
     rows = table.run(options.kernels.split(), faults, conditions.names_of(options.conditions), options.guest,
                      options.shared)
     if options.junit:
@@ -31,8 +31,8 @@ def run_table(options: argparse.Namespace) -> bool:
 
 
 def run_measure(options: argparse.Namespace) -> bool:
-    """The landmine, the memory or the hazards, on each kernel."""
-    program = {'landmine': landmine, 'memory': memory, 'hazards': hazards}[options.command]
+    """The stale entry, the memory or the hazards, on each kernel."""
+    program = {'stale-entry': stale_entry, 'memory': memory, 'hazards': hazards}[options.command]
     rows: List[Dict[str, Any]] = []
     for kernel in options.kernels.split():
         found = program.measure(kernel, options.guest)
@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog='python3 tests/torture', description='Proof that nothing makes it worse.')
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, text in (('table', 'every fault under every condition'),
-                       ('landmine', 'loads by finit_module(2) after a load that died, with the cure and without'),
-                       ('memory', '200 cycles of stuck, cured, loaded again: what grows'),
+                       ('stale-entry', 'loads by finit_module(2) after one that crashed, its entry cleared or not'),
+                       ('memory', '200 cycles of stuck, unloaded, loaded again: what grows'),
                        ('hazards', 'every hazard: refused, accepted by name, and what that brings about')):
         one = commands.add_parser(name, help=text, description=text)
         one.add_argument('--kernels', default='5.10 6.1 6.12 7.3')

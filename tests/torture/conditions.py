@@ -65,6 +65,7 @@ fallocate -l "$(( $(df --output=avail -B1 / | tail -n 1) - 400000 ))" /root/fill
 dd if=/dev/zero of=/root/filler2 bs=4096 count=1000000 2>/dev/null || true
 df -k / | tail -n 1
 """
+AFTER_A_KILL = 'as it was, repaired, parked or unloaded; the next run unloads it or parks it'
 UNFILL = 'rm -f /root/filler /root/filler2; sync; true'
 
 
@@ -75,12 +76,12 @@ class Condition(NamedTuple):
     what: str
     rule: Rule
     run: Callable[['Batch'], Iterator[Turn]]
-    setup: str = ''  # shell in the guest, after the faults are jammed
+    setup: str = ''  # shell in the guest, after the faults are injected
     lift: str = ''
     again: bool = False  # whether a plain run follows, with the condition lifted
     only: Tuple[str, ...] = ()  # the faults that it is for; empty: all
     whole: Optional[Callable[['Batch'], None]] = None  # what is done once for all faults, before their turns
-    late: bool = False  # whether the faults die in exit and not in init
+    late: bool = False  # whether the faults crash in exit and not in init
 
 
 def expectation(condition: Condition, fault: str, kernel: str) -> Expectation:
@@ -113,7 +114,7 @@ class Batch:
     def prepare(self) -> None:
         """A clean kernel, every fault, the condition."""
         self.rig.seconds = 15 if any(EXPECTED[fault].hangs for fault in self.faults) else 150
-        self.rig.jammed(self.faults, self.condition.late)
+        self.rig.injected(self.faults, self.condition.late)
         if self.condition.setup:
             said = self.rig.sh(self.condition.setup, timeout=120)
             if said.status != 0:
@@ -136,8 +137,8 @@ class Batch:
             yield Turn(self.faults[done], self.before, None, [], note=str(lost))
 
     def lift(self, turns: List[Turn]) -> List[Turn]:
-        """Ends the condition; runs a plain unload of each fault that must go, in case it did not yet."""
-        again = [turn for turn in turns if EXPECTED[turn.fault].goes]
+        """Ends the condition; runs a plain unload of each fault that must be unloaded, in case it was not yet."""
+        again = [turn for turn in turns if EXPECTED[turn.fault].frees_name]
         if not self.condition.again or not again or any(turn.after is None for turn in turns):
             return turns
         finished = {}
@@ -196,7 +197,7 @@ class Batch:
         last = looks[-1] if looks else None
         if last is None:
             return turns
-        free = [turn.fault for turn in turns if EXPECTED[turn.fault].goes and EXPECTED[turn.fault].beside]
+        free = [turn.fault for turn in turns if EXPECTED[turn.fault].frees_name and EXPECTED[turn.fault].beside]
         absent = [fault for fault in free if module_of(fault) not in last['table']]
         if not absent:
             return turns
@@ -227,15 +228,15 @@ def in_a_play(*more: str, check: bool = False) -> Callable[[Batch], Iterator[Tur
 
 
 def whole(batch: Batch) -> Iterator[Turn]:
-    """By the front door in the guest, each for all faults: what is told, foreseen, done, and done again.
+    """As Ansible calls them, in the guest, each for all faults: what is told, foreseen, done, and done again.
 
-    Those that must stay come first, so that what goes is none of what held them.
+    Those that must stay come first, so that nothing that held them is unloaded before.
     """
     if any(EXPECTED[fault].hangs for fault in batch.faults):
         yield from in_guest(batch)
         return
-    for goes in (False, True):
-        faults = [fault for fault in batch.faults if EXPECTED[fault].goes == goes]
+    for frees_name in (False, True):
+        faults = [fault for fault in batch.faults if EXPECTED[fault].frees_name == frees_name]
         if faults:
             yield from together(batch, faults)
 
@@ -271,7 +272,7 @@ noexec = in_a_play('-e', 'ansible_pipelining=false', '-e', 'ansible_remote_tmp=/
 
 
 def accepted(batch: Batch) -> Iterator[Turn]:
-    """The run alone, with what the reading leaves open accepted: only the helper's own look can refuse it."""
+    """The run alone, what the reading leaves open accepted: only the helper's check before the write can refuse it."""
     names = [module_of(fault) + '=undecided,dangling_references,reachability_unknown' for fault in batch.faults]
     for fault, (report, look) in zip(batch.faults, batch.rig.unload_each_in_guest(names)):
         yield Turn(fault, batch.before, look, [report])
@@ -309,9 +310,9 @@ def killed_helper(batch: Batch, fault: str) -> Turn:
 
 
 def role_for_all(batch: Batch) -> None:
-    """The role, which builds the helper: once for the modules that must go, once for those that it must refuse."""
-    for goes in (True, False):
-        names = [module_of(fault) for fault in batch.faults if EXPECTED[fault].goes == goes]
+    """The role, which builds the helper: once for the modules to be unloaded, once for those that it must refuse."""
+    for frees_name in (True, False):
+        names = [module_of(fault) for fault in batch.faults if EXPECTED[fault].frees_name == frees_name]
         if names:
             batch.reports.update(batch.rig.role(names, timeout=1800))
 
@@ -323,25 +324,25 @@ def after_role(batch: Batch, fault: str) -> Turn:
 
 CONDITIONS = {condition.name: condition for condition in (
     Condition('plain', 'a plain run', PLAIN, whole),
-    Condition('late', 'dies in exit, and not in init', PLAIN, whole, only=LATE, late=True),
+    Condition('late', 'crashes in exit, and not in init', PLAIN, whole, only=LATE, late=True),
     Condition('check', 'check mode', CHECK, check),
-    Condition('killed_ssh', 'ssh killed in mid-run', Rule(
-        'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_ssh), again=True),
+    Condition('killed_ssh', 'ssh killed in mid-run', Rule(AFTER_A_KILL, killed=True), each(killed_ssh), again=True),
     Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),
-    Condition('killed_helper', 'killed as the helper returns', Rule(
-        'as it was, mended, parked or gone; the next run gets it out', killed=True), each(killed_helper), again=True),
+    Condition('killed_helper', 'killed as the helper returns', Rule(AFTER_A_KILL, killed=True), each(killed_helper),
+              again=True),
     Condition('disk_full', 'disk full at build', Rule(
-        'as it was, and why; the next run gets it out', may_refuse=True, needs_words='[Nn]o space|room|disk|full',
-        leaves='filler'), each(after_role), FILL, UNFILL, again=True, whole=role_for_all),
+        'as it was, and why; the next run unloads it or parks it', may_refuse=True,
+        needs_words='[Nn]o space|room|disk|full', leaves='filler'),
+        each(after_role), FILL, UNFILL, again=True, whole=role_for_all),
     Condition('noexec', '/tmp noexec', PLAIN, noexec, NOEXEC),
     Condition('denied', 'reads denied', Rule(
-        'gone, or as it was and what was denied', may_refuse=True, needs_words='ermission|denied|EACCES'),
+        'unloaded, or as it was and what was denied', may_refuse=True, needs_words='ermission|denied|EACCES'),
         in_guest, DENY % EVERY_SOURCE, ALLOW, again=True),
     Condition('no_kcore', '/proc/kcore denied', Rule(
-        'gone, or as it was and what was denied', may_refuse=True, needs_words='kcore'),
+        'unloaded, or as it was and what was denied', may_refuse=True, needs_words='kcore'),
         in_guest, DENY % '/proc/kcore', ALLOW),
     Condition('lockdown', 'lockdown=confidentiality', Rule(
-        'gone, or as it was and why', may_refuse=True,
+        'unloaded, or as it was and why', may_refuse=True,
         needs_words='lockdown|locked down|EPERM|not permitted|signature'), in_guest,
         'echo confidentiality > /sys/kernel/security/lockdown'),
     # The helper stays for as long as a CPU that it has asked may still answer.
@@ -349,7 +350,7 @@ CONDITIONS = {condition.name: condition for condition in (
         'stays; the kernel itself sees what runs', names=r'as the kernel itself sees, CPU 1 runs its code at '
         r'0x[0-9a-f]+, in insmod \(pid \d+\)', leaves='kmod_reset'), accepted, HIDE, only=('init_spin',)),
     Condition('low_memory', f'{LEFT_FREE_KB // 1024} MB of memory left', Rule(
-        'gone, or as it was and why; the next run gets it out', may_refuse=True), in_guest,
+        'unloaded, or as it was and why; the next run unloads it or parks it', may_refuse=True), in_guest,
         f'cd {GUEST_DIRECTORY} && setsid -f python3 witness.py hog {LEFT_FREE_KB} >hog.txt 2>&1 </dev/null; '
         'until grep taken hog.txt; do sleep 0.5; done', "pkill -f '[w]itness.py hog'", again=True),
 )}

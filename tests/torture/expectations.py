@@ -5,7 +5,7 @@
 
 from typing import Dict, List, NamedTuple
 
-from rig import LabError, fault_modules
+from rig import LabError, fault_table
 
 # Lines of the kernel log of which a CPU that is spun on is the cause, not the collection.
 STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
@@ -14,18 +14,18 @@ STALLS = r'rcu: INFO|soft lockup|stall|hung_task|blocked for more|Call Trace'
 # What dangles where nothing does.
 NOTHING = 'nothing'
 
-# Guests that a fault needs: one of its own; with those whose init or exit waits; with those that died outside the
-# module, so that nothing of the host may be freed. Asynchronous work that died keeps each later load from ending.
-OWN, OF_WAITING, OF_DEAD = 'own', 'of those that wait', 'of those that died elsewhere'
+# Guests that a fault needs: one of its own; with those whose init or exit waits; with those that crashed outside the
+# module, so that nothing of the host may be freed. Asynchronous work that crashed keeps each later load from ending.
+OWN, OF_WAITING, OF_CRASHED = 'own', 'of those that wait', 'of those that crashed elsewhere'
 
 
 class Expectation(NamedTuple):
     """What a plain run must come to, as rules and not as recorded from a run."""
 
-    goes: bool  # whether its name must be free afterwards; if not, it must be as it was
+    frees_name: bool  # whether it must be unloaded or parked; if not, it must be as it was
     verdict: str  # what the run must call it
     names: str = ''  # for one that stays: whom the refusal must name, as a regular expression
-    parked: bool = False  # for one that goes: whether its code must still be there, under another name
+    parked: bool = False  # whether its code must still be there, under another name
     beside: bool = True  # for one that is parked: whether a fixed build registers nothing that is still registered
     use: str = ''  # shell in the guest that has the kernel use what the fault left or holds; it must end with 0
     guest: str = ''  # which guest it needs, since it harms all others in the same; empty: it harms none
@@ -37,22 +37,22 @@ class Expectation(NamedTuple):
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
-def gone(verdict: str, use: str = '', *, beside: bool = True, guest: str = '') -> Expectation:
-    """A module that must be out after a plain run."""
-    return Expectation(goes=True, verdict=verdict, use=use, beside=beside, guest=guest)
+def unloads(verdict: str, use: str = '', *, beside: bool = True, guest: str = '') -> Expectation:
+    """A module that must be unloaded after a plain run."""
+    return Expectation(frees_name=True, verdict=verdict, use=use, beside=beside, guest=guest)
 
 
 def parks(verdict: str, use: str = '', *, beside: bool = True, guest: str = '',
           own_alarms: str = '') -> Expectation:
     """A module whose name must be free after a plain run, and whose code must be there for what can still reach it."""
-    return Expectation(goes=True, verdict=verdict, parked=True, use=use, beside=beside, guest=guest,
+    return Expectation(frees_name=True, verdict=verdict, parked=True, use=use, beside=beside, guest=guest,
                        own_alarms=own_alarms)
 
 
 def stays(verdict: str, names: str, use: str = '', *, guest: str = '', own_alarms: str = '', asked: str = '',
           hangs: bool = False) -> Expectation:
     """A module that must be left alone, with whom it is left alone for."""
-    return Expectation(goes=False, verdict=verdict, names=names, use=use, guest=guest, own_alarms=own_alarms,
+    return Expectation(frees_name=False, verdict=verdict, names=names, use=use, guest=guest, own_alarms=own_alarms,
                        asked=asked, hangs=hangs)
 
 
@@ -81,11 +81,11 @@ BIND = ('cd /sys/bus/platform/devices; for device in *; do case $device in lab_p
 # The first process is told of the end of whatever has lost its parent.
 ORPHAN = 'setsid -f sleep 0.1; sleep 1'
 CPU = 'echo 0 >/sys/devices/system/cpu/cpu1/online; echo 1 >/sys/devices/system/cpu/cpu1/online'
-# The process of HOLD, of the lab's fault_modules.py, uses what it holds and lets it go.
+# The process of HOLD, of the lab's fault_table.py, uses what it holds and lets it go.
 TOUCH = "pkill -USR1 -f '[ ]/dev/%s' && sleep 1 && ! pgrep -f '[ ]/dev/%s'"
 CLOSE = ('cat /dev/{0} 2>/dev/null; for process in /proc/[0-9]*; do test "$(readlink $process/fd/0)" != /dev/{0} || '
          'kill ${{process#/proc/}}; done && sleep 1')
-# The process of HAVE, of the lab's fault_modules.py, ends, and with it what it has.
+# The process of HAVE, of the lab's fault_table.py, ends, and with it what it has.
 END = "pkill -f '[l]ab-has %s' && sleep 1"
 IN_MOUNTS = """for process in /proc/[0-9]*; do grep -q used_mount $process/mounts && break; done
 nsenter -t ${process#/proc/} -m ls /run/used_mount && kill ${process#/proc/} && sleep 1"""
@@ -99,27 +99,27 @@ sender.send(bytes(60))'"""
 
 
 def init(use: str = '', *, beside: bool = True, guest: str = '', own_alarms: str = '') -> Expectation:
-    """A module whose init died after it registered something."""
+    """A module whose init crashed after it registered something."""
     return parks('init_died', use, beside=beside, guest=guest, own_alarms=own_alarms)
 
 
 EXPECTED: Dict[str, Expectation] = {
     # It leaves its mark on later loads by finit_module(2), which insmod calls.
-    'init_oops': gone('init_died', guest=OWN),
-    'init_bug': gone('init_died'),
-    'dashed-name': gone('init_died'),
-    'exit_oops': gone('exit_died'),
-    'leaked_ref': gone('references_leaked'),
-    'no_exit': gone('no_exit'),
-    'layout_pad': gone('exit_lost'),
+    'init_oops': unloads('init_died', guest=OWN),
+    'init_bug': unloads('init_died'),
+    'dashed-name': unloads('init_died'),
+    'exit_oops': unloads('exit_died'),
+    'leaked_ref': unloads('references_leaked'),
+    'no_exit': unloads('no_exit'),
+    'layout_pad': unloads('exit_lost'),
     'init_hang': stays('init_waiting', r'(insmod|python3) \(pid \d+', guest=OF_WAITING),
     'init_spin': stays('init_running', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'exit_hang': stays('exit_waiting', r'rmmod \(pid \d+'),
     'used_base': stays('has_dependents', r'\bused_by\b'),
-    'used_by': gone('unloadable'),
-    'kernel_thread': gone('unloadable'),
-    'healthy': gone('unloadable'),
-    'bystander': stays('unloadable', 'bystander_die', guest=OF_DEAD),
+    'used_by': unloads('unloadable'),
+    'kernel_thread': unloads('unloadable'),
+    'healthy': unloads('unloadable'),
+    'bystander': stays('unloadable', 'bystander_die', guest=OF_CRASHED),
     'init_misc': init('! cat /dev/init_misc', beside=False),
     'init_chrdev': init(),
     'init_netdev': init('cat /proc/net/dev /sys/class/net/lab0/statistics/rx_bytes'),
@@ -169,13 +169,13 @@ EXPECTED: Dict[str, Expectation] = {
     'init_clocksource': init('cat /sys/devices/system/clocksource/clocksource0/available_clocksource'),
     # A fixed build would wait for the lock of its device.
     'init_probe': stays('init_died', r'device_lock', BIND % 'lab_probe'),
-    'init_core': gone('init_died'),
-    # What it calls of the other dies however it is built.
-    'init_needed': gone('init_died', beside=False),
+    'init_core': unloads('init_died'),
+    # What it calls of the other crashes however it is built.
+    'init_needed': unloads('init_died', beside=False),
     'needed': stays('has_dependents', r'\binit_needed\b'),
-    'exit_core': gone('exit_died'),
-    'worker_died': stays('unloadable', 'worker_died_run', guest=OF_DEAD),
-    'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_DEAD),
+    'exit_core': unloads('exit_died'),
+    'worker_died': stays('unloadable', 'worker_died_run', guest=OF_CRASHED),
+    'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_CRASHED),
     'exit_waits': stays('exit_waiting', r'rmmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
     'async_died': stays('exit_waiting', r'rmmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'thread_holds': stays('in_use', 'lab_holder', 'echo 1 >/sys/module/thread_holds/parameters/end; sleep 2'),
@@ -195,7 +195,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_qdisc': init('! tc qdisc add dev lo root lab_none', beside=False),
     'init_inet': init("""python3 -c 'import socket; socket.socket(2, 3, 253).sendto(b"x", ("127.0.0.1", 0))'""",
                       beside=False),
-    'exit_tail': gone('exit_died'),
+    'exit_tail': unloads('exit_died'),
     'init_waits': stays('init_waiting', r'insmod \(pid \d+', guest=OF_WAITING, own_alarms=STALLS),
     'probe_async': stays('init_waiting', r'insmod \(pid \d+', guest=OWN, own_alarms=STALLS),
     'cdev_core': stays('has_dependents', r'\bcdev_driver\b'),
@@ -203,7 +203,7 @@ EXPECTED: Dict[str, Expectation] = {
     'hook_asleep': stays('unloadable', r'python3 \(pid \d+',
                          'echo N >/sys/module/hook_asleep/parameters/asleep; sleep 1; '
                          '! pgrep -f "[l]ab-has hook_asleep"'),
-    'sysfs_ref': gone('references_leaked'),
+    'sysfs_ref': unloads('references_leaked'),
     'init_pages': init(ORPHAN),
     'init_dma': init(ORPHAN),
     'init_unaligned': init(ORPHAN),
@@ -211,7 +211,7 @@ EXPECTED: Dict[str, Expectation] = {
     'init_kobject': init(),
     'init_percpu': init(),
     'init_moves': init(WAIT),
-    'init_leak': gone('init_died'),
+    'init_leak': unloads('init_died'),
     'ref_mapped': stays('in_use_unknown', 'orphan_ended of ref_mapped', ORPHAN),
     'ref_notifier': stays('in_use_unknown', 'ref_notifier', END % 'ref_notifier'),
     'used_ldisc': stays('in_use', r'python3 \(pid \d+', END % 'used_ldisc'),
@@ -275,8 +275,8 @@ for _name, _expected in EXPECTED.items():
         dangles=DANGLES.get(_name, ''), reached=REACHED.get(_name, ''),
         unexplained=UNEXPLAINED.get(_name, 0 if _name in DANGLES else -1))
 
-# Where they die in exit instead.
-LATE = fault_modules.LATE
+# Where they crash in exit instead.
+LATE = fault_table.LATE
 
 # The host is lost by the exit of the one, however that is called: only the fleet's playbook has to do with it. The
 # other holds got_base, and lets it go with its own exit.
@@ -298,16 +298,16 @@ def module_of(fault: str) -> str:
 
 
 def batches(faults: List[str]) -> List[List[str]]:
-    """The faults, in the order in which they are jammed, in as few guests as they can share."""
+    """The faults, in the order in which they are injected, in as few guests as they can share."""
     missing = [name for name in faults if name not in EXPECTED]
     if missing:
         raise LabError('tests/torture/expectations.py says nothing of %s: add to EXPECTED one line each, such as\n'
-                       "    '%s': gone('init_died'),\nor stays(VERDICT, WHOM_THE_REFUSAL_NAMES), with guest=OWN for "
+                       "    '%s': unloads('init_died'),\nor stays(VERDICT, WHOM_THE_REFUSAL_NAMES), with guest=OWN for "
                        'one that takes a CPU or a lock from all others.' % (', '.join(missing), missing[0]))
     together = [name for name in faults if not EXPECTED[name].guest]
-    # used_by is loaded by used_base's jam, and goes: its turn comes after used_base was refused.
-    dependents = {name: fault_modules.FAULTS[name].needs for name in together
-                  if fault_modules.FAULTS[name].needs in together}
+    # used_by is loaded by injecting used_base, and is unloaded: its turn comes after used_base was refused.
+    dependents = {name: fault_table.FAULTS[name].needs for name in together
+                  if fault_table.FAULTS[name].needs in together}
     found: List[List[str]] = []
     for name in together:
         if name in dependents:
@@ -315,7 +315,7 @@ def batches(faults: List[str]) -> List[List[str]]:
         if not found or len(found[-1]) >= IN_ONE_GUEST:
             found.append([])
         found[-1] += [name, *(other for other, needed in dependents.items() if needed == name)]
-    for guest in (OF_WAITING, OF_DEAD):
+    for guest in (OF_WAITING, OF_CRASHED):
         found.append([name for name in faults if EXPECTED[name].guest == guest])
     found += [[name] for name in faults if EXPECTED[name].guest == OWN]
     return list(filter(None, found))

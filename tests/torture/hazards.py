@@ -17,7 +17,7 @@ class Case(NamedTuple):
     faults: List[str]  # the last of them is unloaded
     besides: Sequence[str] = ()  # its other hazards: accepted in all runs but the first, so that the code decides
     methods: str = ''  # what may be taken; empty: the default
-    setup: str = ''  # shell in the guest, after the faults are jammed
+    setup: str = ''  # shell in the guest, after the faults are injected
     then: str = ''  # what the accepted hazard brings about, when this is done
     must: str = ''  # what the kernel log must say of it, as a regular expression; empty: nothing new
 
@@ -31,7 +31,7 @@ CASES = (
     Case('undecided', ['got_base'], then='timeout 10 cat /sys/module/got_by/parameters/call; true', must=CRASH),
     # The process has the device open, and closes it.
     Case('in_use', ['mapped'], then=EXPECTED['mapped'].use + '; true', must=CRASH),
-    # It forbids to load anything: what needs no helper still goes.
+    # It forbids to load anything: what needs no helper is still unloaded.
     Case('foreign_oops', ['bystander', 'init_bug']),
     # The device still points into the code that was freed.
     Case('dangling_references', ['init_misc'], ('reachability_unknown',), FREE,
@@ -67,7 +67,7 @@ def tried(rig: Rig, case: Case) -> Dict[str, Any]:
     """One case, on a clean kernel."""
     fault = case.faults[-1]
     module = module_of(fault)
-    rig.jammed(case.faults)
+    rig.injected(case.faults)
     said = rig.sh(case.setup or 'true', timeout=60)
     if said.status != 0:
         raise LabError(f'{case.code} could not be brought about on {rig.kernel}:\n{said.out}{said.err}')

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memory: 200 times stuck, cured and loaded again in one guest, and what grows by it.
+"""Memory: 200 times stuck, unloaded and loaded again in one guest, and what grows by it.
 
 A line is fitted through what was measured after the first cycles, by least squares. Growth is what the slope amounts to
 over the cycles; its noise is three times the slope's standard error over the same. What must not grow may grow by no
@@ -48,8 +48,8 @@ class Mode(NamedTuple):
 
 MODES = (
     Mode('pipe', 'control: the fixed build loaded and unloaded, one pipe left open', 80, leaks=True),
-    Mode('oops', 'control: stuck, not cured', 80, leaks=True),
-    Mode('cure', 'stuck, cured, the fixed build loaded and unloaded', CYCLES, leaks=False),
+    Mode('oops', 'control: stuck, not unloaded', 80, leaks=True),
+    Mode('unload', 'stuck, unloaded, the fixed build loaded and unloaded', CYCLES, leaks=False),
 )
 
 

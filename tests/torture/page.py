@@ -38,11 +38,11 @@ def table(columns: List[str], lines: List[List[Any]]) -> str:
     return '\n'.join(head + ['| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines]) + '\n'
 
 
-def landmine() -> str:
-    """The figures of make torture-landmine."""
+def stale_entry() -> str:
+    """The figures of make torture-stale-entry."""
     columns = ['kernel', 'case', 'loads of', 'asked', 'real', 'through', 'seconds', 'end', 'next load', 'kernel log',
                'must', 'holds']
-    return table(columns, [[row[column] for column in columns] for row in read('landmine-*.json')])
+    return table(columns, [[row[column] for column in columns] for row in read('stale-entry-*.json')])
 
 
 def memory() -> str:
@@ -119,7 +119,7 @@ def write() -> None:
     """Puts what was run into the page, each behind its marker."""
     page = PAGE.read_text(encoding='utf-8')
     tables = {name: with_old_lines(text, page, name) for name, text in
-              (('hazards', hazards()), ('landmine', landmine()), ('memory', memory())) if text}
+              (('hazards', hazards()), ('stale-entry', stale_entry()), ('memory', memory())) if text}
     for name, text in {**tables, 'table': with_old(suite(merged([])), page)}.items():
         before, marker, after = page.partition(f'<!-- {name} -->\n')
         following = after.find('\n## ')

@@ -23,11 +23,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / 'tests/lab'))
 
 import fault_modules  # noqa: E402  (the lab is no package: it is reached by its directory)
+import fault_table  # noqa: E402
 import guests  # noqa: E402
 import images  # noqa: E402
 from host import LabError, cache_dir, digest, locked  # noqa: E402
 
-__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_modules', 'guests', 'helper', 'locked', 'progress')
+__all__ = ('HostLostError', 'LabError', 'Rig', 'answer', 'fault_table', 'guests', 'helper', 'locked', 'progress')
 
 HELPER_SOURCES = CHECKOUT / 'roles/force_unload/files/kmod_reset'
 PLUGINS = CHECKOUT / 'plugins'
@@ -153,18 +154,18 @@ class Rig:
         self.guest.launch(self.guest.facts, ['-loadvm', tag])
         self.guest.wait_for_ssh(120)
 
-    def jammed(self, faults: Sequence[str], late: bool = False) -> None:
+    def injected(self, faults: Sequence[str], late: bool = False) -> None:
         """A clean kernel with all of these faults in it; from the second time on from a snapshot of that."""
-        tag = 'jammed-' + digest(*faults, str(late))
+        tag = 'injected-' + digest(*faults, str(late))
         if tag in self.snapshots:
             self._back_to(tag)
             return
         self.restore()
-        script = [f'( {fault_modules.jam_script(fault, late)} ); echo "jammed {fault} $?"' for fault in faults]
+        script = [f'( {fault_modules.inject_script(fault, late)} ); echo "injected {fault} $?"' for fault in faults]
         said = self.sh('\n'.join(script), timeout=60 + 20 * len(faults))
-        missing = [fault for fault in faults if f'jammed {fault} 0\n' not in said.out]
+        missing = [fault for fault in faults if f'injected {fault} 0\n' not in said.out]
         if missing:
-            raise LabError(f'{self.kernel} could not be jammed with {missing}:\n{said.out[-3000:]}{said.err}')
+            raise LabError(f'{missing} could not be injected into {self.kernel}:\n{said.out[-3000:]}{said.err}')
         if self.returns:
             self._keep(tag)
             self._back_to(tag)
@@ -239,7 +240,7 @@ class Rig:
         return self.sh(ASK.format(shlex.quote(words)), timeout)
 
     def unload_each_in_guest(self, names: Sequence[str]) -> Iterator[Turned]:
-        """The same by the front door in the guest, without a controller: three times as fast."""
+        """The same as Ansible calls it in the guest, without a controller: three times as fast."""
         said = self._turns('run', names, 60 + 300 * len(names))
         lines = said.out.splitlines()
         for line in lines:
@@ -248,7 +249,7 @@ class Rig:
             raise HostLostError(f'{self.guest.name}: only {len(lines)} of {len(names)} turns: {said.err[-600:]}')
 
     def both(self, name: str) -> List[Dict[str, Any]]:
-        """What each of two unloads at once returned, by the front door in the guest."""
+        """What each of two unloads at once returned, as Ansible calls it in the guest."""
         said = self._turns('two', [name], 400)
         if not said.out:
             raise HostLostError(f'{self.guest.name}: two runs at once gave no answer: {said.err[-600:]}')

@@ -10,8 +10,8 @@ from expectations import NOTHING, Expectation, module_of
 
 Look = Dict[str, Any]
 Report = Dict[str, Any]
-# A mended module whose run was killed before delete_module(2): idle, so that any plain unload takes it.
-MENDED = '0 - Live'
+# A repaired module whose run was killed before delete_module(2): idle, so that any plain unload takes it.
+REPAIRED = '0 - Live'
 HONEST = re.compile(r'changed between reading and acting|no longer has it|another kmod_reset|EBUSY|ENOENT|EWOULDBLOCK|'
                     r'EAGAIN|Run the task again')
 
@@ -42,10 +42,10 @@ class Turn(NamedTuple):
 class Rule(NamedTuple):
     """What a condition asks of its rows."""
 
-    must: str  # for the reader, of a fault that goes
+    must: str  # for the reader, of a fault that is unloaded or parked
     must_stay: str = 'stays; whom it is for is named; nothing changes'
     check: bool = False  # nothing may change at all
-    may_refuse: bool = False  # a refusal in words is as good as the cure, if nothing changed
+    may_refuse: bool = False  # a refusal in words is as good as the unload, if nothing changed
     needs_words: str = ''  # what such a refusal must speak of
     killed: bool = False  # the run was killed: no report, or none to go by
     together: bool = False  # two reports
@@ -177,7 +177,7 @@ def _refused(report: Report, expected: Expectation) -> List[str]:
 
 def _one(report: Report, turn: Turn, look: Look, expected: Expectation, rule: Rule) -> List[str]:
     """One run that was left to end."""
-    if not expected.goes:
+    if not expected.frees_name:
         names = '|'.join([expected.names] + [rule.needs_words or '.'] * rule.may_refuse)
         found = unchanged(turn, look) + _refused(report, expected._replace(names=names))
         return found + (_refused(report, expected._replace(names=rule.names)) if rule.names else [])
@@ -203,7 +203,7 @@ def _pointing(report: Report) -> str:
 
 def _two(turn: Turn, look: Look, expected: Expectation) -> List[str]:
     """Two runs at once: exactly one changes the host, the other found nothing to do or says what came in between."""
-    if not expected.goes:
+    if not expected.frees_name:
         return unchanged(turn, look) + [text for report in turn.reports for text in _refused(report, expected)]
     broken = _gone(turn, look, expected)
     changed = [report for report in turn.reports if report.get('changed')]
@@ -225,10 +225,10 @@ def judge(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:
     if rule.together:
         broken += _two(turn, turn.after, expected)
     elif rule.killed:
-        if expected.goes and not is_gone(turn.after, turn.fault) and unchanged(turn, turn.after) and \
-                state(turn.after, turn.fault) != MENDED:
+        if expected.frees_name and not is_gone(turn.after, turn.fault) and unchanged(turn, turn.after) and \
+                state(turn.after, turn.fault) != REPAIRED:
             broken.append(f'half done: {state(turn.after, turn.fault)} {turn.after["modules"][module_of(turn.fault)]}')
-        if not expected.goes:
+        if not expected.frees_name:
             broken += unchanged(turn, turn.after)
         for report in turn.reports:
             broken += truthful(report, turn, check=False)
@@ -268,7 +268,7 @@ def _told(facts: Dict[str, Any], expected: Expectation) -> List[str]:
     broken = []
     if said.get('verdict') != expected.verdict:
         broken.append('the verdict is {}, and should be {}'.format(said.get('verdict'), expected.verdict))
-    method = 'none' if not expected.goes else 'park' if expected.parked else ''
+    method = 'none' if not expected.frees_name else 'park' if expected.parked else ''
     if not expected.asked and (said.get('method') != method if method else said.get('method') in ('none', 'park')):
         broken.append('the method is {}: {}'.format(said.get('method'), said.get('reason')))
     unexplained = facts.get('unexplained_references', 0)
@@ -289,7 +289,7 @@ def _found(judged: Dict[str, Any], facts: Dict[str, Any], expected: Expectation)
 
 def _reachability(found: Dict[str, Any], expected: Expectation) -> List[str]:
     """Who can reach it: what is parked was reached, what is freed without its exit was not."""
-    if expected.verdict not in SEARCHED or not expected.goes:
+    if expected.verdict not in SEARCHED or not expected.frees_name:
         return []
     must = 'unknown' if expected.reached == NOTHING else 'reachable' if expected.parked else 'unreachable'
     broken = [] if found.get('answer') == must else ['it should be {}, and is {}: {}'.format(

@@ -41,7 +41,7 @@ def row_of(rig: Rig, condition: str, turn: Turn) -> Row:
         'kernel': rig.kernel, 'condition': condition, 'fault': turn.fault,
         'host': 'lost' if turn.after is None else 'alive',
         'module': ' > '.join(text for number, text in enumerate(states) if not number or text != states[number - 1]),
-        'reported': '; '.join(words), 'must hold': rule.must if expected.goes or rule.check else rule.must_stay,
+        'reported': '; '.join(words), 'must hold': rule.must if expected.frees_name or rule.check else rule.must_stay,
         'row': 'holds' if not broken else 'DOES NOT HOLD', 'broken': broken, 'date': time.strftime('%Y-%m-%d %H:%M'),
         'said': [str(report.get('msg', report.get('no_report', '')))[:600] for report in reports],
     }

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 import pytest
-from expectations import EXPECTED, IN_ONE_GUEST, NOT_RUN, batches, gone, parks, stays
+from expectations import EXPECTED, IN_ONE_GUEST, NOT_RUN, batches, parks, stays, unloads
 from memory import Bound, grown, slope
-from rig import LabError, fault_modules
+from rig import LabError, fault_table
 from rules import PLAIN, Rule, Turn, judge
 from table import is_taken_now
 
 STUCK = {'absent': None, 'coming': '1 - Loading', 'going': '-1 - Unloading', 'live': '0 - Live'}
 REFUSAL = {'failed': True, 'changed': False, 'verdict': 'init_running', 'msg': 'still runs: insmod (pid 12, in f)',
            'before': {'state': 'coming'}, 'after': {'state': 'coming'}}
-CURE = {'changed': True, 'verdict': 'init_died', 'method': 'reset', 'before': {'state': 'coming'},
+DONE = {'changed': True, 'verdict': 'init_died', 'method': 'reset', 'before': {'state': 'coming'},
         'after': {'state': 'absent'}}
 NOTHING = {'changed': False, 'verdict': 'absent', 'before': {'state': 'absent'}, 'after': {'state': 'absent'}}
 PARKED = {'changed': True, 'verdict': 'init_died', 'method': 'park', 'before': {'state': 'coming'},
           'after': {'state': 'absent'}}
-GOES, PARKS, STAYS = gone('init_died'), parks('init_died'), stays('init_running', r'insmod \(pid \d+')
+UNLOADS, PARKS, STAYS = unloads('init_died'), parks('init_died'), stays('init_running', r'insmod \(pid \d+')
 
 
 def look(state: str, **more: Any) -> Dict[str, Any]:
@@ -44,22 +44,22 @@ def kept(*names: str) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize(('expected', 'rule', 'seen', 'words'), [
-    (GOES, PLAIN, turn('coming', 'absent', CURE), ''),
-    (GOES, PLAIN, turn('coming', 'coming', CURE), 'its name is not free'),
-    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, changed=False)), 'reported changed=False'),
-    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, after={'state': 'live'})), 'reported after: Live'),
-    (GOES, PLAIN, turn('coming', 'absent', dict(CURE, verdict='exit_died')), 'the verdict is exit_died'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, log=['BUG: x']), 'new alarms'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, boot='c'), 'booted again'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, left=['/tmp/x 1']), 'left behind'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, processes=['1 D x']), 'processes left'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, table={}), 'other was'),
-    (GOES, PLAIN, turn('coming', 'absent', {'failed': True, 'no_report': 'unreachable'}), 'no report'),
-    (GOES, PLAIN, Turn('foo', look('coming'), None, []), 'the host was lost'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(probe='hangs'), 'hangs'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(used='ok'), ''),
-    (GOES, PLAIN, turn('coming', 'absent', CURE)._replace(used='BUG: x'), 'when what it left was used: BUG: x'),
-    (GOES, PLAIN, turn('coming', 'absent', CURE, **kept('foo_parked1')), 'is parked as'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE), ''),
+    (UNLOADS, PLAIN, turn('coming', 'coming', DONE), 'its name is not free'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', dict(DONE, changed=False)), 'reported changed=False'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', dict(DONE, after={'state': 'live'})), 'reported after: Live'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', dict(DONE, verdict='exit_died')), 'the verdict is exit_died'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, log=['BUG: x']), 'new alarms'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, boot='c'), 'booted again'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, left=['/tmp/x 1']), 'left behind'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, processes=['1 D x']), 'processes left'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, table={}), 'other was'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', {'failed': True, 'no_report': 'unreachable'}), 'no report'),
+    (UNLOADS, PLAIN, Turn('foo', look('coming'), None, []), 'the host was lost'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE)._replace(probe='hangs'), 'hangs'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE)._replace(used='ok'), ''),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE)._replace(used='BUG: x'), 'when what it left was used: BUG: x'),
+    (UNLOADS, PLAIN, turn('coming', 'absent', DONE, **kept('foo_parked1')), 'is parked as'),
     (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept('foo_parked1')), ''),
     (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept()), 'should be parked once'),
     (PARKS, PLAIN, turn('coming', 'absent', PARKED, **kept('foo_parked1', 'foo_parked2')), 'should be parked once'),
@@ -71,17 +71,18 @@ def kept(*names: str) -> Dict[str, Any]:
     (STAYS, PLAIN, turn('coming', 'absent', REFUSAL), 'foo was 1 - Loading'),
     (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, msg='no')), 'does not name'),
     (STAYS, PLAIN, turn('coming', 'coming', dict(REFUSAL, failed=False)), 'not refused'),
-    (GOES, Rule('', check=True), turn('coming', 'coming', CURE), ''),
-    (GOES, Rule('', check=True), turn('coming', 'absent', CURE), 'foo was'),
-    (GOES, Rule('', check=True), turn('coming', 'coming', dict(CURE, changed=False)), 'foresees no change'),
-    (GOES, Rule('', may_refuse=True, needs_words='denied'), turn('coming', 'coming', dict(REFUSAL, msg='denied')), ''),
-    (GOES, Rule('', may_refuse=True, needs_words='denied'), turn('coming', 'coming', REFUSAL), 'what it lacks'),
-    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, NOTHING), ''),
-    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, CURE), '2 of two'),
-    (GOES, Rule('', together=True), turn('coming', 'absent', CURE, dict(NOTHING, failed=True, msg='no')), 'not for'),
-    (GOES, Rule('', killed=True), turn('coming', 'coming'), ''),
-    (GOES, Rule('', killed=True), turn('coming', 'live'), ''),
-    (GOES, Rule('', killed=True), turn('coming', 'going'), 'half done'),
+    (UNLOADS, Rule('', check=True), turn('coming', 'coming', DONE), ''),
+    (UNLOADS, Rule('', check=True), turn('coming', 'absent', DONE), 'foo was'),
+    (UNLOADS, Rule('', check=True), turn('coming', 'coming', dict(DONE, changed=False)), 'foresees no change'),
+    (UNLOADS, Rule('', may_refuse=True, needs_words='denied'),
+     turn('coming', 'coming', dict(REFUSAL, msg='denied')), ''),
+    (UNLOADS, Rule('', may_refuse=True, needs_words='denied'), turn('coming', 'coming', REFUSAL), 'what it lacks'),
+    (UNLOADS, Rule('', together=True), turn('coming', 'absent', DONE, NOTHING), ''),
+    (UNLOADS, Rule('', together=True), turn('coming', 'absent', DONE, DONE), '2 of two'),
+    (UNLOADS, Rule('', together=True), turn('coming', 'absent', DONE, dict(NOTHING, failed=True, msg='no')), 'not for'),
+    (UNLOADS, Rule('', killed=True), turn('coming', 'coming'), ''),
+    (UNLOADS, Rule('', killed=True), turn('coming', 'live'), ''),
+    (UNLOADS, Rule('', killed=True), turn('coming', 'going'), 'half done'),
     (STAYS, Rule('', killed=True), turn('coming', 'live'), 'foo was'),
 ])
 def test_a_row_is_judged(expected: Any, rule: Rule, seen: Turn, words: str) -> None:
@@ -109,19 +110,19 @@ def test_check_mode_must_tell_what_a_fault_left(hazards: Any, reachability: Any,
     assert words in broken if words else not broken, broken
 
 
-def test_the_next_run_must_get_it_out() -> None:
+def test_the_next_run_must_unload_it() -> None:
     """After a killed run."""
     again = turn('coming', 'coming')._replace(lifted=look('coming'), final=look('coming'), next_report=REFUSAL)
-    assert 'the next plain run failed' in '; '.join(judge(again, GOES, Rule('', killed=True)))
+    assert 'the next plain run failed' in '; '.join(judge(again, UNLOADS, Rule('', killed=True)))
 
 
 def test_every_fault_has_its_line() -> None:
     """And one that has none is told what to add."""
-    assert sorted(fault_modules.FAULTS) == sorted([*EXPECTED, *NOT_RUN])
+    assert sorted(fault_table.FAULTS) == sorted([*EXPECTED, *NOT_RUN])
     assert sorted(name for batch in batches(list(EXPECTED)) for name in batch) == sorted(EXPECTED)
     assert all(len(batch) <= IN_ONE_GUEST + 1 for batch in batches(list(EXPECTED)))
     assert batches(['used_by', 'used_base']) == [['used_base', 'used_by']]
-    with pytest.raises(LabError, match="'new_fault': gone"):
+    with pytest.raises(LabError, match="'new_fault': unloads"):
         batches(['healthy', 'new_fault'])
 
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of a module and module files, made to order, so that a test's row says only what matters to it."""
 
+import lzma
 import os
 import shutil
 import struct
@@ -29,6 +30,8 @@ ANCHORS = {'modules': 0xffffffffb0000000, 'module_mutex': 0xffffffffb0000040, 'i
 
 RELEASE = '6.1.0-56-amd64'
 LAYOUT = {'size': 896, 'init': 312, 'exit': 848}
+# The parameters of a module file, as .modinfo has them.
+PARAMETERS = ('parmtype=count:int', 'parm=count:How many', 'parm=own:Of its own kind', 'parmtype=label:charp')
 
 
 def live(**changes):
@@ -167,6 +170,16 @@ def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62,
     header = struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\x02\x01\x01', 1, machine, 1, 0, 0, 64 + len(body), 0, 64, 0, 0,
                          64, len(sections), len(sections) - 1)
     return header + body + table + (b'~Module signature appended~\n' if signed else b'')
+
+
+def module_with(*info, name='foo', **changes):
+    """A module file of that name with these lines in .modinfo."""
+    return module_image(name='\0'.join([name, *(info or ('srcversion=NEW', *PARAMETERS))]), **changes)
+
+
+def unpacked(name):
+    """One of the module files."""
+    return lzma.decompress((MODULE_FILES / (name + '.ko.xz')).read_bytes())
 
 
 class Owners:

@@ -22,7 +22,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     struct_module,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder
 
@@ -68,6 +68,20 @@ class FakeModule:
         return {'state': self.state, 'refcount': self.refcount, 'init': self.init, 'exit': self.exit}
 
 
+def stack(**changes):
+    """Top uses middle and base, middle uses base: base has to go last."""
+    modules = {'base': {'refcount': 3}, 'middle': {'refcount': 2, 'uses': ['base']},
+               'top': {'uses': ['middle', 'base']}}
+    for name, change in changes.items():
+        modules[name].update(change)
+    return [FakeModule(name, **values) for name, values in modules.items()]
+
+
+def loader_step(facts):
+    """What was done to the loader's table, and whether that changed it."""
+    return [(step['result'], step['changed']) for step in facts['steps'] if step['action'] == 'clear_loader']
+
+
 class FakeKernel:
     """Module table, delete_module(2) of kernel/module/main.c, and the helper kmod_reset, without a kernel."""
 
@@ -105,8 +119,9 @@ class FakeKernel:
         found = builders.facts(module.state, module.refcount - 1, self.used_by(name), permanent, name=name,
                                kernel=self.facts, anchors={})
         found['module'].update(name=name, struct_address=module.address, address=module.address)
-        found['live'] = dict(module.entry(), module=module.address, source='kcore') if not module.hidden else \
-            unavailable(module.hidden)
+        found['live'] = dict(module.entry(), module=module.address, source='kcore')
+        if module.hidden or is_unavailable(module.address):
+            found['live'] = unavailable(module.hidden) if module.hidden else module.address
         found.update(tasks=builders.tasks(*module.tasks), holders=module.holders, oopses=module.oopses,
                      loader_tasks=builders.tasks(*module.loader_tasks),
                      reachability=(reached or {}).get(name, module.reachability))

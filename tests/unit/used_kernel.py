@@ -18,6 +18,14 @@ ANON_INODES, DEBUGFS, DMA_BUF, EXT4 = 0x09041934, 0x64626720, 0x444D4142, 0xEF53
 UNIX, INET, LISTEN, ESTABLISHED = 1, 2, 10, 1
 END = (1 << 64) - 1
 
+SHAPE = {'what', 'evidence', 'end_with', 'counts', 'active'}
+
+
+def shown(entries, *keys):
+    """Those keys of each entry, all of which have what every holder has."""
+    assert all(set(entry) >= SHAPE for entry in entries)
+    return [tuple(entry[key] for key in keys) for entry in entries]
+
 
 class UsedKernel(Structs):
     """What is used is added by the methods; close_lists() links what there is."""

@@ -14,15 +14,20 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, TypeVar
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import build_sources, check_files
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.build_sources import digest
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import host_compilers, module_file, running_kernel
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, compiler_text, trust
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import compiler_choice, file_fitness
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+T = TypeVar('T')
 LAST_LINES = 12
 LARGEST_STAMP = 4 << 20
 LARGEST_MODULE = 1 << 30
@@ -65,77 +70,79 @@ class Build:
         # Without root's rights nobody gains any.
         self.trusted = trust.owners() if os.geteuid() == 0 else None
         self.arguments: List[str] = []
-        self.kernel: Dict[str, Any] = {}
         self.dest = options.dest or options.src or ''
         self.tried = f'build {self.sources.told} for {self.release}'
         self.packages = compiler_choice.packages_for(os_release, self.release)
 
-    def run(self) -> Dict[str, Any]:
-        """Returns ``changed``, ``modules``, ``compiler``, ``kdir``, ``diff``, ``msg`` and ``warnings``."""
+    def run(self) -> types.BuildResult:
+        """The module's return values. Raises KmodError where nothing fit was built; then ``dest`` is as it was."""
         if self.options.state == 'clean':
             return self._clean(self._within(self._read_stamp))
         found = self._within(self._read_host)
-        stamp, compiler, config = found['stamp'], found['compiler'], found['config']
+        stamp, config = found['stamp'], found['config']
         self.cross, self.arguments = found['cross'], found['arguments']
-        result = {'changed': False, 'kdir': self.kdir, 'compiler': compiler, 'modules': stamp.get('modules', []),
-                  'warnings': []}
+        before = stamp.get('modules', [])
+        result: types.BuildResult = {'changed': not found['built'], 'kdir': self.kdir, 'compiler': found['compiler'],
+                                     'modules': before, 'warnings': [], 'diff': {}, 'msg': ''}
         if found['built']:
-            return dict(result, msg=f'Already built in {self.dest}.', diff=self._diff(stamp, stamp['modules']),
-                        warnings=warnings_of(stamp['modules']))
-        result['changed'] = True
+            return {**result, 'msg': f'Already built in {self.dest}.', 'diff': self._diff(before, before),
+                    'warnings': warnings_of(before)}
         if self.options.check_mode:
-            return dict(result, msg=f'Would be built into {self.dest}.', diff=self._diff(stamp, None))
-        self.kernel = self._within(lambda: self._look_at_kernel(config))
-        built = self._build(found['wanted'])
-        return dict(result, modules=built, warnings=warnings_of(built), diff=self._diff(stamp, built),
-                    msg='Built {}.'.format(', '.join(entry['path'] for entry in built)))
+            return {**result, 'msg': f'Would be built into {self.dest}.', 'diff': self._diff(before, None)}
+        kernel = self._within(lambda: check_files.kernel() if self.release == os.uname().release else
+                              check_files.installed_kernel(self.release, bool(self.cross), config))
+        built = self._build(found['wanted'], kernel)
+        return {**result, 'modules': built, 'warnings': warnings_of(built), 'diff': self._diff(before, built),
+                'msg': 'Built {}.'.format(', '.join(entry['path'] for entry in built))}
 
-    def _within(self, function: Callable[[], Any]) -> Any:
+    def _within(self, function: Callable[[], T]) -> T:
         return child_process.with_deadline(function, self.options.timeout, self.tried)
 
-    def _read_host(self) -> Dict[str, Any]:
+    def _read_host(self) -> types.Ahead:
         """What is asked for, what was built before, and by what it would be built."""
         stamp = self._read_stamp()
         sources = self._source_digests()
         config = self._checked_headers()
         compiler = self._compiler(config)
-        wanted = {'release': self.release, 'kdir': os.path.realpath(self.kdir), 'sources': sources,
-                  'config': digest(os.path.join(self.kdir, '.config')), 'cc': compiler['version_text'],
-                  'make_args': self.options.make_args, 'key': self._key_digest()}
+        wanted: types.Wanted = {
+            'release': self.release, 'kdir': os.path.realpath(self.kdir), 'sources': sources,
+            'config': digest(os.path.join(self.kdir, '.config')), 'cc': compiler['version_text'],
+            'make_args': self.options.make_args, 'key': self._key_digest()}
         return {'stamp': stamp, 'config': config, 'compiler': compiler, 'wanted': wanted, 'cross': self.cross,
                 'arguments': self.arguments,
                 'built': stamp.get('wanted') == wanted and self._still_there(stamp['modules'])}
 
-    def _diff(self, stamp: Dict[str, Any], built: Optional[List[Dict[str, Any]]]) -> Dict[str, Any]:
-        def listed(modules: List[Dict[str, Any]]) -> str:
+    def _diff(self, before: List[types.BuiltModule], built: Optional[List[types.BuiltModule]]) -> Dict[str, str]:
+        def listed(modules: List[types.BuiltModule]) -> str:
             return ''.join('{}  {}\n'.format(entry['sha256'], entry['path']) for entry in modules)
-        after = f'{self.sources.told}, built for {self.release}\n' if built is None \
-            else listed(built)
-        return {'before_header': self.dest, 'after_header': self.dest,
-                'before': listed(stamp.get('modules', [])), 'after': after}
+        after = f'{self.sources.told}, built for {self.release}\n' if built is None else listed(built)
+        return {'before_header': self.dest, 'after_header': self.dest, 'before': listed(before), 'after': after}
 
-    def _read_stamp(self) -> Dict[str, Any]:
+    def _read_stamp(self) -> types.Stamp:
         try:
             text = trust.read(os.path.join(self.dest, trust.STAMP), self.trusted, LARGEST_STAMP)
-            stamp = json.loads(text.decode('utf-8'))
+            stamp: object = json.loads(text.decode('utf-8'))
         except (OSError, ValueError):
             return {}
-        modules = stamp.get('modules') if isinstance(stamp, dict) else None
-        return stamp if isinstance(modules, list) and all(self._is_ours(entry) for entry in modules) else {}
+        return stamp if self._is_stamp(stamp) else {}
 
-    def _is_ours(self, entry: Any) -> bool:
+    def _is_stamp(self, stamp: object) -> 'TypeGuard[types.Stamp]':
+        modules = stamp.get('modules') if isinstance(stamp, dict) else None
+        return isinstance(modules, list) and all(self._is_ours(entry) for entry in modules)
+
+    def _is_ours(self, entry: object) -> bool:
         """Whoever may write to ``dest`` may have written the stamp: it names no file elsewhere."""
         return (isinstance(entry, dict) and isinstance(entry.get('sha256'), str) and isinstance(entry.get('path'), str)
                 and entry['path'] == os.path.join(self.dest, os.path.basename(entry['path'])))
 
-    def _still_there(self, modules: List[Dict[str, Any]]) -> bool:
+    def _still_there(self, modules: List[types.BuiltModule]) -> bool:
         try:
             return all(hashlib.sha256(trust.read(entry['path'], self.trusted, LARGEST_MODULE)).hexdigest() ==
                        entry['sha256'] for entry in modules)
         except OSError:
             return False
 
-    def _clean(self, stamp: Dict[str, Any]) -> Dict[str, Any]:
+    def _clean(self, stamp: types.Stamp) -> types.BuildResult:
         paths = [entry['path'] for entry in stamp.get('modules', [])] + [os.path.join(self.dest, trust.STAMP)]
         there = [path for path in paths if os.path.lexists(path)]
         if not self.options.check_mode:
@@ -152,7 +159,7 @@ class Build:
     def _source_digests(self) -> Dict[str, str]:
         if self.sources.path:
             self._vet_place(trust.fault_of_path, self.sources.path)
-        digests: Dict[str, str] = self.sources.digests(self.tried, self._vet_source)
+        digests = self.sources.digests(self.tried, self._vet_source)
         self._vet_place(trust.fault_of_path, self.dest, 'Choose a dest that only root can write')
         if 'Kbuild' not in digests and 'Makefile' not in digests:
             raise KmodError(self.tried, 'it has neither Kbuild nor Makefile', 'kbuild needs one with obj-m in it')
@@ -186,7 +193,7 @@ class Build:
             self.cross = match.group(1)
         return running_kernel.parse_config(text)
 
-    def _compiler(self, config: Dict[str, str]) -> Dict[str, Any]:
+    def _compiler(self, config: Dict[str, str]) -> types.ChosenCompiler:
         kernel = compiler_text.parse_cc_line(config.get('CONFIG_CC_VERSION_TEXT', ''))
         if not has_program('make'):
             raise KmodError(self.tried, 'the host has no make', 'Install the package make', package='make')
@@ -200,9 +207,10 @@ class Build:
                 raise KmodError(self.tried, '{} needs its linker, and the host has no {}'.format(
                     chosen['cc'], ' or '.join(wanted)), f'Install the package {package}', package=package)
         self.arguments = compiler_choice.make_arguments(chosen, linker, self.release, self.cross)
-        return {key: chosen[key] for key in ('cc', 'llvm', 'family', 'version', 'same', 'reason', 'version_text')}
+        return {'cc': chosen['cc'], 'llvm': chosen['llvm'], 'family': chosen['family'], 'version': chosen['version'],
+                'same': chosen['same'], 'reason': chosen['reason'], 'version_text': chosen['version_text']}
 
-    def _asked_for(self) -> Dict[str, Any]:
+    def _asked_for(self) -> types.ChosenCompiler:
         cc = str(self.options.cc)
         text = version_text(cc)
         if text is None:
@@ -211,19 +219,19 @@ class Build:
         return {'cc': cc, 'llvm': parsed['family'] == 'clang', 'family': parsed['family'],
                 'version': parsed['version'], 'same': None, 'reason': 'asked for', 'version_text': text}
 
-    def _best(self, kernel: Dict[str, Any]) -> Dict[str, Any]:
+    def _best(self, kernel: types.CalledCompiler) -> types.ChosenCompiler:
         compilers = host_compilers.found(search=ENVIRONMENT['PATH'])
         chosen = compiler_choice.choose_compiler(kernel, compilers, self.cross)
         if chosen is None:
             raise self._no_compiler(kernel, compilers)
         text = next(entry['text'] for entry in compilers if entry['command'] == chosen['cc'])
-        return dict(chosen, version_text=text)
+        return {**chosen, 'version_text': text}
 
-    def _no_compiler(self, kernel: Dict[str, Any], compilers: List[Dict[str, Any]]) -> KmodError:
+    def _no_compiler(self, kernel: types.CalledCompiler, compilers: List[types.HostCompiler]) -> KmodError:
         wanted = self.packages['compiler']
         if kernel['family']:
             wanted = '{}-{}'.format(kernel['family'], kernel['major'])
-        built_by = ' '.join(kernel[key] for key in ('family', 'version') if kernel[key]) or 'a compiler not named'
+        built_by = ' '.join(word for word in (kernel['family'], kernel['version']) if word) or 'a compiler not named'
         machine = f' for {self.cross}' if self.cross else ''
         has = ', '.join(sorted({entry['command'] for entry in compilers if 'unavailable' not in entry})) or 'none'
         broken = ''.join('; ' + entry['unavailable'] for entry in compilers if 'unavailable' in entry)
@@ -238,7 +246,7 @@ class Build:
                 raise KmodError(self.tried, f'there is no key file {path} on this host')
         return digest(self.options.sign_key) + digest(self.options.sign_cert)
 
-    def _build(self, wanted: Dict[str, Any]) -> List[Dict[str, Any]]:
+    def _build(self, wanted: types.Wanted, kernel: types.SuitedKernel) -> List[types.BuiltModule]:
         made = missing_directories(self.dest)
         private: Optional[str] = None
         kept = False
@@ -248,7 +256,7 @@ class Build:
             tree = os.path.join(private, 'src')
             self.sources.copy_to(tree)
             self._make(tree)
-            built = [self._vet(path) for path in sorted(built_modules(tree))]
+            built = [self._vet(path, kernel) for path in sorted(built_modules(tree))]
             if not built:
                 raise KmodError(self.tried, 'kbuild made no module', 'Is there an obj-m in its Kbuild or Makefile')
             if len({entry['path'] for entry in built}) < len(built):
@@ -276,49 +284,30 @@ class Build:
         command += self.arguments + self.options.make_args
         run(command + ['modules'], self.options.timeout, self.tried)
 
-    def _vet(self, path: str) -> Dict[str, Any]:
+    def _vet(self, path: str, kernel: types.SuitedKernel) -> types.BuiltModule:
         if self.options.sign_key:
             config = running_kernel.parse_config(read_text(os.path.join(self.kdir, '.config')))
             run([os.path.join(self.kdir, 'scripts/sign-file'), config.get('CONFIG_MODULE_SIG_HASH', 'sha256'),
                  self.options.sign_key, str(self.options.sign_cert), path], self.options.timeout,
                 f'sign {os.path.basename(path)}')
-        found = module_file.read(path, os.path.basename(path))
         name = os.path.basename(path)
-        if is_unavailable(found['layout']):
-            raise KmodError(self.tried, '{}: {}'.format(name, found['layout']['unavailable']))
+        found = module_file.read(path, name)
+        layout = found['layout']
+        if is_unavailable(layout):
+            raise KmodError(self.tried, '{}: {}'.format(name, layout['unavailable']))
         if found['release'] != self.release:
             raise KmodError(self.tried, '{} came out for kernel {}'.format(name, found['release']),
                             f'Give the headers of {self.release} as kdir')
-        judged = file_fitness.judge(found, self.kernel)
+        judged = file_fitness.judge(found, kernel)
         if judged['severity'] == 'error':
             reason = judged['reason']
             raise KmodError(self.tried, '{} does not suit the kernel: {}'.format(name, reason[:1].lower() + reason[1:]))
-        return dict({'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path,
-                     'signed': found['signed'], 'vermagic': found['vermagic'], 'sha256': digest(path),
-                     'layout': {key: found['layout'][key] for key in ('size', 'init', 'exit')}}, **judged)
-
-    def _look_at_kernel(self, config: Dict[str, str]) -> Dict[str, Any]:
-        """What the modules are to suit, as file_fitness.judge takes it."""
-        # Compiled at each run, and most runs find all built: only where something is.
-
-        if self.release == os.uname().release:
-            return check_files.kernel()
-        # Of a kernel that does not run, its own modules tell.
-        sample = check_files.reference_file(self.release)
-        missing = unavailable('this host runs another kernel, and {}'.format(sample['unavailable'])) \
-            if is_unavailable(sample) else None
-        return {
-            'release': self.release,
-            'arch': unavailable('it is of another machine') if self.cross else os.uname().machine,
-            'vermagic': missing or sample['vermagic'],
-            'crc': missing or sample['crc'],
-            'layout': missing or sample['layout'],
-            'compiler': compiler_text.parse_cc_line(config.get('CONFIG_CC_VERSION_TEXT', '')),
-            'module_signatures': unavailable('it is for that kernel to say'),
-        }
+        return {'name': found['name'], 'path': os.path.join(self.dest, name), 'built': path,
+                'signed': found['signed'], 'vermagic': found['vermagic'], 'sha256': digest(path),
+                'layout': check_files.sizes(layout), **judged}
 
 
-def warnings_of(modules: List[Dict[str, Any]]) -> List[str]:
+def warnings_of(modules: List[types.BuiltModule]) -> List[str]:
     """What a user should know of modules that were built all the same."""
     return ['{}: {}'.format(entry['path'], entry['reason']) for entry in modules if entry.get('severity') == 'warning']
 

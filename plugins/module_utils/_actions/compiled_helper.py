@@ -14,11 +14,23 @@ import os
 import re
 import struct
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_file, struct_module
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import LAYOUT_KEYS
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_syscalls, trust
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import HelperReport
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    Anchors,
+    Entry,
+    Fact,
+    Kernel,
+    StructLayout,
+)
+
+# Of the helper module.
+Parameters = Dict[str, Union[int, str, None]]
 
 NAME = 'kmod_reset'
 # struct reset_report of kmod_reset.h
@@ -74,14 +86,15 @@ def helper_path(release: str) -> str:
     return f'/var/lib/kmod_reset/{release}/kmod_reset.ko'
 
 
-def fitting(kernel: Dict[str, Any], layout: Dict[str, Any]) -> str:
+def fitting(kernel: Kernel, layout: Fact[StructLayout]) -> str:
     """The same text for every host that one compiled helper fits: a SHA-256 of the kernel, its compiler and its layout.
 
     The banner of /proc/version names the compiler and the build; of the configuration, where the host has it, what is
     about modules and compilers counts.
     """
-    about = {key: kernel[key] for key in ('release', 'arch', 'version_banner', 'config')}
-    about['layout'] = layout if is_unavailable(layout) else {key: layout[key] for key in ('size', 'init', 'exit')}
+    about = {'release': kernel['release'], 'arch': kernel['arch'], 'version_banner': kernel['version_banner'],
+             'config': kernel['config'], 'layout': layout if is_unavailable(layout) else {
+                 'size': layout['size'], 'init': layout['init'], 'exit': layout['exit']}}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -111,7 +124,7 @@ def _read_trusted(path: str, tried: str, build: str) -> bytes:
     raise KmodError(tried, f'others than root could have written it: {why}', build)
 
 
-def _digest_when_built(path: str, tried: str, build: str) -> Any:
+def _digest_when_built(path: str, tried: str, build: str) -> Optional[str]:
     """The SHA-256 that kmod_build noted for the file; None where there is no stamp, or none of this file."""
     directory, name = os.path.split(path)
     stamp = os.path.join(directory, trust.STAMP)
@@ -126,7 +139,7 @@ def _digest_when_built(path: str, tried: str, build: str) -> Any:
         raise KmodError(tried, f'the stamp {stamp} beside it is damaged', build) from error
 
 
-def vet_helper(path: str, kernel: Dict[str, Any], layout: Dict[str, Any]) -> bytes:
+def vet_helper(path: str, kernel: Kernel, layout: Fact[StructLayout]) -> bytes:
     """The helper's bytes, if it was built for this very kernel. Raises KmodError otherwise."""
     image = read_helper(path)
     found = module_file.describe(image, path)
@@ -137,10 +150,13 @@ def vet_helper(path: str, kernel: Dict[str, Any], layout: Dict[str, Any]) -> byt
     if found['release'] != kernel['release'] or found['machine'] != kernel['arch']:
         raise KmodError(tried, 'it was built for {} on {}, and this is {} on {}'.format(
             found['release'], found['machine'], kernel['release'], kernel['arch']), build)
-    for key in ('size', 'init', 'exit'):
-        if not is_unavailable(layout) and found['layout'][key] != layout[key]:
+    inside = found['layout']
+    if is_unavailable(inside):
+        raise KmodError(tried, inside['unavailable'], build)
+    for key in LAYOUT_KEYS:
+        if not is_unavailable(layout) and inside[key] != layout[key]:
             raise KmodError(tried, 'its struct module has {} at {}, the running kernel\'s at {}'.format(
-                key, found['layout'][key], layout[key]), build)
+                key, inside[key], layout[key]), build)
     if kernel['module_signatures'] == 'enforced' and not found['signed']:
         raise KmodError(tried, 'this kernel enforces module signatures (lockdown=%s), and it has none' % (
             kernel['lockdown'] if isinstance(kernel['lockdown'], str) else 'unknown'),
@@ -148,13 +164,13 @@ def vet_helper(path: str, kernel: Dict[str, Any], layout: Dict[str, Any]) -> byt
     return image
 
 
-def _entry(state: int, refcount: int, init: int, leave: int) -> Dict[str, Any]:
+def _entry(state: int, refcount: int, init: int, leave: int) -> Entry:
     states = struct_module.STATES
     name = states[state] if state < len(states) else str(state)
     return {'state': name, 'refcount': refcount, 'init': init, 'exit': leave}
 
 
-def parse_report(data: bytes) -> Dict[str, Any]:
+def parse_report(data: bytes) -> HelperReport:
     """``reset`` and ``loader`` by name, the entry ``found`` and ``left``, ``buckets`` cut, the ``loading_pid``.
 
     ``look`` is what the kernel saw before it wrote: ``result`` by name, ``pid``, ``command`` and ``cpu`` of what was
@@ -198,7 +214,7 @@ def load_error(error: int) -> KmodError:
     return KmodError('load the helper', f'{loader_syscalls.errno_text(error)}: {why}', advice)
 
 
-def load_helper(image: bytes, parameters: Dict[str, Any]) -> Dict[str, Any]:
+def load_helper(image: bytes, parameters: Parameters) -> HelperReport:
     """Loads the compiled helper and returns its report. Raises KmodError where it did not run.
 
     It never stays loaded, but where ``stays`` is true: its code is still to be called, by a CPU that does not answer or
@@ -209,7 +225,7 @@ def load_helper(image: bytes, parameters: Dict[str, Any]) -> Dict[str, Any]:
     error = insert_when_free(image, ' '.join(words + [f'report={ctypes.addressof(buffer)}']))
     if error not in (0, errno.ECANCELED):
         raise load_error(error)
-    return dict(parse_report(buffer.raw), stays=not error)
+    return {**parse_report(buffer.raw), 'stays': not error}
 
 
 def _stays_loaded(root: str = '/') -> bool:
@@ -226,53 +242,50 @@ class Helper:
     def __init__(self, image: bytes) -> None:
         self._image = image
 
-    def target(self, name: str, address: int, anchors: Dict[str, Any]) -> 'Target':
-        """The entry of a module: ``address`` of its struct module, ``anchors`` as _survey has them."""
+    def target(self, name: str, address: int, anchors: Anchors) -> 'Target':
+        """The entry of a module: ``address`` of its struct module, ``anchors`` as module_survey has them."""
         return Target(name, address, anchors, self._image)
 
-    def clear_loader(self, loader: Dict[str, int], _anchors: Any) -> Dict[str, Any]:
+    def clear_loader(self, loader: Dict[str, int], _anchors: Anchors) -> HelperReport:
         """Empties the loader's table of running loads, under its lock, if nobody is inside finit_module(2)."""
-        return load_helper(self._image, loader)
+        return load_helper(self._image, {**loader})
 
 
 class Target:
     """One entry of the module table, reached through the helper. Each call loads the helper once."""
 
-    def __init__(self, name: str, address: int, anchors: Dict[str, int], image: bytes) -> None:
+    def __init__(self, name: str, address: int, anchors: Anchors, image: bytes) -> None:
         """``address`` of its struct module; ``anchors``: the addresses ``modules`` and ``module_mutex``."""
         self.name = name
         self._image = image
-        self._parameters = {'name': name, 'address': address, 'modules': anchors['modules'],
+        self._parameters: Parameters = {'name': name, 'address': address, 'modules': anchors['modules'],
                             'module_lock': anchors['module_mutex']}
 
-    def look(self) -> Dict[str, Any]:
+    def look(self) -> Entry:
         """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry.
 
         Also where the helper had to stay loaded: no second one could be loaded to change anything.
         """
-        report = load_helper(self._image, dict(self._parameters, look=1))
+        report = load_helper(self._image, {**self._parameters, 'look': 1})
         if report['reset'] != 'looked':
             raise self._refusal(f'reset {self.name}', report)
         if report['stays']:
             raise _seen(f'reset {self.name}', report)
         return report['found']
 
-    def store(self, expect: Dict[str, Any], write: Dict[str, Any], loader: Dict[str, Any],
-              look_for: str = 'tasks') -> Dict[str, Any]:
+    def store(self, expect: Entry, write: Entry, loader: Dict[str, int], look_for: str = 'tasks') -> HelperReport:
         """Writes ``write`` where the entry is ``expect``, and returns the report. Raises KmodError where it did not.
 
         ``loader`` are parameters to clear the loader's table as well, or empty. ``look_for`` says whom the helper looks
         for in the module's code first: ``tasks``, ``user_tasks`` (the module's exit will stop its kernel threads) or
         ``nobody``. Where it finds any, nothing is written, and the error has the fact ``hazard``: ``running_task``.
         """
-        values = dict(self._expecting(expect, look_for), **loader)
-        values.update(self._values('new', write))
-        report = load_helper(self._image, values)
+        report = load_helper(self._image, {**self._expecting(expect, look_for), **loader, **self._values('new', write)})
         if report['reset'] != 'done':
             raise self._refusal(f'reset {self.name}', report)
         return report
 
-    def park(self, expect: Dict[str, Any], new_name: str, look_for: str = 'nobody') -> Dict[str, Any]:
+    def park(self, expect: Entry, new_name: str, look_for: str = 'nobody') -> HelperReport:
         """Renames the module where its entry is ``expect``, and returns the report. Raises KmodError where it did not.
 
         Its code stays mapped and nobody's way changes, so nobody is looked for. What it exports is no longer offered to
@@ -282,20 +295,20 @@ class Target:
         if not MODULE_NAME.match(new_name) or len(new_name) >= struct_module.NAME_LENGTH:
             raise KmodError(tried, 'that is no name of a module: letters, digits and underscores, %d at the most' % (
                 struct_module.NAME_LENGTH - 1), 'Give another name')
-        report = load_helper(self._image, dict(self._expecting(expect, look_for), new_name=new_name))
+        report = load_helper(self._image, {**self._expecting(expect, look_for), 'new_name': new_name})
         if report['reset'] != 'parked':
             raise self._refusal(tried, report)
         return report
 
-    def _expecting(self, expect: Dict[str, Any], look_for: str) -> Dict[str, Any]:
-        return dict(self._parameters, look_for=LOOK_FOR.index(look_for), **self._values('old', expect))
+    def _expecting(self, expect: Entry, look_for: str) -> Parameters:
+        return {**self._parameters, 'look_for': LOOK_FOR.index(look_for), **self._values('old', expect)}
 
     @staticmethod
-    def _values(prefix: str, entry: Dict[str, Any]) -> Dict[str, int]:
-        values = {f'{prefix}_{key}': entry[key] for key in ('refcount', 'init', 'exit')}
-        return dict(values, **{f'{prefix}_state': struct_module.STATES.index(entry['state'])})
+    def _values(prefix: str, entry: Entry) -> Dict[str, int]:
+        return {prefix + '_state': struct_module.STATES.index(entry['state']), prefix + '_refcount': entry['refcount'],
+                prefix + '_init': entry['init'], prefix + '_exit': entry['exit']}
 
-    def _refusal(self, tried: str, report: Dict[str, Any]) -> KmodError:
+    def _refusal(self, tried: str, report: HelperReport) -> KmodError:
         if report['reset'] == 'in_use':
             return _seen(tried, report)
         why, advice = REFUSALS.get(report['reset'], ('the helper answered {}'.format(report['reset']), None))
@@ -305,7 +318,7 @@ class Target:
         return KmodError(tried, why, advice)
 
 
-def _seen(tried: str, report: Dict[str, Any]) -> KmodError:
+def _seen(tried: str, report: HelperReport) -> KmodError:
     look = report['look']
     why, advice = SEEN.get(look['result'], ('the helper\'s look answered {result}', None))
     facts: Dict[str, Any] = {'look': look}
@@ -316,7 +329,7 @@ def _seen(tried: str, report: Dict[str, Any]) -> KmodError:
                      advice, **facts)
 
 
-def loader_parameters(anchors: Dict[str, int], buckets: int) -> Dict[str, Any]:
+def loader_parameters(anchors: Anchors, buckets: int) -> Dict[str, int]:
     """The helper's parameters to clear the loader's table of running loads; empty on a kernel that has none."""
     if not anchors['idem_hash'] or not anchors['idem_lock']:
         return {}

@@ -10,7 +10,7 @@ takes no lock and looks at no stack.
 
 import os
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_file, module_tasks, struct_module
@@ -18,6 +18,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import store_code, writer
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import HelperReport
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Anchors, Entry, Kernel
 
 CODE, TABLE = '.init.text', '.data'
 MODINFO, VERSIONS = '.modinfo', '__versions'
@@ -27,7 +29,7 @@ LIMITS = 'no lock was taken and no stack looked at: it was written on the spot'
 LIST_AT, NAME_AT = 8, 24
 TRIES = 50
 # What compiled_helper.parse_report has, as far as this kind can tell.
-REPORT: Dict[str, Any] = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0,
+REPORT: HelperReport = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0,
                           'look': {'result': 'not_asked', 'reason': LIMITS}}
 
 
@@ -64,14 +66,14 @@ def find_donor(release: str, root: str = '/') -> Donor:
         except KmodError as error:
             last = error.why
             continue
-        layout = found['layout']
-        if found['release'] == release and layout['init'] and layout['exit']:
+        layout, crc = found['layout'], found['crc']
+        if not is_unavailable(layout) and found['release'] == release and layout['init'] and layout['exit']:
             return Donor(os.path.join(tree, path), found['vermagic'], found['machine'], layout['size'], layout['init'],
-                         layout['exit'], found['crc'])
+                         layout['exit'], None if is_unavailable(crc) else crc)
     raise KmodError(tried, last, 'Install the package of this kernel')
 
 
-def lacking(kernel: Dict[str, Any], memory: Any, root: str = '/') -> Dict[str, str]:
+def lacking(kernel: Kernel, memory: KernelMemory, root: str = '/') -> Dict[str, str]:
     """For each kind of helper why it cannot be used on this host now; an empty text where it can.
 
     ``kernel`` as running_kernel.read has it. Nothing is loaded to find out.
@@ -86,7 +88,7 @@ def lacking(kernel: Dict[str, Any], memory: Any, root: str = '/') -> Dict[str, s
     }
 
 
-def _reason(attempt: Callable[[], Any]) -> str:
+def _reason(attempt: Callable[[], object]) -> str:
     try:
         attempt()
     except KmodError as error:
@@ -141,18 +143,18 @@ class Helper:
         self._donor = donor
         self._root = root
 
-    def target(self, name: str, address: int, anchors: Dict[str, Any]) -> 'Target':
+    def target(self, name: str, address: int, anchors: Anchors) -> 'Target':
         """The entry of a module."""
         return Target(name, address, anchors, self._donor, self._root)
 
-    def clear_loader(self, loader: Dict[str, int], anchors: Dict[str, Any]) -> Dict[str, Any]:
+    def clear_loader(self, loader: Dict[str, int], anchors: Anchors) -> HelperReport:
         """Empties the loader's table of running loads, if nobody is seen inside finit_module(2); the report of it.
 
         Each head must still be what was read: a load that has begun meanwhile is left alone, and so is all else then.
         """
         pid = module_tasks.in_system_call(loader_syscalls.numbers()['finit_module'], self._root)
         if pid:
-            return dict(REPORT, loader='in_use', loading_pid=pid)
+            return {**REPORT, 'loader': 'in_use', 'loading_pid': pid}
         with KernelMemory(self._root) as memory:
             first, = struct.unpack('<Q', memory.kcore.read(anchors['modules'], 8))
             stale = _heads(memory, loader)
@@ -163,7 +165,7 @@ class Helper:
                       'clear the loader')
             left = _heads(memory, loader)
         cleared = sum(1 for address, head in stale.items() if left.get(address) != head)
-        return dict(REPORT, loader='cleared' if stale else 'clean', buckets=cleared)
+        return {**REPORT, 'loader': 'cleared' if stale else 'clean', 'buckets': cleared}
 
 
 def _heads(memory: KernelMemory, loader: Dict[str, int]) -> Dict[int, int]:
@@ -176,7 +178,7 @@ def _heads(memory: KernelMemory, loader: Dict[str, int]) -> Dict[int, int]:
 class Target:
     """One entry of the module table, as :class:`compiled_helper.Target`. Each :meth:`store` loads a helper once."""
 
-    def __init__(self, name: str, address: int, anchors: Dict[str, Any], donor: Donor, root: str = '/') -> None:
+    def __init__(self, name: str, address: int, anchors: Anchors, donor: Donor, root: str = '/') -> None:
         """``address`` of its struct module; ``anchors``: the address ``modules``."""
         self.name = name
         self._address = address
@@ -184,17 +186,16 @@ class Target:
         self._donor = donor
         self._root = root
 
-    def look(self) -> Dict[str, Any]:
+    def look(self) -> Entry:
         """The entry as /proc/kcore shows it: state, refcount (raw), init, exit. Raises KmodError where it does not."""
         with KernelMemory(self._root) as memory:
             live = struct_module.read(self._address, self.name, self._root, memory)
         if is_unavailable(live):
             raise KmodError(f'reset {self.name} by a synthesized helper', live['unavailable'],
                             'Build the helper by the role kernelops.kmod.force_unload: it reads that itself')
-        return {key: live[key] for key in ('state', 'refcount', 'init', 'exit')}
+        return {'state': live['state'], 'refcount': live['refcount'], 'init': live['init'], 'exit': live['exit']}
 
-    def store(self, expect: Dict[str, Any], write_values: Dict[str, Any], _loader: Any,
-              _look_for: str) -> Dict[str, Any]:
+    def store(self, expect: Entry, write_values: Entry, _loader: Dict[str, int], _look_for: str) -> HelperReport:
         """Writes the entry where it is ``expect``, and returns the report; otherwise raises KmodError.
 
         The loader's table is left to :meth:`Helper.clear_loader`, and nobody is looked for: ``look`` in the report says
@@ -202,22 +203,26 @@ class Target:
         """
         compares, stores = self.steps(expect, write_values)
         _load(self._donor, self._modules, self._address + LIST_AT, compares, stores, f'reset {self.name}')
-        return dict(REPORT, found=expect, left=self.look())
+        return {**REPORT, 'found': expect, 'left': self.look()}
 
-    def park(self, _expect: Any, new_name: str, _look_for: Any) -> Dict[str, Any]:
+    def park(self, _expect: Entry, new_name: str, look_for: str) -> HelperReport:  # noqa: ARG002  (as of the other kind)
         """Raises KmodError: a rename takes functions of the kernel."""
         raise KmodError(f'park {self.name} as {new_name}', 'a synthesized helper calls nothing in the kernel',
                         'Build the helper by the role kernelops.kmod.force_unload')
 
-    def steps(self, expect: Dict[str, Any], write_values: Dict[str, Any]) -> Any:
+    def steps(self, expect: Entry, write_values: Entry) -> Tuple[List[store_code.Compare], List[store_code.Store]]:
         """The comparisons and the stores: the references first, since they move by themselves, the state last."""
         at = {'state': 0, 'init': self._donor.init, 'exit': self._donor.exit, 'refcount': self._donor.exit + 8}
         size = {'state': 4, 'refcount': 4}
-        values = {key: dict(entry, state=struct_module.STATES.index(entry['state']))
-                  for key, entry in (('old', expect), ('new', write_values))}
+        old, new = (self._numbers(entry) for entry in (expect, write_values))
         compares = store_code.text_of(self._address + NAME_AT, self.name.encode(), struct_module.NAME_LENGTH, 'name')
-        compares += [store_code.Compare(key, self._address + at[key], values['old'][key],
+        compares += [store_code.Compare(key, self._address + at[key], old[key],
                                          (1 << 8 * size.get(key, 8)) - 1) for key in ('state', 'init', 'exit')]
-        stores = [store_code.Store(key, self._address + at[key], values['old'][key], values['new'][key],
+        stores = [store_code.Store(key, self._address + at[key], old[key], new[key],
                                     size.get(key, 8)) for key in ('refcount', 'init', 'exit', 'state')]
         return compares, stores
+
+    @staticmethod
+    def _numbers(entry: Entry) -> Dict[str, int]:
+        return {'state': struct_module.STATES.index(entry['state']), 'refcount': entry['refcount'],
+                'init': entry['init'], 'exit': entry['exit']}

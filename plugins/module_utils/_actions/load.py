@@ -5,8 +5,9 @@
 
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import check_files, unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     module_details,
@@ -20,8 +21,10 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls, trust
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import module_image, relocatable
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import crashes, diagnose, file_fitness, load_plan
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Kernel
 
 LONGEST_LOG = 40
+NO_BUILD_ID = unavailable('the file has none')
 # What every parameter of a module is named by, described or not (include/linux/moduleparam.h, __module_param_call).
 PARAMETER_SYMBOL = br'__param_str_(\w+)\0'
 
@@ -30,7 +33,7 @@ class Options(NamedTuple):
     """The options of kmod_load, and whether it runs in check mode."""
 
     path: str
-    params: Dict[str, Any]
+    params: Dict[str, object]
     replace: bool
     timeout: float
     check_mode: bool
@@ -48,63 +51,67 @@ class Load:
         loader_syscalls.numbers()  # raises where those of this machine are not known
         self.image, self.file, self.kernel = child_process.with_deadline(
             lambda: (*read_file(options.path), running_kernel.read()), options.timeout, self.tried)
-        self.name: str = self.file['name']
+        self.name = self.file['name']
         self.params = load_plan.wanted(options.params)
-        self.result: Dict[str, Any] = {'changed': False, 'name': self.name}
+        self.result: types.LoadResult = {'changed': False, 'name': self.name}
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> types.LoadResult:
         """The module's return values. Raises KmodError, with these as its facts, where the file is not loaded."""
         loaded = self._look()
         before = self._shown(loaded)
-        options = {'params': self.params, 'replace': self.options.replace}
+        options: types.LoadOptions = {'params': self.params, 'replace': self.options.replace}
         plan = load_plan.standing(self.file, loaded, options)
         if plan['action'] in ('load', 'replace'):
             # Dear to read, and of no interest where nothing is to be loaded.
             kernel = self._host()
-            plan = load_plan.plan(dict(self.file, fitness=_fitness(self.file, kernel)), loaded, kernel, options)
-        self.result.update(verdict=plan['verdict'], reason=plan['reason'], before=before, kernel_log=[],
-                           warnings=plan['warnings'])
-        self._report(before, loaded)
+            file: types.JudgedFile = {**self.file, 'fitness': file_fitness.judge(self.file, kernel)}
+            plan = load_plan.plan(file, loaded, kernel, options)
+        self.result.update({'verdict': plan['verdict'], 'reason': plan['reason'], 'before': before, 'kernel_log': [],
+                            'warnings': plan['warnings']})
+        self._report(before, loaded.get('parameters', {}))
         if plan['action'] == 'refuse':
             raise KmodError(self.tried, plan['reason'], plan['next'], **self.result)
         if plan['action'] == 'none':
-            return dict(self.result, msg=plan['reason'])
+            return {**self.result, 'msg': plan['reason']}
         if plan['action'] == 'replace':
             self._unload()
         if self.options.check_mode:
             return self._foresee()
         self._load()
         self._check()
-        return dict(self.result, msg=f'{self.name} is loaded.')
+        return {**self.result, 'msg': f'{self.name} is loaded.'}
 
-    def _look(self) -> Dict[str, Any]:
+    def _look(self) -> types.Loaded:
         return child_process.with_deadline(lambda: look(self.name, self.file['depends'], self.kernel),
-                                       self.options.timeout, f'read the state of {self.name}')
+                                           self.options.timeout, f'read the state of {self.name}')
 
-    def _host(self) -> Dict[str, Any]:
+    def _host(self) -> types.LoadingKernel:
         return child_process.with_deadline(lambda: host(self.kernel), self.options.timeout, 'read what this kernel is')
 
-    def _shown(self, loaded: Dict[str, Any]) -> Dict[str, Any]:
+    def _shown(self, loaded: Fact[types.Loaded]) -> Fact[types.ShownModule]:
         """What is returned as ``before`` and ``after``: of the parameters, those that were asked for."""
-        if is_unavailable(loaded) or loaded['state'] in ('absent', 'builtin'):
-            return {key: loaded[key] for key in ('unavailable', 'state') if key in loaded}
-        found = {key: loaded[key] for key in ('state', 'refcount', 'used_by', 'permanent', 'build_id', 'srcversion')}
-        found['parameters'] = {name: loaded['parameters'].get(name, unavailable('sysfs does not show it'))
-                               for name in sorted(self.params)}
-        return found
+        if is_unavailable(loaded):
+            return loaded
+        if loaded['state'] in ('absent', 'builtin'):
+            return {'state': loaded['state']}
+        parameters = {name: loaded['parameters'].get(name, unavailable('sysfs does not show it'))
+                      for name in sorted(self.params)}
+        return {'state': loaded['state'], 'refcount': loaded['refcount'], 'used_by': loaded['used_by'],
+                'permanent': loaded['permanent'], 'build_id': loaded['build_id'], 'srcversion': loaded['srcversion'],
+                'parameters': parameters}
 
-    def _report(self, after: Dict[str, Any], loaded: Dict[str, Any]) -> None:
-        self.result.update(after=after, parameters=loaded.get('parameters', {}),
-                           diff={'before': self.result['before'], 'after': after})
+    def _report(self, after: Fact[types.ShownModule], parameters: Dict[str, Fact[str]]) -> None:
+        self.result.update({'after': after, 'parameters': parameters,
+                            'diff': {'before': self.result['before'], 'after': after}})
 
-    def _look_again(self) -> Dict[str, Any]:
+    def _look_again(self) -> Fact[types.Loaded]:
         """What is loaded now, also where it cannot be read; ``changed`` is what was seen to change."""
         try:
-            loaded = self._look()
+            loaded: Fact[types.Loaded] = self._look()
         except KmodError as error:
             loaded = unavailable(error)
         after = self._shown(loaded)
-        self._report(after, loaded)
+        self._report(after, {} if is_unavailable(loaded) else loaded.get('parameters', {}))
         self.result['changed'] = self.result['changed'] or after != self.result['before']
         return loaded
 
@@ -115,11 +122,11 @@ class Load:
             if path:
                 following = '{}{} is loaded again by modprobe {}'.format(
                     following.rstrip('.') + '. ' if following else '', path, self.name)
-        self.result.update(verdict=verdict, reason=why.rstrip('.') + '.')
+        self.result.update({'verdict': verdict, 'reason': why.rstrip('.') + '.'})
         return KmodError(self.tried, why, following, **self.result)
 
     def _unload(self) -> None:
-        """The build that is loaded goes by the plain method, as rmmod has it, or stays."""
+        """Unloads the build that is loaded by the plain method, as rmmod does. Raises KmodError where it stays."""
         options = unload.Options(
             name=self.name, methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',
             helper_path=None, timeout=self.options.timeout, check_mode=self.options.check_mode)
@@ -137,14 +144,15 @@ class Load:
         self.result['unload'] = _unloading(done)
         self.result['changed'] = True
 
-    def _foresee(self) -> Dict[str, Any]:
-        after = {'state': 'live', 'refcount': 0, 'used_by': [], 'permanent': file_fitness.is_permanent(self.file),
-                 'build_id': self.file['build_id'], 'srcversion': self.file['srcversion'], 'parameters': self.params}
-        self._report(after, {'parameters': self.params})
-        return dict(self.result, changed=True, msg=f'{self.name} would be loaded.')
+    def _foresee(self) -> types.LoadResult:
+        parameters: Dict[str, Fact[str]] = {**load_plan.given(self.params)}
+        self._report({'state': 'live', 'refcount': 0, 'used_by': [], 'permanent': file_fitness.is_permanent(self.file),
+                      'build_id': self.file['build_id'] or NO_BUILD_ID, 'srcversion': self.file['srcversion'],
+                      'parameters': parameters}, parameters)
+        return {**self.result, 'changed': True, 'msg': f'{self.name} would be loaded.'}
 
     def _load(self) -> None:
-        text = load_plan.parameter_text(self.params)
+        text = load_plan.parameter_text(load_plan.given(self.params))
         log = log_source.Since()
         try:
             code = child_process.with_deadline(lambda: loader_syscalls.init_module(self.image, text),
@@ -162,18 +170,21 @@ class Load:
             why, following = load_plan.answer(
                 code, loader_syscalls.errno_text(code), [] if is_unavailable(said) else said, self.name)
             raise self._failure('kernel_refused', why, following)
-        if now.get('state') != 'live':
-            raise self._failure('kernel_refused', 'the kernel accepted it, but shows it as {}'.format(
-                now.get('state', now.get('unavailable'))), 'Look at the kernel log')
+        shown = now['unavailable'] if is_unavailable(now) else now['state']
+        if shown != 'live':
+            raise self._failure('kernel_refused', f'the kernel accepted it, but shows it as {shown}',
+                                'Look at the kernel log')
         self.result['changed'] = True
 
     def _still_runs(self, error: child_process.Deadline) -> None:
         """Returns where it was done when looked at: then it was only late."""
         now = self._look_again()
-        if now.get('state') == 'live':
+        if is_unavailable(now):
+            raise self._failure('init_running', error.why, error.next_step)
+        if now['state'] == 'live':
             self.result['changed'] = True
             return
-        if now.get('state') == 'coming':
+        if now['state'] == 'coming':
             raise self._failure('init_running', 'its init has not returned within {:g} seconds. {}'.format(
                 self.options.timeout, now['diagnosis']['reason']),
                 'It is left to finish: a task in the kernel cannot be ended safely. kmod_facts with name={} says '
@@ -182,13 +193,13 @@ class Load:
 
     def _died(self, error: KmodError) -> KmodError:
         now = self._look_again()
-        if now.get('state') == 'coming':
+        if not is_unavailable(now) and now['state'] == 'coming':
             return self._failure('init_died', now['diagnosis']['reason'], load_plan.FORCE.format(self.name))
         return self._failure('init_died', error.why, error.next_step)
 
     def _check(self) -> None:
         """What was loaded is what was asked for, as far as sysfs shows it."""
-        for name, value in sorted(self.params.items()):
+        for name, value in sorted(load_plan.given(self.params).items()):
             shown = self.result['parameters'].get(name)
             if is_unavailable(shown):
                 continue
@@ -196,48 +207,47 @@ class Load:
                 self.result['warnings'].append(f'{self.name} was loaded with {name}={value} and shows it as {shown}.')
 
 
-def _unloading(facts: Dict[str, Any]) -> Dict[str, Any]:
-    """Of kmod_force_unload's result, what tells how it went."""
-    found: Dict[str, Any] = {key: facts[key] for key in ('verdict', 'reason', 'method', 'hazards')
-             if key in facts}
+def _unloading(facts: Mapping[str, Any]) -> types.Unloading:
+    """Of kmod_force_unload's result, or the facts of its error, what tells how it went."""
+    told: Any = {key: facts[key] for key in ('verdict', 'reason', 'method', 'hazards') if key in facts}
+    found: types.Unloading = told
     after = facts.get('after')
-    return dict(found, after=after.get('state', 'unknown') if isinstance(after, dict) else 'unknown')
+    found['after'] = after.get('state', 'unknown') if isinstance(after, dict) else 'unknown'
+    return found
 
 
-def _fitness(file: Dict[str, Any], kernel: Dict[str, Any]) -> Dict[str, Any]:
-    return file_fitness.judge(file, kernel)
-
-
-def look(name: str, depends: List[str], kernel: Dict[str, Any], root: str = '/') -> Dict[str, Any]:
+def look(name: str, depends: Fact[List[str]], kernel: Kernel, root: str = '/') -> types.Loaded:
     """What is loaded by that name, what it is, why it would not go if it looks stuck; states of what it depends on."""
     with module_survey.Survey(root, kernel) as survey:
         facts = survey.module(name, module_survey.BRIEF)
         entry = facts['module']
-        others = {other.replace('-', '_') for other in depends}
-        found: Dict[str, Any] = {'state': entry['state'],
-                 'depends': {other: module_table.module(other, kernel['release'], root, survey.table)['state']
-                             for other in others}}
+        others = set() if is_unavailable(depends) else {other.replace('-', '_') for other in depends}
+        found: types.Loaded = {
+            'state': entry['state'],
+            'depends': {other: module_table.module(other, kernel['release'], root, survey.table)['state']
+                        for other in others}}
         if entry['state'] in ('absent', 'builtin'):
             return found
-        found.update((key, entry[key]) for key in ('refcount', 'used_by', 'permanent'))
         details = module_details.read(name, {}, root)
-        found.update((key, details[key]) for key in ('build_id', 'srcversion', 'parameters'))
+        found.update({
+            'refcount': entry['refcount'], 'used_by': entry['used_by'], 'permanent': entry['permanent'],
+            'build_id': details['build_id'], 'srcversion': details['srcversion'], 'parameters': details['parameters']})
         if entry['state'] != 'live' or entry['permanent']:
             diagnosis = diagnose.diagnose(facts)
-            found['diagnosis'] = {key: diagnosis[key] for key in ('verdict', 'reason')}
+            found['diagnosis'] = {'verdict': diagnosis['verdict'], 'reason': diagnosis['reason']}
         return found
 
 
-def host(kernel: Dict[str, Any], root: str = '/') -> Dict[str, Any]:
+def host(kernel: Kernel, root: str = '/') -> types.LoadingKernel:
     """What decides whether this kernel takes a module file; ``loader`` as crashes.loader says it."""
     with module_survey.Survey(root, kernel) as survey:
         loader = crashes.loader(survey.oopses, *survey.running_loads())
-    found = {key: kernel[key] for key in ('modules_disabled', 'module_signatures', 'lockdown')}
-    return dict(check_files.kernel(root, kernel), loader=loader, **found)
+    return {**check_files.kernel(root, kernel), 'loader': loader, 'modules_disabled': kernel['modules_disabled'],
+            'module_signatures': kernel['module_signatures'], 'lockdown': kernel['lockdown']}
 
 
-def read_file(path: str) -> Any:
-    """(image, what it is): as module_file.describe, and ``srcversion``, ``parameters`` (type by name) and ``name``."""
+def read_file(path: str) -> Tuple[bytes, types.LoadableFile]:
+    """The unpacked image of a module file, and what it is. Raises KmodError for what this host cannot load."""
     tried = f'load {path}'
     if not os.path.exists(path):
         raise KmodError(tried, 'there is no such file', 'Give the path of a .ko file on the host')
@@ -247,27 +257,26 @@ def read_file(path: str) -> Any:
     if why:
         raise KmodError(tried, f'others than its owner could have written it: {why}', 'Copy it to a directory of root')
     image = module_image.load(path)
-    file = dict(module_file.describe(image, path))
-    file['build_id'] = file['build_id'] or unavailable('the file has none')
+    file = module_file.describe(image, path)
     if file['format'] != relocatable.OWN_FORMAT:
         raise KmodError(tried, 'it is a {} file for {}, which this host cannot load'.format(
             file['format'], file['machine']), 'Build it on this host: kernelops.kmod.kmod_build does that')
-    file.update(identity(image, path, file['name']))
-    if not module_table.NAME.match(file['name']) or len(file['name']) > module_table.NAME_LIMIT:
-        raise KmodError(tried, 'it calls itself {}, which is no module\'s name'.format(ascii(file['name'])[:80]))
-    return image, file
+    source = identity(image, path, file['name'])
+    if not module_table.NAME.match(source['name']) or len(source['name']) > module_table.NAME_LIMIT:
+        raise KmodError(tried, 'it calls itself {}, which is no module\'s name'.format(ascii(source['name'])[:80]))
+    return image, {**file, **source, 'build_id': file['build_id'] or NO_BUILD_ID}
 
 
-def identity(image: bytes, path: str, name: str) -> Dict[str, Any]:
-    """``name``, ``srcversion`` and ``parameters`` from the module's own sections."""
+def identity(image: bytes, path: str, name: str) -> types.ModuleSource:
+    """What the module's own sections say (MODULE_PARM_DESC and __MODULE_PARM_TYPE in include/linux/moduleparam.h)."""
     module = relocatable.Relocatable(image, path)
     pairs = []
     for record in module.content('.modinfo').split(b'\0'):
         key, equals, value = record.decode('utf-8', 'replace').partition('=')
         if equals:
             pairs.append((key, value))
-    parameters: Dict[str, Optional[str]] = {symbol.decode('ascii', 'replace'): None
-                  for symbol in re.findall(PARAMETER_SYMBOL, image)}
+    parameters: Dict[str, Optional[str]] = {
+        symbol.decode('ascii', 'replace'): None for symbol in re.findall(PARAMETER_SYMBOL, image)}
     for key, value in pairs:
         of, colon, kind = value.partition(':')
         if key in ('parm', 'parmtype') and colon:
@@ -283,7 +292,7 @@ def identity(image: bytes, path: str, name: str) -> Dict[str, Any]:
     }
 
 
-def shortened(lines: Any) -> Any:
+def shortened(lines: Fact[List[str]]) -> Fact[List[str]]:
     """At most the first forty lines of what came to the kernel log."""
     if is_unavailable(lines):
         return lines

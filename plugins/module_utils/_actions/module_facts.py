@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Any number of modules surveyed by a process of its own, and explained: ``ansible_facts.kmod``."""
 
-from typing import Any, Dict, List
+from typing import Dict, List, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import generated_helper
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_details
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_survey import ALL, BRIEF, Survey
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import ModuleDetails
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import Explained, Surveyed
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import report
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import ModuleFacts
 
 SUBSETS = ('kernel', 'state', 'pointers', 'holders', 'oops', 'reachability')
 
@@ -29,7 +32,7 @@ def chosen(subset: List[str]) -> List[str]:
     return [word for word in wanted if word not in unwanted]
 
 
-def answer(names: List[str], subset: List[str], timeout: float, root: str = '/') -> Dict[str, Any]:
+def answer(names: List[str], subset: List[str], timeout: float, root: str = '/') -> Explained:
     """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` for the modules named, or for all that are loaded.
 
     Raises child_process.Deadline, which says what hangs, ``timeout`` seconds after the reading began.
@@ -44,7 +47,7 @@ def answer(names: List[str], subset: List[str], timeout: float, root: str = '/')
 
 
 def read(names: List[str], subset: List[str], root: str, searched: bool = False,
-         timeout: float = 30.0) -> Dict[str, Any]:
+         timeout: float = 30.0) -> Surveyed:
     """What :func:`report.explained` takes: each module's facts and details by name, and what is of the kernel.
 
     ``searched``: pointers into each are searched for, whatever depends on it.
@@ -55,9 +58,10 @@ def read(names: List[str], subset: List[str], root: str, searched: bool = False,
         known_files = module_details.files(survey.release, root, looked_at) if 'state' in subset else {}
         if searched:
             survey.search(asked)
-        modules, dependents = {}, {}
+        modules: Dict[str, Tuple[ModuleFacts, ModuleDetails]] = {}
+        dependents: Dict[str, ModuleFacts] = {}
         for name, facts in survey.modules(looked_at, ALL if asked else BRIEF).items():
-            details: Dict[str, Any] = {}
+            details: ModuleDetails = {}
             loaded = facts['module']['state'] not in ('absent', 'builtin')
             if searched and loaded:
                 facts['reachability'] = survey.reached[name]
@@ -68,18 +72,17 @@ def read(names: List[str], subset: List[str], root: str, searched: bool = False,
             modules[name] = facts, details
             if asked:
                 dependents.update(survey.dependents(facts['module'].get('used_by', [])))
-        found: Dict[str, Any] = {'modules': modules, 'dependents': dependents, 'warnings': survey.table['warnings'],
-                 'helpers': _helpers(survey, modules, root)}
+        found: Surveyed = {'modules': modules, 'dependents': dependents, 'warnings': survey.table['warnings'],
+                           'helpers': _helpers(survey, modules, root)}
         if 'kernel' in subset:
-            found.update(kernel=survey.kernel, oopses=survey.oopses, loads=survey.running_loads())
+            found.update({'kernel': survey.kernel, 'oopses': survey.oopses, 'loads': survey.running_loads()})
         return found
 
 
-def _helpers(survey: Any, modules: Dict[str, Any], root: str) -> Dict[str, str]:
+def _helpers(survey: Survey, modules: Dict[str, Tuple[ModuleFacts, ModuleDetails]], root: str) -> Dict[str, str]:
     """Why either kind of helper cannot be used here; asked only where one may be needed."""
     stuck = [facts for facts, _details in modules.values() if facts['module']['state'] in ('coming', 'going') or
              facts['module'].get('permanent')]
     if not stuck:
         return {'compiled': '', 'synthesized': ''}
-
     return generated_helper.lacking(survey.kernel, survey.memory, root)

@@ -5,14 +5,22 @@
 
 import errno
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, generated_helper, steps
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, steps
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import Helper, HelperChoice, Target
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.steps import described
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_table, struct_module
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import loader_data, module_survey, module_table
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import (
+    HelperReport,
+    Look,
+    Report,
+    ShownEntry,
+    Step,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import diagnose, ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.parked import new_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.report import (
@@ -20,9 +28,19 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._rules.report impor
     with_dependents,
     without_dependents,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    Anchors,
+    Fact,
+    Hazard,
+    Kernel,
+    ModuleFacts,
+    Plan,
+    Reachability,
+)
 
 # What can still reach a module, by its name (:func:`module_survey.search`).
-Search = Callable[[str], Dict[str, Any]]
+Search = Callable[[str], Reachability]
+T = TypeVar('T')
 
 
 class Options(NamedTuple):
@@ -40,10 +58,17 @@ class Options(NamedTuple):
     helper_will_be_built: bool = False
 
 
+class Done(NamedTuple):
+    """The module as it was read again, or as it would be; the name that it bears where it was parked."""
+
+    after: ShownEntry
+    parked_as: str
+
+
 class ReachedMeanwhile(Exception):
     """What nobody could reach when it was read may be reached by now. Nothing was written yet."""
 
-    def __init__(self, reached: Dict[str, Any]) -> None:
+    def __init__(self, reached: Reachability) -> None:
         super().__init__(reached['reason'])
         self.reached = reached
 
@@ -51,9 +76,8 @@ class ReachedMeanwhile(Exception):
 class Unload:
     """One run against one module of this host."""
 
-    def __init__(self, options: Options, kernel: Optional[Dict[str, Any]] = None,
-                 facts: Optional[Dict[str, Any]] = None, reached: Optional[Dict[str, Any]] = None,
-                 search: Optional[Search] = None) -> None:
+    def __init__(self, options: Options, kernel: Optional[Kernel] = None, facts: Optional[ModuleFacts] = None,
+                 reached: Optional[Dict[str, Reachability]] = None, search: Optional[Search] = None) -> None:
         """``kernel`` are the facts of running_kernel.read, ``facts`` those of module_survey, where they have been read
         already: by these it is refused or foreseen, and read anew before it is changed.
 
@@ -68,17 +92,17 @@ class Unload:
         self.facts, self.reached = facts, reached
         self.read_before = facts is not None
         self.search: Search = search or self._search_for
-        self.steps: List[Dict[str, Any]] = []
-        self.look: Dict[str, Any] = {}
+        self.steps: List[Step] = []
+        self.look: Look = {}
         self.told: List[str] = []
         self.late = False
-        self.helper: Dict[str, Any] = {'kind': 'none', 'needed': False, 'usable': None, 'reason': 'not needed'}
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> Report:
         """The module's return values. Raises KmodError, with these as its facts, where it stays in the kernel."""
         facts = self._survey()
         self.kernel = facts['kernel']
-        self.helper['path'] = self.options.helper_path or compiled_helper.helper_path(facts['kernel']['release'])
+        options = self.options
+        self.choice = HelperChoice(self.name, self.kernel, options.helper, options.helper_path, options.timeout)
         before = shown(facts)
         dependents = facts['module'].get('used_by', []) if self.options.cascade else []
         forced = self.options.run_exit == 'never' or not {'plain', 'kernel_force'}.intersection(self.options.methods)
@@ -87,20 +111,21 @@ class Unload:
         alone = without_dependents(facts) if dependents else facts
         ahead = diagnose.diagnose(alone, forced)
         plan = ladder.plan(alone, ahead, self.options.methods, self.options.run_exit, self.options.accept_hazards)
-        result = {'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'],
-                  'method': plan['method'], 'before': before, 'after': before, 'steps': self.steps,
-                  'hazards': ahead['hazards'], 'reachability': facts['reachability'], 'helper': self.helper, 'look': {},
-                  'diff': {'before': before, 'after': before}, 'warnings': []}
+        result: Report = {
+            'changed': False, 'verdict': diagnosis['verdict'], 'reason': diagnosis['reason'], 'method': plan['method'],
+            'before': before, 'after': before, 'steps': self.steps, 'hazards': ahead['hazards'],
+            'reachability': facts['reachability'], 'helper': self.choice.state, 'look': {},
+            'diff': {'before': before, 'after': before}, 'warnings': []}
         if plan['refusal'] and before['state'] != 'builtin' and self._is_gone():
-            after = {'state': 'absent'}
-            return dict(result, method='none', after=after, diff={'before': before, 'after': after}, hazards=[],
-                        msg=f'{self.name} was unloaded by someone else meanwhile.')
+            absent: ShownEntry = {'state': 'absent'}
+            return {**result, 'method': 'none', 'after': absent, 'diff': {'before': before, 'after': absent},
+                    'hazards': [], 'msg': f'{self.name} was unloaded by someone else meanwhile.'}
         if plan['refusal']:
             if ahead['verdict'] == 'has_dependents':
                 plan['next'] = with_dependents(facts, self._dependents(facts))
             raise KmodError(f'unload {self.name}', plan['refusal'], plan['next'], **result)
         if plan['method'] == 'none':
-            return dict(result, msg=diagnosis['reason'])
+            return {**result, 'msg': diagnosis['reason']}
         if self.read_before and not self.options.check_mode:
             return Unload(self.options, self.kernel, reached=self.reached, search=self.search).run()
         if ladder.frees_without_exit(ahead['verdict'], plan) and not diagnose.shown_unreachable(facts):
@@ -113,44 +138,53 @@ class Unload:
             other.steps, other.told = self.steps, self.told
             return other.run()
         except KmodError as error:
-            after, died = self._look_again(before)
-            ours = any(step['changed'] for step in self.steps)
-            result.update(after=after, diff={'before': before, 'after': after})
-            if after.get('state') == 'absent' and self.late:
-                return dict(result, changed=True, msg=f'{self.name} is unloaded, but it took longer than the timeout.')
-            if after.get('state') == 'absent' and not ours:
-                return dict(result, msg=f'{self.name} was unloaded by someone else meanwhile.')
-            said: Dict[str, Any] = {key: error.facts[key] for key in ('hangs_in', 'look') if key in error.facts}
-            # Of a step that is told it is known; where none is, whoever was to take it may have come as far.
-            result.update(said, changed=ours if self.steps else after != before)
-            if error.facts.get('hazard'):
-                raise self._seen(error, result) from error
-            if died and not isinstance(error, child_process.Deadline):
-                raise KmodError(error.tried, f'{error.why}. {died}', 'Run the task again', **result) from error
-            error.facts = result
-            raise
-        after = done.pop('after')
-        if self.helper.get('kind') == 'synthesized':
+            return self._failed(error, result, before)
+        if self.choice.state['kind'] == 'synthesized':
             limits = 'The helper was written on the spot: it takes no lock, and looks for no task in the code of {}.'
             result['warnings'] = [*result['warnings'], limits.format(self.name)]
         result['warnings'] = self.told + [text for text in result['warnings'] if text not in self.told]
-        result.update(done, after=after, look=self.look, changed=any(step['changed'] for step in self.steps),
-                      diff={'before': before, 'after': dict(after, **done)})
-        if after['state'] != 'absent':
-            raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(after['state']),
-                            'Look at the kernel log, and whether someone loads it again', **result)
-        return dict(result, msg=self._told(result))
+        result.update({'after': done.after, 'look': self.look, 'changed': any(step['changed'] for step in self.steps),
+                       'diff': {'before': before, 'after': done.after}})
+        if done.parked_as:
+            result.update({'parked_as': done.parked_as,
+                           'diff': {'before': before, 'after': {**done.after, 'parked_as': done.parked_as}}})
+        if done.after['state'] != 'absent':
+            raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(
+                done.after['state']), 'Look at the kernel log, and whether someone loads it again', **result)
+        return {**result, 'msg': self._told(result)}
+
+    def _failed(self, error: KmodError, result: Report, before: ShownEntry) -> Report:
+        """The return values where it is absent all the same. Raises KmodError with them as its facts otherwise."""
+        after, died = self._look_again(before)
+        is_gone = not is_unavailable(after) and after['state'] == 'absent'
+        ours = any(step['changed'] for step in self.steps)
+        result.update({'after': after, 'diff': {'before': before, 'after': after}})
+        if is_gone and self.late:
+            return {**result, 'changed': True, 'msg': f'{self.name} is unloaded, but it took longer than the timeout.'}
+        if is_gone and not ours:
+            return {**result, 'msg': f'{self.name} was unloaded by someone else meanwhile.'}
+        # Of a step that is told it is known; where none is, whoever was to take it may have come as far.
+        result['changed'] = ours if self.steps else after != before
+        if 'hangs_in' in error.facts:
+            result['hangs_in'] = error.facts['hangs_in']
+        if 'look' in error.facts:
+            result['look'] = error.facts['look']
+        if error.facts.get('hazard'):
+            raise self._seen(error, result) from error
+        if died and not isinstance(error, child_process.Deadline):
+            raise KmodError(error.tried, f'{error.why}. {died}', 'Run the task again', **result) from error
+        error.facts = {**result}
+        raise error
 
     @staticmethod
-    def _seen(error: KmodError, result: Dict[str, Any]) -> KmodError:
-        """What the helper's last look saw is a hazard as any other, to be accepted by the same name."""
-        code = error.facts['hazard']
-        result.update(method='none', hazards=result['hazards'] + [
-            {'code': code, 'reason': error.why, 'evidence': [result['look']]}])
+    def _seen(error: KmodError, result: Report) -> KmodError:
+        """What the helper's check before the write saw is a hazard as any other, to be accepted by the same name."""
+        found: Hazard = {'code': error.facts['hazard'], 'reason': error.why, 'evidence': [result['look']]}
+        result.update({'method': 'none', 'hazards': result['hazards'] + [found]})
         following = '{}. {}'.format(error.next_step, ladder.override(result['hazards'][-1:]))
         return KmodError(error.tried, error.why, following, **result)
 
-    def _told(self, result: Dict[str, Any]) -> str:
+    def _told(self, result: Report) -> str:
         would = 'would be' if self.options.check_mode else 'is'
         if 'parked_as' in result:
             left = ['{kind} {what}'.format(**entry) for hazard in result['hazards'] for entry in hazard['evidence']
@@ -162,41 +196,42 @@ class Unload:
             return f'{self.name} was unloaded by someone else meanwhile.'
         return '{} {} unloaded by {}.'.format(self.name, would, result['method'])
 
-    def _carry_out(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any],
-                   dependents: List[str]) -> Dict[str, Any]:
-        """``after`` as it was read again, or as it would be; and ``parked_as``. Raises KmodError where a step fails."""
-        helper: Any = self._helper(plan['method']) if plan['method'] in ladder.HELPED else None
+    def _carry_out(self, verdict: str, plan: Plan, facts: ModuleFacts, dependents: List[str]) -> Done:
+        """Raises KmodError where a step fails."""
+        will_be_built = self.options.check_mode and self.options.helper_will_be_built
+        helper = self.choice.choose(plan['method'], will_be_built) if plan['method'] in ladder.HELPED else None
         self._unload_dependents(dependents)
-        done: Dict[str, Any] = {}
+        parked_as = ''
         if plan['method'] == 'park':
-            done['parked_as'] = new_name(self.name, self._in_child(module_table.names))
+            parked_as = new_name(self.name, self._in_child(module_table.names))
         if self.options.check_mode:
-            self._foresee(verdict, plan, facts, done.get('parked_as'))
-            return dict(done, after={'state': 'absent'})
+            self._foresee(verdict, plan, facts, parked_as)
+            return Done({'state': 'absent'}, parked_as)
         if dependents:
             # The plan was a forecast: whoever holds the module by now is seen in a run of its own.
             other = self._run_other(self.options._replace(cascade=False))
             self.look = other['look']
-            return {key: other[key] for key in ('after', 'parked_as') if key in other}
-        self._act(verdict, plan, facts, helper, done.get('parked_as'))
-        return dict(done, after=shown(self._survey()))
+            after = other['after']
+            return Done({} if is_unavailable(after) else after, other.get('parked_as', ''))
+        self._act(verdict, plan, facts, helper, parked_as)
+        return Done(shown(self._survey()), parked_as)
 
-    def _survey(self) -> Dict[str, Any]:
+    def _survey(self) -> ModuleFacts:
         facts, self.facts = self.facts, None
         return facts or child_process.with_deadline(
             lambda: module_survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options),
                                    timeout=self.options.timeout, reached=self.reached),
             self.options.timeout, f'read the state of {self.name}')
 
-    def _dependents(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+    def _dependents(self, facts: ModuleFacts) -> Dict[str, ModuleFacts]:
         """The facts of the modules that use this one: what is advised must be what will work."""
-        return dict(self._in_child(lambda: module_survey.dependents(facts['module']['used_by'], self.kernel)))
+        return self._in_child(lambda: module_survey.dependents(facts['module']['used_by'], self.kernel))
 
     def _is_gone(self) -> bool:
         """Whether it went while it was read: what was missing then is no reason to refuse."""
         return self.name not in self._in_child(module_table.names)
 
-    def _look_again(self, before: Dict[str, Any]) -> Tuple[Dict[str, Any], str]:
+    def _look_again(self, before: ShownEntry) -> Tuple[Fact[ShownEntry], str]:
         """The module as it is now, and why it is half way, if it was not before."""
         self.kernel = None  # an oops since then has tainted it
         try:
@@ -221,13 +256,14 @@ class Unload:
             if self.options.check_mode:
                 self.steps.extend(trial.steps)
                 self.told.extend(foreseen['warnings'])
-            elif trial.helper['usable'] is False:
-                raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper', trial.helper['reason'])
+            elif trial.choice.state['usable'] is False:
+                raise KmodError(f'unload {self.name}', f'{name} uses it and needs the helper',
+                                trial.choice.state['reason'])
         if not self.options.check_mode:
             for name in names:
                 self._run_other(options._replace(name=name))
 
-    def _run_other(self, options: Options) -> Dict[str, Any]:
+    def _run_other(self, options: Options) -> Report:
         other = Unload(options, self.kernel)
         try:
             done = other.run()
@@ -236,55 +272,7 @@ class Unload:
         self.told.extend(done['warnings'])
         return done
 
-    def _helper(self, method: str) -> Any:
-        """The helper of either kind. Raises KmodError where none can be used, in check mode as well: only what can
-        happen is promised. None in check mode where the compiled one will be built.
-        """
-        self.helper['needed'] = True
-        kernel, wanted = self.kernel or {}, self.options.helper
-        try:
-            if wanted == 'synthesized':
-                return self._synthesized('it was asked for', method)
-            layout = self._in_child(struct_module.layout)
-            self.helper['compiled'] = {'path': self.helper['path'], 'key': compiled_helper.fitting(kernel, layout),
-                                       'must_be_signed': bool(kernel['loads_refused']['unsigned'])}
-            try:
-                return self._compiled(layout)
-            except KmodError as error:
-                if wanted == 'auto' and method != 'park' and not any(kernel['loads_refused'].values()):
-                    return self._synthesized(str(error), method)
-                raise KmodError(error.tried, error.why, self._have_it_built()) from error
-        except KmodError as error:
-            self.helper.update(usable=False, reason=str(error))
-            if 'compiled' in self.helper and self.options.check_mode and self.options.helper_will_be_built:
-                return None
-            raise
-
-    def _have_it_built(self) -> str:
-        return 'Have it built: ' + ladder.with_helper(self.name, self.kernel or {})
-
-    def _compiled(self, layout: Dict[str, Any]) -> compiled_helper.Helper:
-        path, kernel = self.helper['path'], self.kernel or {}
-        if kernel['loads_refused']['from_memory']:
-            self.helper.pop('compiled')  # to build one would not help
-            raise KmodError('use a helper', kernel['loads_refused']['from_memory'])
-        image = self._in_child(lambda: compiled_helper.vet_helper(path, kernel, layout))
-        self.helper.update(kind='compiled', usable=True, reason='built for this kernel, owned by root')
-        return compiled_helper.Helper(image)
-
-    def _synthesized(self, why: str, method: str) -> Any:
-        # Compiled at each run of a module, like all else: only where there is no compiled helper.
-
-        kernel = self.kernel or {}
-        release, refused = kernel['release'], kernel['loads_refused']
-        if method == 'park' or any(refused.values()):
-            lacks = refused['from_memory'] or refused['unsigned'] or 'it calls nothing in the kernel: it cannot park'
-            raise KmodError('use a helper that is written on the spot', lacks, self._have_it_built())
-        donor = generated_helper.Donor(*self._in_child(lambda: tuple(generated_helper.find_donor(release))))
-        self.helper.update(kind='synthesized', usable=True, path=donor.path, reason=f'written on the spot: {why}')
-        return generated_helper.Helper(donor)
-
-    def _foresee(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any], parked_as: Optional[str]) -> None:
+    def _foresee(self, verdict: str, plan: Plan, facts: ModuleFacts, parked_as: str) -> None:
         method, expect = plan['method'], ladder.expected(facts)
         if method == 'park':
             self._step('park', 'rename', f'would be renamed to {parked_as}', True)
@@ -296,8 +284,7 @@ class Unload:
         if method in ladder.HELPED and self._loader(verdict, facts):
             self._step(method, 'clear_loader', 'would clear what the dead load left there', True)
 
-    def _act(self, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any], helper: Any,
-             parked_as: Optional[str]) -> None:
+    def _act(self, verdict: str, plan: Plan, facts: ModuleFacts, helper: Optional[Helper], parked_as: str) -> None:
         method, name = plan['method'], self.name
         if ladder.relies_on_search(verdict, plan) and diagnose.shown_unreachable(facts):
             self._search_again()
@@ -307,16 +294,19 @@ class Unload:
             else:
                 self._deleted(method, self._to_its_end(lambda: loader_syscalls.delete_module(name)))
             return
-        target = helper.target(name, facts['module']['struct_address'], facts['anchors'])
+        address, anchors = facts['module']['struct_address'], facts['anchors']
+        if is_unavailable(address) or is_unavailable(anchors):
+            raise KmodError(f'unload {name}', 'where it is in memory is not known any more', 'Run the task again')
+        target = helper.target(name, address, anchors)
         loader = self._loader(verdict, facts)
         look_for = ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
         if parked_as:
             self._park(target, facts, parked_as, look_for)
-            report = {}
+            report: HelperReport = {}
         else:
             report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
         if loader:
-            self._report_loader(method, report, loader, helper, facts['anchors'])
+            self._report_loader(method, report, loader, helper, anchors)
 
     def _search_again(self) -> None:
         """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
@@ -324,13 +314,13 @@ class Unload:
         if now['answer'] != 'unreachable':
             raise ReachedMeanwhile(now)
 
-    def _search_for(self, name: str) -> Dict[str, Any]:
-        return dict(self._in_child(lambda: module_survey.search([name], self.options.timeout))[name])
+    def _search_for(self, name: str) -> Reachability:
+        return self._in_child(lambda: module_survey.search([name], self.options.timeout))[name]
 
-    def _in_child(self, function: Callable[[], Any]) -> Any:
+    def _in_child(self, function: Callable[[], T]) -> T:
         return child_process.with_deadline(function, self.options.timeout, f'unload {self.name}')
 
-    def _to_its_end(self, function: Callable[[], Any]) -> Any:
+    def _to_its_end(self, function: Callable[[], T]) -> T:
         """A step that is cut short leaves the module half done: one that takes longer than the timeout goes on."""
         try:
             return child_process.with_deadline(function, self.options.timeout, f'unload {self.name}', outlives=True)
@@ -348,26 +338,28 @@ class Unload:
                             'Run the task again: it reads what holds the module now')
 
     @staticmethod
-    def _loader(verdict: str, facts: Dict[str, Any]) -> Dict[str, Any]:
+    def _loader(verdict: str, facts: ModuleFacts) -> Dict[str, int]:
         """The helper's parameters to clear the loader's table of running loads; empty where that is not called for."""
         anchors = facts['anchors']
-        # Only a load that died leaves an entry behind; a table of another size is not the one known here.
-        clear = verdict == 'init_died' and (anchors['idem_bytes'] or 0) >= module_survey.IDEM_BYTES
-        return compiled_helper.loader_parameters(anchors, module_survey.IDEM_BUCKETS) if clear else {}
+        if is_unavailable(anchors) or verdict != 'init_died':
+            return {}  # only a load that died leaves an entry behind
+        # A table of another size is not the one known here.
+        known = (anchors['idem_bytes'] or 0) >= loader_data.IDEM_BYTES
+        return compiled_helper.loader_parameters(anchors, loader_data.IDEM_BUCKETS) if known else {}
 
-    def _park(self, target: Any, facts: Dict[str, Any], parked_as: str, look_for: str) -> None:
+    def _park(self, target: Target, facts: ModuleFacts, parked_as: str, look_for: str) -> None:
         report = self._to_its_end(lambda: steps.park(target, ladder.expected(facts), parked_as, look_for))
         self.look = report['look']
         count = report['hidden_symbols']
         hidden = '; %d symbols that it offered are hidden' % count if count else ''
         self._step('park', 'rename', f'renamed to {parked_as}{hidden}', True)
 
-    def _reset_and_delete(self, target: Any, verdict: str, plan: Dict[str, Any], facts: Dict[str, Any],
-                          loader: Dict[str, Any], look_for: str) -> Dict[str, Any]:
+    def _reset_and_delete(self, target: Target, verdict: str, plan: Plan, facts: ModuleFacts,
+                          loader: Dict[str, int], look_for: str) -> HelperReport:
         done = self._to_its_end(lambda: steps.reset_and_delete(
             target, ladder.expected(facts),
             lambda entry: ladder.reset_values(facts, verdict, plan['runs_exit'], entry), loader, look_for))
-        report: Dict[str, Any] = done['report']
+        report = done['report']
         self.look = report['look']
         self._step('reset', 'reset', 'wrote {}'.format(described(report['found'], report['left'])), True)
         if done['restored'] is not None:
@@ -375,8 +367,8 @@ class Unload:
         self._deleted('reset', done['error'])
         return report
 
-    def _report_loader(self, method: str, report: Dict[str, Any], loader: Dict[str, Any], helper: Any,
-                       anchors: Dict[str, Any]) -> None:
+    def _report_loader(self, method: str, report: HelperReport, loader: Dict[str, int], helper: Helper,
+                       anchors: Anchors) -> None:
         if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
             # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
             report = self._to_its_end(lambda: helper.clear_loader(loader, anchors))

@@ -4,15 +4,17 @@
 """Gets several modules out, one after the other, in one task."""
 
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import Diff, Report, Reports
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.report import without_dependents
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import ModuleFacts, Reachability
 
 
 class _Searches:
@@ -22,16 +24,16 @@ class _Searches:
     unless the exit of a module has run since: that may do anything, such as to arm what another left.
     """
 
-    def __init__(self, reached: Dict[str, Dict[str, Any]], timeout: float) -> None:
+    def __init__(self, reached: Dict[str, Reachability], timeout: float) -> None:
         self._wanted = {name for name, answer in reached.items() if answer['answer'] == 'unreachable'}
         self._timeout = timeout
-        self._found: Dict[str, Tuple[float, Dict[str, Any]]] = {}
+        self._found: Dict[str, Tuple[float, Reachability]] = {}
 
-    def again(self, name: str) -> Dict[str, Any]:
+    def again(self, name: str) -> Reachability:
         """The reachability of a module by now. Raises KmodError."""
         self._wanted.add(name)
-        until, answer = self._found.get(name, (0.0, {}))
-        if answer.get('answer') != 'unreachable' or time.monotonic() > until:
+        until, answer = self._found.get(name, (0.0, module_survey.not_searched('not yet')))
+        if answer['answer'] != 'unreachable' or time.monotonic() > until:
             begun, wanted = time.monotonic(), sorted(self._wanted)
             found = child_process.with_deadline(lambda: module_survey.search(wanted, self._timeout), self._timeout,
                                             'search memory for what points into the modules')
@@ -46,7 +48,7 @@ class _Searches:
         self._found = {}
 
 
-def run(names: List[str], options: unload.Options) -> Dict[str, Any]:
+def run(names: List[str], options: unload.Options) -> Reports:
     """What :meth:`unload.Unload.run` returned of each, in this order, under ``modules``, each with ``name``,
     ``failed`` and ``msg``; ``changed`` and ``failed`` if any did; ``msg`` of those that failed, or else of all. One
     that is refused keeps no other from being tried.
@@ -58,15 +60,15 @@ def run(names: List[str], options: unload.Options) -> Dict[str, Any]:
     """
     known, reached = _read(names, options) if options.check_mode or len(names) > 1 else ({}, {})
     searches = _Searches(reached, options.timeout)
-    told: List[Dict[str, Any]] = []
-    diffs: List[Dict[str, Any]] = []
+    told: List[Report] = []
+    diffs: List[Diff] = []
     warnings: List[str] = []
     broken = ''
     for name in names:
         facts = _ahead(known[name], told) if name in known and options.check_mode else known.get(name)
         if broken:
-            result: Dict[str, Any] = {'failed': True,
-                      'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}
+            result: Report = {'failed': True,
+                              'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}
         else:
             result = _run_one(options._replace(name=name), facts, reached, searches)
         if result.get('changed') and not options.check_mode:
@@ -79,44 +81,46 @@ def run(names: List[str], options: unload.Options) -> Dict[str, Any]:
         if result['failed'] and result.get('changed'):
             broken = name
         warnings += result.pop('warnings', [])
-        diffs.append(dict(result.pop('diff', {'before': {}, 'after': {}}), before_header=name, after_header=name))
-        told.append(dict({'changed': False}, **result, name=name))
+        diff: Diff = {'before': {}, 'after': {}}
+        diffs.append({**result.pop('diff', diff), 'before_header': name, 'after_header': name})
+        told.append({'changed': False, **result, 'name': name})
     refused = [result for result in told if result['failed']]
     return {'changed': any(result['changed'] for result in told), 'failed': bool(refused),
             'msg': ' '.join(result['msg'] for result in refused or told) or 'No module is named.', 'modules': told,
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
 
 
-def _may_have_run_an_exit(result: Dict[str, Any], options: unload.Options) -> bool:
+def _may_have_run_an_exit(result: Report, options: unload.Options) -> bool:
     steps = [step for step in result.get('steps', []) if step['action'] == 'delete_module']
     verdict = result.get('verdict', '')
     return len(steps) > 1 or bool(steps and verdict != 'no_exit' and ladder.keeps_exit(verdict, options.run_exit))
 
 
-def _run_one(options: unload.Options, facts: Optional[Dict[str, Any]], reached: Dict[str, Any],
-             searches: _Searches) -> Dict[str, Any]:
+def _run_one(options: unload.Options, facts: Optional[ModuleFacts], reached: Dict[str, Reachability],
+             searches: _Searches) -> Report:
     try:
-        return dict(unload.Unload(options, facts=facts, reached=reached, search=searches.again).run(), failed=False)
+        return {**unload.Unload(options, facts=facts, reached=reached, search=searches.again).run(), 'failed': False}
     except KmodError as error:
-        return dict(error.facts, failed=True, msg=str(error))
+        result: Report = error.facts
+        return {**result, 'failed': True, 'msg': str(error)}
 
 
-def _ahead(facts: Dict[str, Any], told: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _ahead(facts: ModuleFacts, told: List[Report]) -> ModuleFacts:
     """The facts of a module as they will be, once what was told of those before it is done."""
     steps = [step for result in told for step in result.get('steps', []) if step['changed']]
     gone = {step['module'] for step in steps if step['action'] == 'delete_module'}
     if facts['name'] in gone.union(step['module'] for step in steps if step['action'] == 'rename'):
-        return dict(facts, module={'name': facts['name'], 'state': 'absent'})
+        return {**facts, 'module': {'name': facts['name'], 'state': 'absent'}}
     return without_dependents(facts, gone)
 
 
-def _read(names: List[str], options: unload.Options) -> Tuple[Dict[str, Dict[str, Any]], Dict[str, Dict[str, Any]]]:
+def _read(names: List[str], options: unload.Options) -> Tuple[Dict[str, ModuleFacts], Dict[str, Reachability]]:
     """The facts of each, read together, and what can still reach those that may be freed; nothing where that fails:
     each is read by itself then, and says what failed.
     """
     depth = unload.depth_for(options)
 
-    def read() -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    def read() -> Tuple[Dict[str, ModuleFacts], Dict[str, Reachability]]:
         with module_survey.Survey(timeout=options.timeout) as survey:
             return survey.with_anchors(asked.values(), depth), survey.reached
 

@@ -25,7 +25,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols
 NAME_LENGTH = 64
 # Wheels of a processor: NR_BASES in kernel/time/timer.c is 3 at most.
 MOST_WHEELS = 4
-ATTEMPTS = 3
 # Pointer tables, in bytes: more than kprobe_table or chrdevs has on any kernel.
 LARGEST_TABLE = 1 << 16
 # Symbols that may be the head of a notifier chain.
@@ -97,8 +96,6 @@ class Callbacks:
         except KmodError:
             if self._symbols.lists_data():
                 raise  # this kernel keeps it in another way
-            # Compiled at each run of a module, like all else: few kernels ask for it.
-
             if not static_data.tells(name):
                 raise
             return static_data.find(name, self._symbols, self._memory)
@@ -132,27 +129,15 @@ class Callbacks:
 
     def _namer(self, row: Listed, data: bytes, at: int) -> Callable[[], str]:
         def name() -> str:
-            text = self._text(pointer(data, at)) if row.name.startswith('*') else _string(data[at:])
+            text = self._memory.kcore.text(pointer(data, at)) if row.name.startswith('*') else _string(data[at:])
             return row.shown % text
 
         return name
 
-    def _text(self, address: int) -> str:
-        """The text at an address, which may be near the end of what is mapped."""
-        for length in (NAME_LENGTH, 4096 - address % 4096, 1):
-            try:
-                return _string(self._memory.kcore.read(address, length))
-            except KmodError:
-                continue
-        return '?'
-
     def _file_systems(self) -> Iterator[Entry]:
         for row in FILE_SYSTEMS:
-            try:
-                self._memory.btf.offset(row.struct, row.link)
-            except KmodError:
-                continue
-            return self._listed(row)
+            if self._memory.btf.has(row.struct, row.link):
+                return self._listed(row)
         raise KmodError('walk file_systems', 'the kernel\'s file_system_type has neither next nor list')
 
     def _character_devices(self) -> Iterator[Entry]:
@@ -205,14 +190,8 @@ class Callbacks:
 
     def _timers_of(self, slot: int, timer: Dict[str, int], seen: kernel_lists.Walk) -> List[Entry]:
         """The timers of one slot of a wheel. They move all the time: a chain that got lost is walked again."""
-        for attempt in range(ATTEMPTS):
-            try:
-                found = list(kernel_lists.chain(self._memory.kcore, self._memory.kcore.u64(slot), timer['entry'],
-                                                 timer['function'] + 8, 'a timer wheel'))
-                break
-            except KmodError:
-                if attempt + 1 == ATTEMPTS:
-                    raise
+        found = kernel_lists.again(lambda: list(kernel_lists.chain(
+            self._memory.kcore, self._memory.kcore.u64(slot), timer['entry'], timer['function'] + 8, 'a timer wheel')))
         return [Entry(_constant(''), [('timer_list.function', pointer(data, timer['function'])),
                                       ('struct timer_list', seen.count(address)),
                                       *self._delayed(address, pointer(data, timer['function']))])
@@ -251,7 +230,7 @@ class Callbacks:
                 yield Entry(self._interrupt(kcore.u32(descriptor + number), pointer(data, action['name'])), pointers)
 
     def _interrupt(self, number: int, name: int) -> Callable[[], str]:
-        return lambda: '%d (%s)' % (number, self._text(name) if name else 'no name')
+        return lambda: '%d (%s)' % (number, self._memory.kcore.text(name) if name else 'no name')
 
     def _kprobes(self) -> Iterator[Entry]:
         """kprobe_table in kernel/kprobes.c. Several probes of one place hang on the list of one of the kernel's own."""
@@ -269,7 +248,7 @@ class Callbacks:
     def _kprobe(self, address: int, data: bytes, offsets: Dict[str, int]) -> Entry:
         def name() -> str:
             symbol = pointer(data, offsets['symbol_name'])
-            return self._text(symbol) if symbol else 'at %#x' % pointer(data, offsets['addr'])
+            return self._memory.kcore.text(symbol) if symbol else 'at %#x' % pointer(data, offsets['addr'])
 
         pointers = [(f'kprobe.{member}', pointer(data, offsets[member])) for member in ('pre_handler', 'post_handler')]
         return Entry(name, [*pointers, ('struct kprobe', address)])

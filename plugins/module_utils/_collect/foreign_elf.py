@@ -12,8 +12,10 @@ import struct
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import ModuleFile
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import relocatable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Unavailable
 
 LARGEST_FILE = 64 << 20
 DEADLINE = 10
@@ -82,8 +84,8 @@ def machine(data: bytes, form: str) -> str:
     return relocatable.machine_name(struct.unpack_from('<H' if 'little' in form else '>H', data, 18)[0], form)
 
 
-def describe(source: Any, origin: str, form: Any, signed: bool,
-             facts_of: Callable[[Any, str, bool], Dict[str, Any]]) -> Dict[str, Any]:
+def describe(source: relocatable.Source, origin: str, form: str, signed: bool,
+             facts_of: Callable[[Foreign, str, bool], ModuleFile]) -> ModuleFile:
     """``facts_of`` the file. Without pyelftools: that which the first bytes tell, and the reason."""
     tried = f'read the module file {origin}'
     if source.size > LARGEST_FILE:
@@ -95,15 +97,13 @@ def describe(source: Any, origin: str, form: Any, signed: bool,
         return _headline(data, form, signed, unavailable(
             f'it is a {form} file, and pyelftools, which reads those, is not installed. {PACKAGE}'))
     try:
-        found: Dict[str, Any] = child_process.with_deadline(
-            lambda: _read(data, origin, signed, facts_of), DEADLINE, tried)
+        return child_process.with_deadline(lambda: _read(data, origin, signed, facts_of), DEADLINE, tried)
     except child_process.Deadline as error:
         raise KmodError(tried, 'pyelftools has not read it within %d seconds' % DEADLINE) from error
-    return found
 
 
 def _read(data: bytes, origin: str, signed: bool,
-          facts_of: Callable[[Any, str, bool], Dict[str, Any]]) -> Dict[str, Any]:
+          facts_of: Callable[[Foreign, str, bool], ModuleFile]) -> ModuleFile:
     # Whoever waits for it may be ended first.
     resource.setrlimit(resource.RLIMIT_CPU, (DEADLINE, DEADLINE))
     try:
@@ -115,6 +115,6 @@ def _read(data: bytes, origin: str, signed: bool,
             type(error).__name__, error)) from error
 
 
-def _headline(data: bytes, form: str, signed: bool, reason: Dict[str, str]) -> Dict[str, Any]:
-    facts: Dict[str, Any] = dict.fromkeys(('compilers', 'crc', 'layout', 'build_id', 'depends'), reason)
-    return dict(facts, name='', vermagic='', release='', machine=machine(data, form), format=form, signed=signed)
+def _headline(data: bytes, form: str, signed: bool, reason: Unavailable) -> ModuleFile:
+    return {'compilers': reason, 'crc': reason, 'layout': reason, 'build_id': reason, 'depends': reason, 'name': '',
+            'vermagic': '', 'release': '', 'machine': machine(data, form), 'format': form, 'signed': signed}

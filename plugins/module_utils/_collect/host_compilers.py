@@ -10,8 +10,9 @@ import os
 import re
 import signal
 import subprocess
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import HostCompiler
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import compiler_text
 
 # A task's PATH may lack these.
@@ -26,16 +27,14 @@ LINKS = 40
 
 
 def found(root: str = '/', search: Optional[str] = None,
-          run: Optional[Callable[[str], str]] = None) -> List[Dict[str, Any]]:
+          run: Optional[Callable[[str], str]] = None) -> List[HostCompiler]:
     """Each name that a compiler is called by below ``root``, in the order of ``search`` (default: PATH).
 
-    ``command`` (the name; the path for what no PATH has), ``path``, ``family``, ``version``, ``major``, ``vendor``,
-    ``target`` (aarch64-linux-gnu; '' for a name without) and ``text``, the first line of ``--version``. One that cannot
-    be run has ``unavailable`` beside them. ``run`` (default: :func:`first_line`) is called once for each file.
+    ``run`` (default: :func:`first_line`) is called once for each file.
     """
     run = run or first_line
-    answers: Dict[str, Dict[str, Any]] = {}
-    listed = []
+    answers: Dict[str, HostCompiler] = {}
+    listed: List[HostCompiler] = []
     for command, path, target in _names(root, search):
         program = _program(path, root)
         if program is None:
@@ -43,7 +42,8 @@ def found(root: str = '/', search: Optional[str] = None,
         if program not in answers:
             answers[program] = _answer(program, run)
         answer = answers[program]
-        listed.append(dict(answer, command=command, path=path, target=target, text=_named(answer['text'], command)))
+        listed.append({**answer, 'command': command, 'path': path, 'target': target,
+                       'text': _named(answer['text'], command)})
     return listed
 
 
@@ -66,7 +66,7 @@ def first_line(path: str) -> str:
     return lines[0]
 
 
-def _answer(path: str, run: Callable[[str], str]) -> Dict[str, Any]:
+def _answer(path: str, run: Callable[[str], str]) -> HostCompiler:
     reason = None
     text = ''
     try:
@@ -76,8 +76,8 @@ def _answer(path: str, run: Callable[[str], str]) -> Dict[str, Any]:
     parsed = compiler_text.parse_cc_line(text)
     if reason is None and parsed['family'] is None:
         reason = f'{path} --version begins with {text[:80]!r}'
-    answer = {key: parsed[key] for key in ('family', 'version', 'major', 'vendor')}
-    answer['text'] = text
+    answer: HostCompiler = {'family': parsed['family'], 'version': parsed['version'], 'major': parsed['major'],
+                            'vendor': parsed['vendor'], 'text': text}
     if reason is not None:
         answer['unavailable'] = reason
     return answer

@@ -6,12 +6,15 @@
 Part of :mod:`module_tasks`, which finds them. From /proc/PID/task/TID/{stack,syscall}, memory and files of the task.
 """
 
+import functools
 import os
-from typing import Any, Dict, List, Optional
+from typing import Callable, List, Optional, Union
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.task_scan import Scan
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import module_image, relocatable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Task
 
 LONGEST_NAME = 64
 LARGEST_INFO = 1 << 20
@@ -25,7 +28,7 @@ WAITING = ('__switch_to', '__schedule', 'schedule', 'io_schedule', '__mutex_lock
            'rwsem_down', '__rwsem', 'wait_for_completion', '__wait_for_common', 'do_wait_for_common', 'wait_for_common')
 
 
-def call_of(number: str, stack: bytes, is_narrow: Any) -> Optional[str]:
+def call_of(number: str, stack: bytes, is_narrow: Callable[[], bool]) -> Optional[str]:
     """Which of the loader's system calls a task is in, or None.
 
     By its stack, which names the call; else by ``number`` as /proc/PID/syscall has it, since a stack can be cut short.
@@ -71,7 +74,7 @@ def module_of(call: str, words: List[str], pid: int, tid: int, proc: str) -> Opt
     return name.replace('-', '_') or None
 
 
-def _name_in(source: Any) -> str:
+def _name_in(source: Union[relocatable.OpenFile, relocatable.Bytes]) -> str:
     """What a module's image calls itself in .modinfo; empty where it does not. Raises KmodError for no such image."""
     info = b'\0' + relocatable.Relocatable(source, 'what is loaded').content('.modinfo', LARGEST_INFO)
     return info.partition(b'\0name=')[2].split(b'\0', 1)[0].decode('ascii')
@@ -111,13 +114,13 @@ def waits_in(stack: bytes) -> Optional[str]:
     return first
 
 
-def tasks(scan: Any) -> List[Dict[str, Any]]:
-    """Those of a :class:`module_tasks.Scan`: pid, tid, command, kernel_thread, ``call``, ``module``, ``waits_in``."""
-    found = []
+def tasks(scan: Scan) -> List[Task]:
+    """Those of a pass over all tasks: pid, tid, command, kernel_thread, ``call``, ``module``, ``waits_in``."""
+    found: List[Task] = []
     for pid, tid, number, words, stack in scan.in_calls:
-        call = call_of(number, stack, lambda pid=pid: _is_narrow(scan.proc, pid))
+        call = call_of(number, stack, functools.partial(_is_narrow, scan.proc, pid))
         task = scan.describe(pid, tid) if call else None
         if call and task and not task['kernel_thread']:
-            found.append(dict(task, call=call, module=module_of(call, words, pid, tid, scan.proc),
-                              waits_in=None if scan.is_runnable(pid, tid) else waits_in(stack)))
+            found.append({**task, 'call': call, 'module': module_of(call, words, pid, tid, scan.proc),
+                          'waits_in': None if scan.is_runnable(pid, tid) else waits_in(stack)})
     return found

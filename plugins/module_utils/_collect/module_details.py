@@ -4,11 +4,13 @@
 """What a loaded module is: parameters, version and build id from sysfs, its file from ``modules.dep``."""
 
 import os
-from typing import Any, Dict, List
+from typing import Dict, List
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import ModuleDetails
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import elf_note, relocatable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf.module_image import Opened, unreadable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact
 
 # sysfs hands out a page at most.
 LARGEST_ATTRIBUTE = 65536
@@ -26,7 +28,7 @@ def _contents(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _attribute(directory: str, name: str) -> Any:
+def _attribute(directory: str, name: str) -> Fact[str]:
     try:
         return _contents(f'{directory}/{name}').decode('utf-8', 'replace').rstrip('\n')
     except FileNotFoundError:
@@ -35,7 +37,7 @@ def _attribute(directory: str, name: str) -> Any:
         return unavailable(error)
 
 
-def _parameters(directory: str) -> Dict[str, Any]:
+def _parameters(directory: str) -> Dict[str, Fact[str]]:
     path = os.path.join(directory, 'parameters')
     try:
         names = sorted(os.listdir(path))
@@ -71,12 +73,12 @@ def _path_of(name: bytes, text: bytes, in_kernel: bytes) -> bytes:
             return path
 
 
-def read(name: str, known_files: Dict[str, str], root: str = '/') -> Dict[str, Any]:
+def read(name: str, known_files: Dict[str, str], root: str = '/') -> ModuleDetails:
     """``parameters``, ``version``, ``srcversion``, ``build_id`` and ``file`` of a loaded module."""
     directory = os.path.join(root, 'sys/module', name)
     try:
         note = _contents(f'{directory}/notes/{elf_note.BUILD_ID}')
-        identity: Any = elf_note.build_id(note) or unavailable(NO_BUILD_ID)
+        identity: Fact[str] = elf_note.build_id(note) or unavailable(NO_BUILD_ID)
     except OSError as error:
         identity = unavailable(error)
     return {
@@ -88,20 +90,18 @@ def read(name: str, known_files: Dict[str, str], root: str = '/') -> Dict[str, A
     }
 
 
-def same_as_file(details: Dict[str, Any], root: str = '/') -> Any:
+def same_as_file(details: ModuleDetails, root: str = '/') -> Fact[bool]:
     """Whether the loaded code and the module's file have the same build id; reads that file."""
-    for fact in ('file', 'build_id'):
-        if isinstance(details[fact], dict):
-            return details[fact]
-    # Compiled at each run of a module, like all else: where it is not needed it would be a tenth of the time.
-
-    path = os.path.join(root, details['file'].lstrip('/'))
+    file, loaded = details['file'], details['build_id']
+    if is_unavailable(file):
+        return file
+    if is_unavailable(loaded):
+        return loaded
     try:
-        with Opened(path) as opened:
-            in_file = elf_note.build_id(
-                relocatable.Relocatable(opened.elf(), details['file']).content(elf_note.BUILD_ID))
+        with Opened(os.path.join(root, file.lstrip('/'))) as opened:
+            in_file = elf_note.build_id(relocatable.Relocatable(opened.elf(), file).content(elf_note.BUILD_ID))
     except KmodError as error:
         return unavailable(error)
     except OSError as error:
-        return unavailable(unreadable(details['file'], error))
-    return unavailable(NO_BUILD_ID) if in_file is None else in_file == details['build_id']
+        return unavailable(unreadable(file, error))
+    return unavailable(NO_BUILD_ID) if in_file is None else in_file == loaded

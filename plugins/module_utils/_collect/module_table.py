@@ -5,9 +5,10 @@
 
 import os
 import re
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, ModuleEntry, ModuleTable
 
 # MODULE_NAME_LEN in include/linux/module.h is 64 - sizeof(long), with the closing NUL
 NAME_LIMIT = 55
@@ -30,7 +31,7 @@ def kernel_name(name: str, doing: str = 'unload') -> str:
     return name.replace('-', '_')
 
 
-def parse_line(line: str) -> Dict[str, Any]:
+def parse_line(line: str) -> ModuleEntry:
     """One line of /proc/modules. Raises ValueError where it is none.
 
     ``refcount`` is what the kernel shows there: without the loader's base of 1, so -1 while a module goes.
@@ -53,7 +54,7 @@ def parse_line(line: str) -> Dict[str, Any]:
     }
 
 
-def read(root: str = '/') -> Dict[str, Any]:
+def read(root: str = '/') -> ModuleTable:
     """``{'modules': {name: entry}, 'warnings': [text]}``; a line that cannot be read costs that line.
 
     Raises KmodError where there is no table at all.
@@ -65,8 +66,8 @@ def read(root: str = '/') -> Dict[str, Any]:
     except OSError as error:
         raise KmodError('read the module table', f'{path}: {error.strerror}',
                         'A kernel without CONFIG_MODULES has no modules') from error
-    modules = {}
-    warnings = []
+    modules: Dict[str, ModuleEntry] = {}
+    warnings: List[str] = []
     for line in lines:
         try:
             entry = parse_line(line)
@@ -86,7 +87,7 @@ def names(root: str = '/') -> List[str]:
     return sorted(set(shown) | set(read(root)['modules']))
 
 
-def _attribute(name: str, attribute: str, root: str) -> Any:
+def _attribute(name: str, attribute: str, root: str) -> Fact[str]:
     try:
         with open(os.path.join(root, 'sys/module', name, attribute), 'rb', buffering=0) as stream:
             return stream.read().decode('utf-8', 'replace').strip()
@@ -94,10 +95,10 @@ def _attribute(name: str, attribute: str, root: str) -> Any:
         return unavailable(error)
 
 
-def struct_address(name: str, root: str = '/') -> Any:
+def struct_address(name: str, root: str = '/') -> Fact[int]:
     """Address of the module's ``struct module``, from its section of that name; 0 means hidden by kptr_restrict."""
     text = _attribute(name, 'sections/.gnu.linkonce.this_module', root)
-    if isinstance(text, dict):
+    if is_unavailable(text):
         return text
     try:
         address = int(text, 16)
@@ -130,14 +131,14 @@ def aliases(name: str, release: str, root: str = '/') -> List[str]:
     return [alias for alias in found if ':' not in alias[:14] or alias.startswith(('ip_set', 'usbfunc'))]
 
 
-def module(name: str, release: str, root: str = '/', table: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+def module(name: str, release: str, root: str = '/', table: Optional[ModuleTable] = None) -> ModuleEntry:
     """All that the table shows of one module; ``state`` is also ``builtin`` or ``absent``."""
     entry = (table or read(root))['modules'].get(name)
     if entry is None:
         return {'name': name, 'state': 'builtin' if is_builtin(name, release, root) else 'absent'}
-    return dict(entry, struct_address=struct_address(name, root))
+    return {**entry, 'struct_address': struct_address(name, root)}
 
 
-def is_idle(entry: Dict[str, Any]) -> bool:
+def is_idle(entry: ModuleEntry) -> bool:
     """Whether nothing holds back a loaded module: it is live, unused and not permanent."""
     return entry['state'] == 'live' and entry['refcount'] == 0 and not entry['permanent']

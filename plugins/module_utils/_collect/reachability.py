@@ -14,7 +14,7 @@ import bisect
 import contextlib
 import struct
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, List, Sequence, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import (
@@ -30,6 +30,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore i
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.pointers import WORD, Pattern, Word
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Lookup
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Hit, Reachability
 
 REACHABLE, UNREACHABLE, UNKNOWN = 'reachable', 'unreachable', 'unknown'
 # Hits that are told of one module, those first of which it is known what they are, of so many.
@@ -47,17 +48,8 @@ WATCHES, WATCH_PAUSE = 10, 0.01
 ALIKE, FEWEST_ALIKE = 90, 16
 
 
-class Hit(NamedTuple):
-    """A word that points into a module: what it lies in, where, what it points to, and what it most likely is."""
-
-    place: str
-    address: int
-    target: str
-    what: str
-
-
 def find(names: List[str], loaded: List[Loaded], memory: KernelMemory, symbols: Symbols, lookup: Lookup,
-         seconds: float) -> Dict[str, Dict[str, Any]]:
+         seconds: float) -> Dict[str, Reachability]:
     """``{name: {'answer', 'reason', 'hits', 'count', 'bytes', 'seconds'}}`` for each of ``names``, which are loaded.
 
     ``answer`` is reachable, unreachable or unknown, ``reason`` one sentence; ``hits``: dicts of place, address
@@ -72,10 +64,9 @@ def find(names: List[str], loaded: List[Loaded], memory: KernelMemory, symbols: 
         return {name: _answer(UNKNOWN, str(error), begun) for name in names}
 
 
-def _answer(answer: str, reason: str, begun: float, hits: Any = (), count: int = 0, read: int = 0) -> Dict[str, Any]:
-    told = [{'place': hit.place, 'address': f'{hit.address:#x}', 'target': hit.target, 'what': hit.what}
-            for hit in hits]
-    return {'answer': answer, 'reason': reason, 'hits': told, 'count': count, 'bytes': read,
+def _answer(answer: str, reason: str, begun: float, hits: Sequence[Hit] = (), count: int = 0,
+            read: int = 0) -> Reachability:
+    return {'answer': answer, 'reason': reason, 'hits': list(hits), 'count': count, 'bytes': read,
             'seconds': round(time.monotonic() - begun, 2)}
 
 
@@ -125,7 +116,7 @@ class _Search:
         places = [(start + offset) % (1 << 64) for offset in self._places.offsets()]
         return [(place, place + size) for place in places]
 
-    def answers(self, names: List[str], begun: float, until: float) -> Dict[str, Dict[str, Any]]:
+    def answers(self, names: List[str], begun: float, until: float) -> Dict[str, Reachability]:
         """See :func:`find`."""
         pattern, tasks = self._pattern(names), self._places.read_stacks()
         self._meanings.threads = {task.kthread for task in tasks if task.kthread}
@@ -161,13 +152,14 @@ class _Search:
             known.update(set(appeared).difference(*moved.values()))
             words.update((name, there[name] or self._elsewhere(moved[name])) for name in names)
 
-    def _judged(self, name: str, words: List[Word], swept: sweep.Swept, begun: float) -> Dict[str, Any]:
+    def _judged(self, name: str, words: List[Word], swept: sweep.Swept, begun: float) -> Reachability:
         if words:
-            told = sorted((self._hit(name, word) for word in words[:MOST_WEIGHED]), key=lambda hit: not hit.what)
-            where = f'{told[0].what} in {told[0].place}' if told[0].what else told[0].place
+            told = sorted((self._hit(name, word) for word in words[:MOST_WEIGHED]), key=lambda hit: not hit['what'])
+            what, place = told[0]['what'], told[0]['place']
+            where = f'{what} in {place}' if what else place
             more = {1: '', 2: ', and one more word points there'}.get(
                 len(words), ', and %d more words point there' % (len(words) - 1))
-            why = f'{where} points to {told[0].target} of {name}{more}'
+            why = f'{where} points to {told[0]["target"]} of {name}{more}'
             if not self._symbols.lists_data():
                 why += ' (/proc/kallsyms lists functions alone: what the kernel keeps of every module is among them)'
             return _answer(REACHABLE, why, begun, told[:MOST_TOLD], len(words), swept.bytes)
@@ -380,7 +372,7 @@ class _Search:
             frame = self._physical.frame(word.place)
             place = self._places.name(word.place) or self._places.of_processor(word.place) or \
                 (self._places.datum(word.place) if frame is None else 'a page of the kernel')
-        return Hit(place, word.place, target, what)
+        return {'place': place, 'address': f'{word.place:#x}', 'target': target, 'what': what}
 
     def _target(self, name: str, value: int) -> str:
         first = next((start for start, end in self._own[name] if start <= value < end), value)

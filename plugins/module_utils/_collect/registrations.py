@@ -10,18 +10,19 @@ From kernel memory (:mod:`callbacks`) where a registered struct, or a pointer in
 import bisect
 import os
 import re
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _types
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import callbacks
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Ranges, Registered
 
-Ranges = List[Tuple[int, int]]
-Found = List[Dict[str, Any]]
+# Where an entry points, its number among those of its kind, which of its pointers that is, and that pointer's name.
+Pointer = Tuple[int, int, int, str, callbacks.Entry]
 
-# The kernel's locks are not held: a walk that got lost is repeated.
-WALKS = 3
 HIGH_RESOLUTION_TIMER = re.compile(r'^ #\d+: [^,]*, (\S+?)(?: \[(\S+?)[\] ][^,]*)?, S:', re.MULTILINE)
 
 
@@ -33,17 +34,17 @@ class Registrations:
         self._root = root
         self._symbols = symbols or Symbols(root)
         self._callbacks = callbacks.Callbacks(root, memory or KernelMemory(root), self._symbols)
-        self._pointers: Dict[str, Any] = {}
+        self._pointers: Dict[str, Union[List[Pointer], str]] = {}
         self._timer_functions: Optional[List[Tuple[str, str]]] = None
 
-    def of(self, name: str, ranges: Ranges) -> Dict[str, Any]:
+    def of(self, name: str, ranges: Ranges) -> _types.Registrations:
         """What module ``name``, whose memory is ``ranges``, has registered, and what cannot be seen.
 
         ``found``: entries of kind (``misc device``), what (``/dev/foo``) and evidence (a member and where it points);
         ``unseen``: sentences on what could not be read; ``blind``: why nothing
         at all of the kernel's lists could be read, or an empty text.
         """
-        found: Found = []
+        found: List[Registered] = []
         lost: Dict[str, List[str]] = {}
         for kind, read in self._callbacks.kinds.items():
             pointers = self._read(kind, read)
@@ -62,21 +63,19 @@ class Registrations:
         unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
         return {'found': found, 'unseen': unseen, 'blind': blind}
 
-    def _read(self, kind: str, read: Callable[[], Any]) -> Any:
+    def _read(self, kind: str, read: Callable[[], Iterator[callbacks.Entry]]) -> Union[List[Pointer], str]:
         """The pointers of a kind's entries in the order of where they point, or why there are none."""
         if kind not in self._pointers:
-            for _attempt in range(WALKS):
-                try:
-                    self._pointers[kind] = sorted(
-                        ((address, number, order, member, entry) for number, entry in enumerate(read())
-                         for order, (member, address) in enumerate(entry.pointers)), key=lambda pointer: pointer[:3])
-                    break
-                except KmodError as error:
-                    self._pointers[kind] = str(error)
+            try:
+                self._pointers[kind] = kernel_lists.again(lambda: sorted(
+                    ((address, number, order, member, entry) for number, entry in enumerate(read())
+                     for order, (member, address) in enumerate(entry.pointers)), key=lambda pointer: pointer[:3]))
+            except KmodError as error:
+                self._pointers[kind] = str(error)
         return self._pointers[kind]
 
-    def _matches(self, kind: str, pointers: List[Tuple[Any, ...]], name: str, ranges: Ranges) -> Found:
-        first: Dict[int, Tuple[Any, ...]] = {}
+    def _matches(self, kind: str, pointers: List[Pointer], name: str, ranges: Ranges) -> List[Registered]:
+        first: Dict[int, Tuple[int, str, int, callbacks.Entry]] = {}
         for start, end in ranges:
             for at in range(bisect.bisect_left(pointers, (start,)), len(pointers)):
                 address, number, order, member, entry = pointers[at]
@@ -84,7 +83,7 @@ class Registrations:
                     break
                 if number not in first or order < first[number][0]:
                     first[number] = (order, member, address, entry)
-        found: Found = []
+        found: List[Registered] = []
         for number in sorted(first):
             _order, member, address, entry = first[number]
             where = self._symbols.within(name, address)
@@ -92,12 +91,12 @@ class Registrations:
             if kind in ('timer', 'notifier'):
                 # Neither has a name of its own: that of its function serves.
                 what = f'{where} {what}'.strip()
-            one = {'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}
+            one: Registered = {'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}
             if one not in found:
                 found.append(one)
         return found
 
-    def _high_resolution_timers(self, name: str) -> Found:
+    def _high_resolution_timers(self, name: str) -> List[Registered]:
         """Lines of /proc/timer_list: `` #2: <0000000000000000>, f_tick [foo], S:01``; without the module up to 5.10."""
         if self._timer_functions is None:
             with open(os.path.join(self._root, 'proc/timer_list'), errors='replace') as stream:
@@ -112,7 +111,7 @@ class Registrations:
         except KmodError:
             return False
 
-    def _drivers(self, name: str) -> Found:
+    def _drivers(self, name: str) -> List[Registered]:
         """The links in /sys/module/NAME/drivers, such as ``platform:foo``."""
         directory = os.path.join(self._root, 'sys/module', name, 'drivers')
         if not os.path.isdir(directory):

@@ -7,9 +7,10 @@ import gzip
 import os
 import re
 import zlib
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Headers, Kernel, LoadsRefused
 
 # Documentation/admin-guide/tainted-kernels.rst, by bit
 TAINT_FLAGS = (
@@ -22,7 +23,7 @@ TAINT_FLAGS = (
 OPTION = br'\n(CONFIG_(?:MODULE|CC_|GCC_|CLANG_)\w*)=(.*)'
 
 
-def _text(path: str, root: str) -> Any:
+def _text(path: str, root: str) -> Fact[str]:
     try:
         with open(os.path.join(root, path), errors='replace') as stream:
             return stream.read().strip()
@@ -30,7 +31,7 @@ def _text(path: str, root: str) -> Any:
         return unavailable(error)
 
 
-def _number(path: str, root: str) -> Any:
+def _number(path: str, root: str) -> Fact[int]:
     text = _text(path, root)
     if is_unavailable(text):
         return text
@@ -62,7 +63,7 @@ def _options(text: bytes) -> Dict[str, str]:
             for name, value in re.findall(OPTION, b'\n' + text)}
 
 
-def config(release: str, root: str = '/') -> Dict[str, Any]:
+def config(release: str, root: str = '/') -> Fact[Dict[str, str]]:
     """The configuration of the running kernel, from where distributions keep it; unavailable where none does."""
     candidates = ('boot/config-' + release, f'lib/modules/{release}/config',
                   f'usr/lib/modules/{release}/config', f'lib/modules/{release}/build/.config')
@@ -87,7 +88,7 @@ def _unpacked(path: str, root: str) -> Optional[bytes]:
         return None
 
 
-def _signatures(options: Dict[str, Any], lock: Any, root: str) -> Any:
+def _signatures(options: Fact[Dict[str, str]], lock: Fact[str], root: str) -> Fact[str]:
     enforced = _text('sys/module/module/parameters/sig_enforce', root)
     if enforced == 'Y' or (not is_unavailable(lock) and lock != 'none'):
         return 'enforced'
@@ -98,14 +99,14 @@ def _signatures(options: Dict[str, Any], lock: Any, root: str) -> Any:
     return 'enforced' if 'CONFIG_MODULE_SIG_FORCE' in options else 'permissive'
 
 
-def loads_refused(signatures: Any, root: str = '/') -> Dict[str, str]:
+def loads_refused(signatures: Fact[str], root: str = '/') -> LoadsRefused:
     """Why this kernel would not load a helper, by what the helper lacks; an empty text where it would.
 
     ``unsigned``: one without a signature of a key that the kernel trusts. ``from_memory``: any that init_module(2) is
     given, signed or not: IMA appraisal answers EACCES (ima_read_file in security/integrity/ima/ima_main.c), LoadPin
     EPERM (security/loadpin/loadpin.c), since there is no file to look at.
     """
-    refused = {'unsigned': '', 'from_memory': ''}
+    refused: LoadsRefused = {'unsigned': '', 'from_memory': ''}
     if signatures == 'enforced':
         refused['unsigned'] = 'this kernel takes only modules that are signed by a key it trusts'
     security = _text('sys/kernel/security/lsm', root)
@@ -121,14 +122,14 @@ def loads_refused(signatures: Any, root: str = '/') -> Dict[str, str]:
     return refused
 
 
-def headers(release: str, root: str = '/') -> Dict[str, Any]:
+def headers(release: str, root: str = '/') -> Headers:
     """``dir`` is where kbuild for ``release`` is looked for, ``present`` whether a Makefile and a .config are there."""
     directory = f'lib/modules/{release}/build'
     present = all(os.path.exists(os.path.join(root, directory, name)) for name in ('Makefile', '.config'))
     return {'dir': '/' + directory, 'present': present}
 
 
-def read(root: str = '/', release: Any = None, machine: Any = None) -> Dict[str, Any]:
+def read(root: str = '/', release: Optional[str] = None, machine: Optional[str] = None) -> Kernel:
     """The facts named ``kernel`` in the collection's returns; ``config`` beside them is the collection's own."""
     release = release or os.uname().release
     taint = _number('proc/sys/kernel/tainted', root)

@@ -9,6 +9,13 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import btf
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    ExitOffsets,
+    Fact,
+    Ranges,
+    StructLayout,
+    StructModule,
+)
 
 # enum module_state in include/linux/module.h, by number
 STATES = ('live', 'coming', 'going', 'unformed')
@@ -19,18 +26,22 @@ FARTHEST_EXIT = 256
 MOST_PARTS = 16
 
 
-def layout(root: str = '/', memory: Optional[KernelMemory] = None) -> Dict[str, Any]:
+def layout(root: str = '/', memory: Optional[KernelMemory] = None) -> Fact[StructLayout]:
     """The running kernel's struct module: its ``size`` and the byte offsets of the members that matter, or unavailable.
 
     Keys: size, state, list, name, mkobj_mod, init, exit, refcount (member refcnt), and source, which is ``btf``.
     """
     try:
-        return dict(_offsets(memory or KernelMemory(root)), source='btf')
+        offsets = _offsets(memory or KernelMemory(root))
     except KmodError as error:
         return unavailable(error)
+    return {'size': offsets['size'], 'state': offsets['state'], 'list': offsets['list'], 'name': offsets['name'],
+            'mkobj_mod': offsets['mkobj_mod'], 'init': offsets['init'], 'exit': offsets['exit'],
+            'refcount': offsets['refcount'], 'source': 'btf'}
 
 
-def read(address: Any, name: str, root: str = '/', memory: Optional[KernelMemory] = None) -> Dict[str, Any]:
+def read(address: Optional[Fact[int]], name: str, root: str = '/',
+         memory: Optional[KernelMemory] = None) -> Fact[StructModule]:
     """The struct module at ``address``, if it is that of module ``name``; otherwise unavailable.
 
     Returns module (the address), state (live, coming, going, unformed), refcount (raw: its base is 1), init and exit
@@ -51,7 +62,7 @@ def read(address: Any, name: str, root: str = '/', memory: Optional[KernelMemory
             own.close()
 
 
-def exit_offsets(address: int, exit_function: int, memory: KernelMemory) -> Any:
+def exit_offsets(address: int, exit_function: int, memory: KernelMemory) -> Fact[ExitOffsets]:
     """Where the struct module at ``address`` holds the address of its exit, and where the kernel looks for it.
 
     ``{'module': bytes, 'kernel': bytes}``: they differ in a module that was built with another layout. Unavailable
@@ -71,7 +82,7 @@ def exit_offsets(address: int, exit_function: int, memory: KernelMemory) -> Any:
     return {'module': min(near, key=lambda at: abs(at - offsets['exit'])), 'kernel': offsets['exit']}
 
 
-def ranges(address: Any, memory: KernelMemory) -> Any:
+def ranges(address: Optional[Fact[int]], memory: KernelMemory) -> Fact[Ranges]:
     """All memory of the module whose struct module is at ``address``, code and data: start and end of each part.
 
     ``mem[]`` from 6.4 on, ``core_layout`` and ``init_layout`` before; a part that was given back has no base.
@@ -116,7 +127,7 @@ def _find_offsets(types: btf.Btf) -> Dict[str, int]:
     return offsets
 
 
-def _read(address: int, name: str, memory: KernelMemory) -> Dict[str, Any]:
+def _read(address: int, name: str, memory: KernelMemory) -> StructModule:
     tried = f'read struct module of {name} at {address:#x}'
     offsets = _offsets(memory)
     if not max(offsets.values()) + 8 <= offsets['size'] + 8 <= LARGEST_STRUCT:

@@ -9,9 +9,10 @@ import os
 import select
 import signal
 import time
-from typing import Any, Callable, List, Optional, Tuple, TypeVar
+from typing import Callable, Generic, List, Optional, Tuple, TypeVar
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact
 
 T = TypeVar('T')
 FOREVER = 1e9
@@ -34,18 +35,18 @@ def _innermost(pid: int) -> int:
     return next((_innermost(child) for child in children if is_alive(child)), pid)
 
 
-def is_alive(pid: Any, root: str = '/') -> bool:
+def is_alive(pid: Optional[Fact[int]], root: str = '/') -> bool:
     """Whether there is a process of that number, if it is one, and it has not ended: see proc(5), stat."""
     return isinstance(pid, int) and _state(pid, root) not in ('', 'Z', 'X')
 
 
-def is_gone(pid: Any, died: Any, root: str = '/') -> bool:
+def is_gone(pid: Optional[Fact[int]], died: Fact[float], root: str = '/') -> bool:
     """Whether who died ``died`` seconds after the boot, as the log has it, is no longer there.
 
     The number may have gone to another: one that started after it. On a host that was suspended the log's clock and
     that of /proc/PID/stat differ, so there it counts as the same.
     """
-    if not is_alive(pid, root):
+    if not isinstance(pid, int) or not is_alive(pid, root):
         return True
     started = _started(pid, root)
     slept = time.clock_gettime(CLOCK_BOOTTIME) - time.monotonic() if os.path.realpath(root) == '/' else 0
@@ -56,19 +57,23 @@ def is_gone(pid: Any, died: Any, root: str = '/') -> bool:
 def _started(pid: int, root: str) -> Optional[float]:
     """Seconds after the boot at which a process started: field 22 of proc(5), stat."""
     try:
-        with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
-            return int(stream.read().rsplit(')', 1)[-1].split()[19]) / float(os.sysconf('SC_CLK_TCK'))
-    except (OSError, ValueError, IndexError):
+        return int(_stat(pid, root)[19]) / float(os.sysconf('SC_CLK_TCK'))
+    except (ValueError, IndexError):
         return None
 
 
 def _state(pid: int, root: str = '/') -> str:
     """The letter of a process's state; empty where there is no such process."""
+    return ''.join(_stat(pid, root)[:1])
+
+
+def _stat(pid: int, root: str) -> List[str]:
+    """The fields of /proc/PID/stat from the third on, behind the command; none where there is no such process."""
     try:
         with open(os.path.join(root, 'proc', str(pid), 'stat'), errors='replace') as stream:
-            return stream.read().rsplit(')', 1)[-1].split()[0]
-    except (OSError, IndexError):
-        return ''
+            return stream.read().rsplit(')', 1)[-1].split()
+    except OSError:
+        return []
 
 
 def _child_hangs_in(pid: int) -> str:
@@ -85,7 +90,7 @@ def _child_hangs_in(pid: int) -> str:
     return 'a place that /proc does not show'
 
 
-def _run_child(function: Callable[[], Any], tried: str, write_end: int) -> None:
+def _run_child(function: Callable[[], T], tried: str, write_end: int) -> None:
     try:
         answer = marshal.dumps({'value': function()})
     except KmodError as error:
@@ -139,13 +144,13 @@ def forked(act: Callable[[int], None], leads: bool) -> Tuple[int, int]:
     return pid, read_end
 
 
-class Child:
+class Child(Generic[T]):
     """A function in a process of its own, which has begun when this returns.
 
     ``tried`` completes the sentence "Cannot ...". Raises KmodError where no process is to be had.
     """
 
-    def __init__(self, function: Callable[[], Any], tried: str) -> None:
+    def __init__(self, function: Callable[[], T], tried: str) -> None:
         self._tried = tried
         try:
             self.pid, self._read_end = forked(lambda write_end: _run_child(function, tried, write_end), leads=True)
@@ -153,7 +158,7 @@ class Child:
             raise KmodError(tried, f'there is no process to do it in: {error.strerror}',
                             'Free memory, or end processes') from error
 
-    def answer(self, seconds: float = FOREVER, outlives: bool = False) -> Any:
+    def answer(self, seconds: float = FOREVER, outlives: bool = False) -> T:
         """What the function returned, if that comes within ``seconds`` from now: see :func:`with_deadline`."""
         try:
             data = _read_until(self._read_end, time.monotonic() + seconds)
@@ -174,7 +179,8 @@ class Child:
             raise KmodError(self._tried, f'the process that acted ended {ended}', 'Look at the kernel log') from None
         if 'tried' in answer:
             raise KmodError(answer['tried'], answer['why'], answer.get('next_step'), **answer.get('facts', {}))
-        return answer['value']
+        value: T = answer['value']
+        return value
 
 
 def checked_timeout(seconds: float) -> float:
@@ -205,8 +211,7 @@ def with_deadline(function: Callable[[], T], seconds: float, tried: str, outlive
     Raises what ``function`` raised where that is a :class:`KmodError`.
     """
     checked_timeout(seconds)
-    answer: T = Child(function, tried).answer(seconds, outlives)
-    return answer
+    return Child(function, tried).answer(seconds, outlives)
 
 
 def _end(pid: int) -> None:

@@ -1,14 +1,12 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which compiler a text names: /proc/version, the first line of ``CC --version``, a string of a ``.comment`` section.
-
-Each answer has ``family`` (gcc, clang, rustc or None), ``version`` and ``major`` (None where the text has none),
-``vendor`` (the distributor's own words, '' without any) and ``banner`` (the text that was read).
-"""
+"""Which compiler a text names: /proc/version, the first line of ``CC --version``, a string of ``.comment``."""
 
 import re
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import CalledCompiler, Compiler, NamedCompiler
 
 # The longest real text has 400 characters; what is longer than this is cut, so that no text costs much.
 LIMIT = 4096
@@ -23,12 +21,12 @@ COMMAND = re.compile(r'(\S*?(?:gcc|\bcc)(?:-(\d+(?:\.\d+){0,3})|\.\w+)?)(?:\s|$)
 NO_VENDOR = ('GCC', 'GNU', 'prerelease', 'experimental')
 
 
-def unknown(text: str) -> Dict[str, Any]:
+def unknown(text: str) -> NamedCompiler:
     """The answer for a text that names no compiler."""
     return {'family': None, 'version': None, 'major': None, 'vendor': '', 'banner': text}
 
 
-def parse_version_banner(text: str) -> Dict[str, Any]:
+def parse_version_banner(text: str) -> NamedCompiler:
     """The compiler of the kernel that wrote ``text`` to /proc/version.
 
     ``Linux version RELEASE (USER@HOST) (COMPILER, LINKER) #1 ...``: both have parentheses of their own in them.
@@ -37,10 +35,10 @@ def parse_version_banner(text: str) -> Dict[str, Any]:
     found = _groups(text)
     if len(found) < 2:
         return unknown(text)
-    return dict(_c_compiler(_before_comma(found[1])), banner=found[1].strip())
+    return {**_c_compiler(_before_comma(found[1])), 'banner': found[1].strip()}
 
 
-def parse_cc_line(text: str) -> Dict[str, Any]:
+def parse_cc_line(text: str) -> CalledCompiler:
     """The compiler whose ``--version`` begins with ``text``; ``command`` is the name that it was called by, or None."""
     text = text[:LIMIT].strip()
     found = _c_compiler(text)
@@ -50,10 +48,10 @@ def parse_cc_line(text: str) -> Dict[str, Any]:
     elif found['family'] == 'gcc':
         match = COMMAND.match(text)
         command = match.group(1) if match else 'gcc'
-    return dict(found, command=command)
+    return {**found, 'command': command}
 
 
-def parse_comment(text: str) -> Dict[str, Any]:
+def parse_comment(text: str) -> NamedCompiler:
     """The compiler that left ``text`` in an object's ``.comment``; family None for ``Linker: LLD 14.0.6``."""
     text = text[:LIMIT].strip()
     if text.startswith('rustc version '):
@@ -65,13 +63,13 @@ def parse_comment(text: str) -> Dict[str, Any]:
     return unknown(text)
 
 
-def same(one: Dict[str, Any], other: Dict[str, Any]) -> bool:
+def same(one: Compiler, other: Compiler) -> bool:
     """Whether two answers name one compiler. Vendors are no matter: a distribution spells its own in several ways."""
     return (one['family'] is not None and one['version'] is not None
             and (one['family'], one['version']) == (other['family'], other['version']))
 
 
-def _c_compiler(text: str) -> Dict[str, Any]:
+def _c_compiler(text: str) -> NamedCompiler:
     clang = CLANG.search(text)
     if clang:
         before = text[:clang.start()].strip()
@@ -86,7 +84,7 @@ def _c_compiler(text: str) -> Dict[str, Any]:
     return unknown(text)
 
 
-def _answer(text: str, family: str, version: Optional[str], vendor: str) -> Dict[str, Any]:
+def _answer(text: str, family: str, version: Optional[str], vendor: str) -> NamedCompiler:
     return {'family': family, 'version': version, 'major': version.split('.')[0] if version else None,
             'vendor': vendor, 'banner': text}
 

@@ -6,7 +6,7 @@
 import ctypes
 import errno
 import os
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -39,7 +39,7 @@ def loader_calls(machine: Optional[str] = None) -> Tuple[Dict[str, str], Dict[st
     return wide, narrow
 
 
-def _call(name: str, *arguments: Any) -> int:
+def _call(name: str, *arguments: Union[ctypes.c_char_p, ctypes.c_uint, ctypes.c_ulong]) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     ctypes.set_errno(0)

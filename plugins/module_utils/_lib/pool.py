@@ -10,9 +10,12 @@ import select
 import signal
 import struct
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, Generic, List, Optional, TypeVar
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
+
+T = TypeVar('T')
+Answer = TypeVar('Answer')
 
 LENGTH = struct.Struct('<I')
 MOST_WORKERS = 8
@@ -24,10 +27,10 @@ MOST_HUNG = 3
 LETTER = 0.05
 
 
-class _Worker:
+class _Worker(Generic[Answer]):
     """A child process that answers for ``places`` one by one."""
 
-    def __init__(self, places: List[int], answer: Callable[[int], Any]) -> None:
+    def __init__(self, places: List[int], answer: Callable[[int], Answer]) -> None:
         self.places = places
         self.answered = 0
         # Where it is, in memory that both see: what it has not sent yet tells nothing of that.
@@ -42,14 +45,14 @@ class _Worker:
         stopped_at = LENGTH.unpack_from(self._now)[0]
         return [place for index, place in enumerate(self.places) if index >= self.answered and index != stopped_at]
 
-    def receive(self) -> Optional[List[Any]]:
+    def receive(self) -> Optional[List[Answer]]:
         """The answers that have come; None where no more will."""
         data = os.read(self.descriptor, 1 << 18)
         if not data:
             return None
         self.last = time.monotonic()
         data = self.received + data
-        found = []
+        found: List[Answer] = []
         at = 0
         while at + LENGTH.size <= len(data):
             end = at + LENGTH.size + LENGTH.unpack_from(data, at)[0]
@@ -67,7 +70,7 @@ class _Worker:
         child_process.reap(self.pid)
 
 
-def _work(places: List[int], answer: Callable[[int], Any], write_end: int, now: mmap.mmap) -> None:
+def _work(places: List[int], answer: Callable[[int], Answer], write_end: int, now: mmap.mmap) -> None:
     with os.fdopen(write_end, 'wb', 0) as stream:
         found, since = [], time.monotonic()
         for index, place in enumerate(places):
@@ -86,19 +89,19 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def share(function: Callable[[Any], Any], items: List[Any], patience: float, workers: Optional[int] = None,
-          least: int = LEAST_SHARE, begun: Callable[[], None] = lambda: None) -> Dict[int, Any]:
+def share(function: Callable[[T], Answer], items: List[T], patience: float, workers: Optional[int] = None,
+          least: int = LEAST_SHARE, begun: Callable[[], None] = lambda: None) -> Dict[int, Answer]:
     """``function`` of each item, by its place in ``items``; one that gives no answer within ``patience`` is left out.
 
     ``patience`` is in seconds. No process is begun for fewer than ``least``. Answers are what JSON can carry. A worker
     that hangs or dies costs the item that it was at, and another goes on behind that; after MOST_HUNG of them what is
     left is not asked. ``begun`` is called once all of them are there.
     """
-    def answer(place: int) -> Any:
+    def answer(place: int) -> Answer:
         return function(items[place])
 
-    answers: Dict[int, Any] = {}
-    running: List[_Worker] = []
+    answers: Dict[int, Answer] = {}
+    running: List[_Worker[Answer]] = []
     count = max(1, min(workers or processors(), MOST_WORKERS, len(items) // least))
     hung = 0
     try:
@@ -123,7 +126,7 @@ def share(function: Callable[[Any], Any], items: List[Any], patience: float, wor
     return answers
 
 
-def _over(running: List[_Worker], answers: Dict[int, Any], patience: float) -> List[_Worker]:
+def _over(running: List[_Worker[Answer]], answers: Dict[int, Answer], patience: float) -> List[_Worker[Answer]]:
     """Waits for answers, stores them; returns the workers that have ended, died, or been silent for too long."""
     silent = min(worker.last for worker in running) + patience - time.monotonic()
     ready = select.select([worker.descriptor for worker in running], [], [], max(0, silent))[0]

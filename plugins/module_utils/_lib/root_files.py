@@ -5,9 +5,7 @@
 
 import os
 import re
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Set
-
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line
+from typing import BinaryIO, Iterable, Iterator, List, Optional, Set
 
 # /proc/crypto and /proc/modules of large hosts are tenths of a megabyte.
 MOST_BYTES = 1 << 24
@@ -89,13 +87,3 @@ def quoted(argument: str) -> str:
     escaped = ''.join(letter if letter.isprintable() and letter not in "'\\" else
                       ''.join('\\x%02x' % byte for byte in os.fsencode(letter)) for letter in argument)
     return f"$'{escaped}'"
-
-
-def holder(what: str, evidence: str, end_with: str = '', counts: bool = True, active: bool = False,
-           **keys: Any) -> Dict[str, Any]:
-    """One holder: ``what`` it is, in a phrase; where it was seen; the shell command that ends it, or ''.
-
-    ``counts``: it holds a reference. ``active``: it holds none, and unloading would break something in use.
-    """
-    return dict(keys, what=one_line(what), evidence=one_line(evidence), end_with=end_with, counts=counts,
-                active=active)

@@ -5,7 +5,7 @@
 
 import os
 import stat
-from typing import Any, Optional, Set
+from typing import Optional, Set
 
 # What kmod_build leaves beside the files that it built: their SHA-256.
 STAMP = '.kmod_build.json'
@@ -69,7 +69,7 @@ def read(path: str, trusted: Optional[Set[int]], limit: int, by_group: bool = Tr
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        why: Any = fault(found, trusted, False, by_group) if stat.S_ISREG(found.st_mode) else 'it is no regular file'
+        why = fault(found, trusted, False, by_group) if stat.S_ISREG(found.st_mode) else 'it is no regular file'
         if not why and found.st_size > limit:
             why = 'it has %d bytes' % found.st_size
         if why:

@@ -4,7 +4,9 @@
 """Which of the host's compilers to use for a kernel, what kbuild is told of it, which packages it takes."""
 
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
 
 # By ID or ID_LIKE of os-release(5): the package with the headers of exactly one kernel release, and a compiler's.
 PACKAGES = (
@@ -36,12 +38,11 @@ def kernel_arch(word: str) -> str:
     return word
 
 
-def choose_compiler(kernel: Dict[str, Any], compilers: List[Dict[str, Any]],
-                    cross: str = '') -> Optional[Dict[str, Any]]:
-    """The one of ``compilers`` (host_compilers.found) to build with for a kernel built by ``kernel`` (_compiler_text).
+def choose_compiler(kernel: types.CalledCompiler, compilers: List[types.HostCompiler],
+                    cross: str = '') -> Optional[types.ChosenCompiler]:
+    """The one of ``compilers`` to build with for a kernel built by ``kernel``; None where there is none.
 
-    ``cc``, ``llvm``, ``family``, ``version``, ``same`` (family and major version), ``target``, ``reason``; None where
-    there is none. The kernel's own version first, then one of the same major version, then the nearest of the family.
+    The kernel's own version first, then one of the same major version, then the nearest of the family.
     Another family cannot build for this kernel: its options are not understood. ``cross`` is the kernel's ARCH where
     the host's is another; a compiler with another machine's prefix is of no use without.
     """
@@ -63,7 +64,7 @@ def choose_compiler(kernel: Dict[str, Any], compilers: List[Dict[str, Any]],
             'same': kernel['family'] is not None and best['major'] is not None and best['major'] == kernel['major']}
 
 
-def _builds_for(entry: Dict[str, Any], own: str, cross: str) -> bool:
+def _builds_for(entry: types.HostCompiler, own: str, cross: str) -> bool:
     target = entry['target']
     if cross:
         # clang has all machines in one program
@@ -72,7 +73,7 @@ def _builds_for(entry: Dict[str, Any], own: str, cross: str) -> bool:
     return not target or (match is not None and match.group('target') == target)
 
 
-def _distance(kernel: Dict[str, Any], entry: Dict[str, Any]) -> Tuple[int, int, int]:
+def _distance(kernel: types.CalledCompiler, entry: types.HostCompiler) -> Tuple[int, int, int]:
     """The smaller, the nearer; of two that are equally near, the newer."""
     if kernel['version'] is None or entry['version'] is None:
         return (3, 0, 0)
@@ -101,7 +102,7 @@ def linkers(cc: str) -> List[str]:
     return (['ld.lld' + match.group(1)] if match else []) + ['ld.lld']
 
 
-def make_arguments(compiler: Dict[str, Any], linker: Optional[str], release: str, cross: str = '') -> List[str]:
+def make_arguments(compiler: types.ChosenCompiler, linker: Optional[str], release: str, cross: str = '') -> List[str]:
     """What tells kbuild of the kernel ``release`` to use a compiler (:func:`choose_compiler`).
 
     ``linker`` is the one of :func:`linkers` that the host has: clang-14 with ld.lld-14 wants the other tools of that

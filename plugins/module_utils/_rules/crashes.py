@@ -3,16 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The oopses of the kernel log -> what ended an init or exit, which locks died with it, what is foreign. Pure.
 
-Each has what _oops and _attribution tell of it, and ``task_gone``: whether its task is no longer there.
+Each has what oops and attribution tell of it, and ``task_gone``: whether its task is no longer there.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.hazards import known
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.parked import bore
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Oops
 
-Oopses = List[Dict[str, Any]]
+Oopses = List[Oops]
 
 # Whoever unloads any module takes these.
 OF_EVERYBODY = ('async', 'rtnl', 'pernet_ops_rwsem', 'cpu_hotplug_lock', 'ftrace_lock', 'module notifier chain',
@@ -44,12 +45,12 @@ def _deaths(oopses: Oopses) -> Oopses:
     return [entry for entry in oopses if entry['kind'] == 'oops']
 
 
-def definite(entry: Dict[str, Any]) -> List[str]:
+def definite(entry: Oops) -> List[str]:
     """The locks that the task surely held, and not those that the function it died in may have taken."""
     return [lock for lock in entry['locks'] if not lock.startswith('in ')]
 
 
-def own_death(oopses: Oopses, name: str, call: str) -> Optional[Dict[str, Any]]:
+def own_death(oopses: Oopses, name: str, call: str) -> Optional[Oops]:
     """The last oops that ended the init or exit (``call``) of a module, whose task is gone; None without one.
 
     The log names a parked module as it was called then.
@@ -59,7 +60,7 @@ def own_death(oopses: Oopses, name: str, call: str) -> Optional[Dict[str, Any]]:
     return own[-1] if own else None
 
 
-def last_of(oopses: Oopses, name: str) -> Optional[Dict[str, Any]]:
+def last_of(oopses: Oopses, name: str) -> Optional[Oops]:
     """The last oops that has to do with a module; None without one."""
     own = [entry for entry in _deaths(oopses) if bore(name, entry['of']) or bore(name, entry['module'])]
     return own[-1] if own else None
@@ -108,7 +109,7 @@ def foreign_oopses(oopses: Oopses, name: str) -> Oopses:
             and not (entry['call'] and entry['of'] and OF_ONE_THING.issuperset(definite(entry)))]
 
 
-def loader(oopses: Any, has_idempotent_loads: bool, stale_buckets: Any) -> str:
+def loader(oopses: Fact[Oopses], has_idempotent_loads: bool, stale_buckets: Fact[int]) -> str:
     """``ok``, ``stale_entry_suspected`` or ``wedged``: what loads that died left in the module loader.
 
     ``wedged``: an oops in the loader itself, before the init of any module, with the loader's locks held; or in its

@@ -7,7 +7,7 @@ What was not found is not absent: references that nothing explains are not leake
 that is shown.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import crashes
@@ -23,8 +23,18 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._rules.hazards impo
     uncounted,
     unread,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    Diagnosis,
+    Hazard,
+    Holder,
+    Holders,
+    ModuleFacts,
+    Oops,
+    Registered,
+    Task,
+)
 
-Hazards = List[Dict[str, Any]]
+Hazards = List[Hazard]
 Judged = Tuple[str, str, Hazards]
 
 # Tasks of these names may be in the loader's system calls while they spin and /proc does not show which.
@@ -41,7 +51,7 @@ COUNTED_HALF_WAY = {'init': 2, 'exit': 0}
 CALLS = {'init': ('init_module', 'finit_module'), 'exit': ('delete_module',)}
 
 
-def diagnose(facts: Dict[str, Any], forced: bool = False) -> Dict[str, Any]:
+def diagnose(facts: ModuleFacts, forced: bool = False) -> Diagnosis:
     """``{'verdict', 'reason', 'hazards': [{'code', 'reason', 'evidence'}]}`` from the facts of one module.
 
     ``forced``: it is to go by the helper, or without its exit, also where neither is needed: then what it has
@@ -57,7 +67,7 @@ def diagnose(facts: Dict[str, Any], forced: bool = False) -> Dict[str, Any]:
     return {'verdict': verdict, 'reason': reason, 'hazards': hazards}
 
 
-def _verdict(facts: Dict[str, Any]) -> Judged:
+def _verdict(facts: ModuleFacts) -> Judged:
     name = facts['name']
     module = facts['module']
     state = module['state']
@@ -81,7 +91,7 @@ def _verdict(facts: Dict[str, Any]) -> Judged:
 # Init or exit half way
 
 
-def _half_way(facts: Dict[str, Any], call: str) -> Judged:
+def _half_way(facts: ModuleFacts, call: str) -> Judged:
     name = facts['name']
     inside, others = _tasks_half_way(facts, call)
     death = own_death(facts)
@@ -99,7 +109,7 @@ def _half_way(facts: Dict[str, Any], call: str) -> Judged:
     return call + '_died', reason, hazards
 
 
-def own_death(facts: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+def own_death(facts: ModuleFacts) -> Optional[Oops]:
     """The oops that ended the module's init or exit half way; None without one. One in a worker ends neither."""
     oopses, call = facts['oopses'], {'coming': 'init', 'going': 'exit'}.get(facts['module']['state'])
     if is_unavailable(oopses) or not call:
@@ -107,14 +117,14 @@ def own_death(facts: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     return crashes.own_death(oopses, facts['name'], call)
 
 
-def _tasks_half_way(facts: Dict[str, Any], call: str) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
+def _tasks_half_way(facts: ModuleFacts, call: str) -> Tuple[List[Task], List[Task]]:
     """Tasks that are alive in the init or exit; and others, of processes, that are in the module's code."""
     in_code = {task['tid']: task for task in facts['tasks']['tasks']}
-    inside = []
+    inside: List[Task] = []
     for task in facts['loader_tasks']['tasks']:
         # Which module a load is for cannot always be told: it may be this one.
         if task['call'] in CALLS[call] and task['module'] in (facts['name'], None):
-            inside.append(dict(in_code.pop(task['tid'], {}), **task))
+            inside.append({**in_code.pop(task['tid'], task), **task})
     spinning = [] if is_unavailable(facts['spinning']) else list(facts['spinning'])
     if own_death(facts):
         # The oops accounts for the state: a busy task of another kind proves nothing.
@@ -125,7 +135,7 @@ def _tasks_half_way(facts: Dict[str, Any], call: str) -> Tuple[List[Dict[str, An
     return inside, [task for task in others if task['tid'] not in {busy['tid'] for busy in spinning}]
 
 
-def _still_there(facts: Dict[str, Any], call: str, tasks: List[Dict[str, Any]]) -> Judged:
+def _still_there(facts: ModuleFacts, call: str, tasks: List[Task]) -> Judged:
     name, who = facts['name'], listed([name_task(task) for task in tasks])
     waits = all(task.get('waits_in') for task in tasks)
     verdict, reason = call + ('_waiting' if waits else '_running'), f'the {call} of {name} still runs: {who}'
@@ -137,7 +147,7 @@ def _still_there(facts: Dict[str, Any], call: str, tasks: List[Dict[str, Any]]) 
     return verdict, reason[0].upper() + reason[1:] + '.', [hazard('running_task', reason, tasks)]
 
 
-def _undecided(facts: Dict[str, Any], call: str) -> Judged:
+def _undecided(facts: ModuleFacts, call: str) -> Judged:
     name = facts['name']
     if is_unavailable(facts['oopses']):
         log = 'the kernel log could not be read: {}'.format(facts['oopses']['unavailable'])
@@ -149,7 +159,7 @@ def _undecided(facts: Dict[str, Any], call: str) -> Judged:
             [hazard('undecided', f'no task is seen in the {call} of {name}, and {log}', [])])
 
 
-def _further_holders(facts: Dict[str, Any], call: str) -> Hazards:
+def _further_holders(facts: ModuleFacts, call: str) -> Hazards:
     name, holders = facts['name'], counted(facts['holders'])
     hazards = []
     if holders:
@@ -164,14 +174,13 @@ def _further_holders(facts: Dict[str, Any], call: str) -> Hazards:
 # Live modules
 
 
-def _live(facts: Dict[str, Any]) -> Judged:
-    name, references = facts['name'], facts['module']['refcount']
+def _live(facts: ModuleFacts) -> Judged:
+    name, references = facts['name'], _references(facts)
     loading = [task for task in facts['loader_tasks']['tasks']
                if task['call'] in CALLS['init'] and task['module'] == name]
     if loading:
         return _still_there(facts, 'init', loading)
-    holders: List[Any] = _holders(facts)
-    lost: List[Any] = active(facts['holders'])
+    holders, lost = _holders(facts), active(facts['holders'])
     hazards: Hazards = []
     if references == 0:
         lost = lost + uncounted(facts['holders'])
@@ -198,30 +207,36 @@ def _live(facts: Dict[str, Any]) -> Judged:
     return 'in_use_unknown', f'{_not_seen(facts)}.', hazards
 
 
-def _holders(facts: Dict[str, Any]) -> List[Dict[str, Any]]:
+def _holders(facts: ModuleFacts) -> List[Task]:
     """Who takes a reference. A kernel thread in its code does where there are any: that its exit stops it is for 0."""
-    threads = [dict(thread, what='kernel thread ' + name_task(thread), evidence=thread.get('evidence', 'its stack'),
-                    end_with='') for thread in _kernel_threads(facts)]
-    return counted(facts['holders']) + (threads if facts['module']['refcount'] > 0 else [])
+    threads: List[Task] = [
+        {**thread, 'what': 'kernel thread ' + name_task(thread), 'evidence': thread.get('evidence', 'its stack'),
+         'end_with': ''} for thread in _kernel_threads(facts)]
+    return [*counted(facts['holders']), *(threads if _references(facts) > 0 else [])]
 
 
-def _unreferenced(facts: Dict[str, Any], lost: List[Any], hazards: Hazards) -> Judged:
+def _references(facts: ModuleFacts) -> int:
+    count = facts['module']['refcount']
+    return 0 if is_unavailable(count) else count
+
+
+def _unreferenced(facts: ModuleFacts, lost: List[Holder], hazards: Hazards) -> Judged:
     name = facts['name']
     if lost:
         served = listed(named(lost))
         return 'in_use', f'No reference of {name} is counted, but it serves what is in use: {served}.', hazards
-    with_it = named([] if is_unavailable(facts['holders']) else
-                    [entry for kind in ('network', 'devices') for entry in facts['holders'].get(kind, [])
-                     if isinstance(facts['holders'].get(kind), list)])
+    holders: Holders = {} if is_unavailable(facts['holders']) else facts['holders']
+    with_it = named([entry for found in (holders.get('network'), holders.get('devices'))
+                     if not is_unavailable(found) for entry in found])
     going = f'; {listed(with_it)} will go with it' if with_it else ''
     return 'unloadable', f'{name} is live and unused{going}.', hazards
 
 
-def _not_seen(facts: Dict[str, Any]) -> str:
-    name, references, why = facts['name'], facts['module']['refcount'], unread(facts['holders'])
+def _not_seen(facts: ModuleFacts) -> str:
+    name, references, why = facts['name'], _references(facts), unread(facts['holders'])
     count = '1 reference' if references == 1 else f'{references} references'
     them = 'it' if references == 1 else 'them'
-    if is_unavailable(facts['holders']) and facts['holders']:
+    if is_unavailable(facts['holders']):
         return '{} has {}; who holds {} was {}'.format(name, count, them, facts['holders']['unavailable'])
     told = f'{name} has {count}, and who holds {them} could not be seen'
     if why:
@@ -231,7 +246,7 @@ def _not_seen(facts: Dict[str, Any]) -> str:
     return '{}: nothing shows that it is unused ({})'.format(told, facts['reachability']['reason'])
 
 
-def exit_missing(facts: Dict[str, Any]) -> bool:
+def exit_missing(facts: ModuleFacts) -> bool:
     """True where the kernel finds no exit pointer: struct module says so, or else the table's ``[permanent]``."""
     live = facts['live']
     if is_unavailable(live):
@@ -239,7 +254,7 @@ def exit_missing(facts: Dict[str, Any]) -> bool:
     return bool(live['init'] and not live['exit'])
 
 
-def _another_exit(facts: Dict[str, Any]) -> Hazards:
+def _another_exit(facts: ModuleFacts) -> Hazards:
     """In another layout of struct module than the kernel's, something else may lie where that looks for the exit."""
     live, cleanup = facts['live'], facts['cleanup_module']
     if is_unavailable(live) or not live['exit'] or not isinstance(cleanup, int) or live['exit'] == cleanup:
@@ -248,7 +263,7 @@ def _another_exit(facts: Dict[str, Any]) -> Hazards:
         live['exit'], facts['name'], cleanup), [])]
 
 
-def _without_exit(facts: Dict[str, Any]) -> Judged:
+def _without_exit(facts: ModuleFacts) -> Judged:
     name = facts['name']
     cleanup = facts['cleanup_module']
     if cleanup is None:
@@ -269,45 +284,45 @@ def _without_exit(facts: Dict[str, Any]) -> Judged:
 # What the kernel can still reach, and what nobody could see
 
 
-def shown_unreachable(facts: Dict[str, Any]) -> bool:
+def shown_unreachable(facts: ModuleFacts) -> bool:
     """Whether it was shown that nothing in the kernel's memory leads into the module any more."""
     return bool(facts['reachability']['answer'] == 'unreachable')
 
 
-def _kernel_threads(facts: Dict[str, Any]) -> List[Dict[str, Any]]:
+def _kernel_threads(facts: ModuleFacts) -> List[Task]:
     """Those asleep in its code, and those that will return there from where they sleep."""
     inside = [task for task in facts['tasks']['tasks'] if task.get('kernel_thread')]
     pids = {task['pid'] for task in inside}
-    return inside + [entry for entry in entries(facts['holders'])
-                     if entry.get('kind') == 'kernel thread' and entry['pid'] not in pids]
+    return [*inside, *(entry for entry in entries(facts['holders'])
+                       if entry.get('kind') == 'kernel thread' and entry['pid'] not in pids)]
 
 
-def _runs_in(name: str, tasks: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _runs_in(name: str, tasks: Sequence[Task]) -> Hazard:
     return hazard('running_task', 'tasks run in the code of {}: {}'.format(
         name, listed([name_task(task) for task in tasks])), tasks)
 
 
-def pointers(facts: Dict[str, Any]) -> List[Dict[str, Any]]:
+def pointers(facts: ModuleFacts) -> List[Registered]:
     """The words of kernel memory that point into the module, as what a module registered is told."""
     return [{'kind': 'pointer', 'what': '{} in {}'.format(hit['what'], hit['place']) if hit['what'] else
              'in {}'.format(hit['place']), 'evidence': 'at {address} to {target}'.format(**hit)}
             for hit in facts['reachability']['hits']]
 
 
-def dangling(facts: Dict[str, Any]) -> List[Dict[str, Any]]:
+def dangling(facts: ModuleFacts) -> List[Registered]:
     """What the kernel would call of the module when its code is gone: what it registered, its kernel threads.
 
     Where none of that has a name, the words of memory that lead there.
     """
-    threads = [{'kind': 'kernel thread', 'what': name_task(task), 'evidence': task.get('evidence', 'its stack')}
-               for task in _kernel_threads(facts)]
-    return threads + list(facts['registrations']['found']) or pointers(facts)
+    threads: List[Registered] = [
+        {'kind': 'kernel thread', 'what': name_task(task), 'evidence': task.get('evidence', 'its stack')}
+        for task in _kernel_threads(facts)]
+    return threads + facts['registrations']['found'] or pointers(facts)
 
 
-def _reachable(facts: Dict[str, Any]) -> Hazards:
+def _reachable(facts: ModuleFacts) -> Hazards:
     """What was found is named; what was not found is not absent, unless that was shown."""
-    name: str = facts['name']
-    found: List[Any] = dangling(facts)
+    name, found = facts['name'], dangling(facts)
     hazards: Hazards = []
     if found:
         what = listed(['{kind} {what}'.format(**entry) for entry in found])
@@ -318,7 +333,7 @@ def _reachable(facts: Dict[str, Any]) -> Hazards:
     return hazards
 
 
-def _blind(facts: Dict[str, Any], hazards: Hazards) -> Hazards:
+def _blind(facts: ModuleFacts, hazards: Hazards) -> Hazards:
     """What could not be read counts as found. Told once: where something is undecided already, that says it all."""
     why: List[str] = []
     if facts['namespace']:
@@ -330,7 +345,7 @@ def _blind(facts: Dict[str, Any], hazards: Hazards) -> Hazards:
         facts['name'], '; '.join(sorted(set(why)))), why)]
 
 
-def _locks(facts: Dict[str, Any], verdict: str) -> Hazards:
+def _locks(facts: ModuleFacts, verdict: str) -> Hazards:
     """Locks that died with their owner and that this unload, or a fixed build, would wait for."""
     if is_unavailable(facts['oopses']):
         return []
@@ -342,7 +357,7 @@ def _locks(facts: Dict[str, Any], verdict: str) -> Hazards:
     return [hazard('locks_held', '; '.join(text for _lock, text in held), [lock for lock, _text in held])]
 
 
-def _foreign(facts: Dict[str, Any], verdict: str, forced: bool) -> Hazards:
+def _foreign(facts: ModuleFacts, verdict: str, forced: bool) -> Hazards:
     if is_unavailable(facts['oopses']) or (verdict == 'unloadable' and not forced):
         return []
     foreign, name, lost = crashes.foreign_oopses(facts['oopses'], facts['name']), facts['name'], facts['oopses_lost']

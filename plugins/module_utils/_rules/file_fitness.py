@@ -4,10 +4,13 @@
 """Whether a module file suits a kernel: the facts of both in, one verdict with its severity and its reason out."""
 
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Unavailable
 
+# The meaning of each is told by kmod_toolchain_facts.
 VERDICTS = ('match', 'compiler_differs', 'vermagic_differs', 'layout_mismatch', 'unknown')
 SEVERITIES = ('ok', 'info', 'warning', 'error')
 PERMANENT = 'It has an init and no exit: permanent by design'
@@ -16,24 +19,16 @@ ONE_MACHINE = (('i486', 'i386'), ('i586', 'i386'), ('i686', 'i386'), ('armv', 'a
 Answer = Tuple[str, str, str]
 
 
-def judge(file: Any, kernel: Dict[str, Any]) -> Dict[str, str]:
-    """``{'verdict', 'severity', 'reason'}`` of a module file for a kernel.
+def judge(file: Optional[Fact[types.ModuleFile]], kernel: types.SuitedKernel) -> types.Fitness:
+    """Whether a module file suits a kernel.
 
-    ``file`` is what module_file.describe returns, or unavailable. ``kernel`` has release, arch, vermagic, crc (of
-    module_layout; None for a kernel without versions), layout, compiler and module_signatures, each of which may be
-    unavailable. The order is that of the kernel's load_module: what it refuses comes first, then what it loads all the
-    same, to its harm.
-
-    - ``match``: the layout is the kernel's, and so is the compiler, as far as the file names one.
-    - ``compiler_differs``: another compiler, the same layout.
-    - ``vermagic_differs``: for another kernel: machine, vermagic or CRC. An error where the kernel refuses the file.
-    - ``layout_mismatch``: struct module differs: the kernel refuses the file, or loads it and never lets it go.
-    - ``unknown``: the file or the kernel's layout cannot be read.
+    The order is that of the kernel's load_module (kernel/module/main.c): what it refuses comes first, then what it
+    loads all the same, to its harm.
     """
     if is_unavailable(file):
-        return _answer('unknown', 'warning', str((file or {}).get('unavailable', 'the file was not read')))
+        return unread(file)
     notes = _notes(file, kernel)
-    refusal = _machine(file, kernel) or _magic(file, kernel)
+    refusal = _machine(file, kernel) or _magic(file['vermagic'], file, kernel)
     if refusal and refusal[1] == 'error':
         return _answer(*refusal)
     found = _layout(file, kernel)
@@ -46,23 +41,33 @@ def judge(file: Any, kernel: Dict[str, Any]) -> Dict[str, str]:
     return _answer(verdict, severity, reason)
 
 
-def is_permanent(file: Any) -> bool:
+def unread(file: Optional[Unavailable]) -> types.Fitness:
+    """The verdict on a file that was not read."""
+    return _answer('unknown', 'warning', _why(file, 'the file was not read'))
+
+
+def is_permanent(file: Optional[Fact[types.ModuleFile]]) -> bool:
     """Whether the source has an init and no exit, so that the kernel keeps the module by design."""
-    layout = {} if is_unavailable(file) or is_unavailable(file['layout']) else file['layout']
-    return bool(layout) and layout['init'] is not None and layout['exit'] is None
+    if is_unavailable(file) or is_unavailable(file['layout']):
+        return False
+    return file['layout']['init'] is not None and file['layout']['exit'] is None
 
 
-def layout_differences(built: Dict[str, Any], running: Dict[str, Any]) -> List[str]:
+def layout_differences(built: types.Layout, running: types.Layout) -> List[str]:
     """What differs, as ``exit at 864 instead of 848``; a function that the module does not have has no offset."""
     return [('size %s instead of %s' if key == 'size' else key + ' at %s instead of %s') % (built[key], running[key])
-            for key in ('size', 'init', 'exit') if built.get(key) is not None and built[key] != running[key]]
+            for key in types.LAYOUT_KEYS if built.get(key) is not None and built[key] != running[key]]
 
 
-def _answer(verdict: str, severity: str, reason: str) -> Dict[str, str]:
+def _why(fact: Optional[Unavailable], otherwise: str = 'None') -> str:
+    return fact['unavailable'] if fact else otherwise
+
+
+def _answer(verdict: str, severity: str, reason: str) -> types.Fitness:
     return {'verdict': verdict, 'severity': severity, 'reason': reason[:1].upper() + reason[1:].rstrip('.') + '.'}
 
 
-def _notes(file: Dict[str, Any], kernel: Dict[str, Any]) -> List[Tuple[str, str]]:
+def _notes(file: types.ModuleFile, kernel: types.SuitedKernel) -> List[Tuple[str, str]]:
     notes = []
     if is_permanent(file):
         notes.append(('ok', PERMANENT))
@@ -71,7 +76,7 @@ def _notes(file: Dict[str, Any], kernel: Dict[str, Any]) -> List[Tuple[str, str]
     return notes
 
 
-def _machine(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
+def _machine(file: types.ModuleFile, kernel: types.SuitedKernel) -> Optional[Answer]:
     if is_unavailable(kernel['arch']):
         return None
     arch = kernel['arch']
@@ -83,12 +88,12 @@ def _machine(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
         file['format'], file['machine'], kernel['arch']))
 
 
-def _magic(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
+def _magic(ours: Fact[str], file: types.ModuleFile, kernel: types.SuitedKernel) -> Optional[Answer]:
     """same_magic and check_modstruct_version in kernel/module/version.c: with CRCs the release is passed over."""
     rebuild = 'Build it against the headers of {}'.format(kernel['release'])
-    ours, theirs, crc = file['vermagic'], kernel['vermagic'], file['crc']
+    theirs, crc = kernel['vermagic'], file['crc']
     if is_unavailable(ours):
-        return 'unknown', 'warning', 'the vermagic of the file is not known: {}'.format((ours or {}).get('unavailable'))
+        return 'unknown', 'warning', 'the vermagic of the file is not known: {}'.format(_why(ours))
     if not ours:
         return 'vermagic_differs', 'error', f'it names no kernel (no vermagic), so the kernel refuses it. {rebuild}'
     if is_unavailable(theirs):
@@ -111,16 +116,16 @@ def _magic(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
         why = 'the CRC of module_layout is the same, so the kernel passes over the release and loads it'
     else:
         why = 'whether the kernel refuses it cannot be told: {}'.format(
-            (kernel['crc'] or {}).get('unavailable', 'its CRC of module_layout is not known'))
+            _why(kernel['crc'], 'its CRC of module_layout is not known'))
     return 'vermagic_differs', 'warning', f'{of_both}; {why}'
 
 
-def _layout(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
+def _layout(file: types.ModuleFile, kernel: types.SuitedKernel) -> Optional[Answer]:
     built, running = file['layout'], kernel['layout']
-    for layout, whose in ((built, 'struct module of the file'), (running, 'this kernel\'s struct module')):
-        if is_unavailable(layout):
-            return ('unknown', 'warning', '{} cannot be compared: {}'.format(
-                whose, (layout or {}).get('unavailable', 'it was not read')))
+    if is_unavailable(built):
+        return _not_compared('struct module of the file', built)
+    if is_unavailable(running):
+        return _not_compared('this kernel\'s struct module', running)
     differences = layout_differences(built, running)
     if not differences:
         return None
@@ -137,7 +142,11 @@ def _layout(file: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Answer]:
         ', '.join(differences), outcome, _by_what(kernel))
 
 
-def _by_what(kernel: Dict[str, Any]) -> str:
+def _not_compared(whose: str, layout: Optional[Unavailable]) -> Answer:
+    return 'unknown', 'warning', '{} cannot be compared: {}'.format(whose, _why(layout, 'it was not read'))
+
+
+def _by_what(kernel: types.SuitedKernel) -> str:
     against = 'against the headers of {}'.format(kernel['release'])
     compiler = kernel['compiler']
     if is_unavailable(compiler) or not compiler.get('family'):
@@ -145,20 +154,20 @@ def _by_what(kernel: Dict[str, Any]) -> str:
     return '{} with {}, which built this kernel'.format(against, _named(compiler))
 
 
-def _version(release: Any) -> Tuple[int, ...]:
+def _version(release: str) -> Tuple[int, ...]:
     numbers = re.match(r'(\d{1,9})\.(\d{1,9})', str(release))
     return (int(numbers.group(1)), int(numbers.group(2))) if numbers else (0, 0)
 
 
-def _named(compiler: Dict[str, Any]) -> str:
-    return ' '.join(str(compiler[key]) for key in ('family', 'version') if compiler.get(key))
+def _named(compiler: types.Compiler) -> str:
+    return ' '.join(word for word in (compiler.get('family'), compiler.get('version')) if word)
 
 
-def _compiler(file: Dict[str, Any], kernel: Dict[str, Any]) -> Answer:
+def _compiler(file: types.ModuleFile, kernel: types.SuitedKernel) -> Answer:
     same = 'struct module has the kernel\'s layout'
     theirs, found = kernel['compiler'], file['compilers']
     if is_unavailable(found):
-        return 'match', 'ok', '{}; its compiler is not known ({})'.format(same, (found or {}).get('unavailable'))
+        return 'match', 'ok', '{}; its compiler is not known ({})'.format(same, _why(found))
     # What names no compiler, such as a linker, proves nothing; rustc stands beside gcc or clang.
     ours = [compiler for compiler in found if compiler['family'] not in (None, 'rustc')]
     if not ours:
@@ -175,5 +184,5 @@ def _compiler(file: Dict[str, Any], kernel: Dict[str, Any]) -> Answer:
                 ' and '.join(sorted({_named(compiler) for compiler in others})), _named(theirs), same))
 
 
-def _major(compiler: Dict[str, Any]) -> str:
+def _major(compiler: types.Compiler) -> str:
     return str(compiler['version']).partition('.')[0]

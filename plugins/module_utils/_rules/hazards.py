@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What makes an unload unsafe, and how tasks and holders are named in a sentence. What was not seen is not absent."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Hazard, Holder, Holders, Task, by_kind
 
 # Each code with what it means for whoever accepts it: a refusal that tells the override tells this with it.
 HAZARDS: Dict[str, str] = {
@@ -20,12 +21,11 @@ HAZARDS: Dict[str, str] = {
 }
 # The kernel does not tell of which kind an AF_ALG socket is.
 PERHAPS_OF_ANOTHER = ('AF_ALG socket',)
-HOLDER_KINDS = ('processes', 'mounts', 'network', 'devices', 'protocols', 'algorithms', 'others')
 
 
-def hazard(code: str, reason: str, evidence: List[Any]) -> Dict[str, Any]:
+def hazard(code: str, reason: str, evidence: Sequence[Any]) -> Hazard:
     """One hazard as it is returned: a ``code`` of HAZARDS, the ``reason`` in words, the ``evidence``."""
-    return {'code': code, 'reason': reason, 'evidence': evidence}
+    return {'code': code, 'reason': reason, 'evidence': list(evidence)}
 
 
 def listed(texts: List[str]) -> str:
@@ -38,7 +38,7 @@ def known(fact: Any, otherwise: str) -> str:
     return otherwise if is_unavailable(fact) or not fact else str(fact)
 
 
-def name_task(task: Dict[str, Any]) -> str:
+def name_task(task: Task) -> str:
     """``insmod (pid 1876, in f_init)``; ``rmmod (pid 9, waits in kthread_stop)``."""
     where = ', in {}'.format(task['function']) if task.get('function') else ''
     if task.get('waits_in') and task['waits_in'] != task.get('function'):
@@ -46,40 +46,40 @@ def name_task(task: Dict[str, Any]) -> str:
     return '{} (pid {}{})'.format(task.get('command', '?'), task.get('pid', '?'), where)
 
 
-def entries(holders: Any) -> List[Dict[str, Any]]:
+def entries(holders: Fact[Holders]) -> List[Holder]:
     """Every holder that was found, of whatever kind."""
     if is_unavailable(holders):
         return []
-    return [entry for kind in HOLDER_KINDS if isinstance(holders.get(kind), list) for entry in holders[kind]]
+    return [entry for _kind, found in by_kind(holders) if not is_unavailable(found) for entry in found]
 
 
-def counted(holders: Any) -> List[Dict[str, Any]]:
+def counted(holders: Fact[Holders]) -> List[Holder]:
     """The holders that take a reference of the module."""
     return [entry for entry in entries(holders) if entry['counts']]
 
 
-def active(holders: Any) -> List[Dict[str, Any]]:
+def active(holders: Fact[Holders]) -> List[Holder]:
     """What would break by the unload although it holds no reference, such as a network device that is up."""
     return [entry for entry in entries(holders) if entry['active']]
 
 
-def uncounted(holders: Any) -> List[Dict[str, Any]]:
+def uncounted(holders: Fact[Holders]) -> List[Holder]:
     """What uses a module that counts no reference: operations without owner, or what takes none, as a firewall's table.
 
     A device is none of that: its driver's exit lets it go. Nor is what may be another module's, since that counts.
     """
-    found = [] if is_unavailable(holders) else counted(dict(holders, devices=[]))
-    return [entry for entry in found if entry.get('kind') not in PERHAPS_OF_ANOTHER]
+    without: Holders = {} if is_unavailable(holders) else {**holders, 'devices': []}
+    return [entry for entry in counted(without) if entry.get('kind') not in PERHAPS_OF_ANOTHER]
 
 
-def named(found: List[Dict[str, Any]]) -> List[str]:
+def named(found: Sequence[Task]) -> List[str]:
     """One phrase for each holder."""
-    return [str(entry['what']) for entry in found]
+    return [entry['what'] for entry in found]
 
 
-def unread(holders: Any) -> List[str]:
+def unread(holders: Fact[Holders]) -> List[str]:
     """Why holders of some kind could not be looked for: each such kind counts as found."""
     if is_unavailable(holders):
-        return [holders['unavailable']] if holders else []
-    return ['{}: {}'.format(kind, holders[kind]['unavailable']) for kind in HOLDER_KINDS
-            if isinstance(holders.get(kind), dict)] + list(holders.get('unread', []))
+        return [holders['unavailable']]
+    return ['{}: {}'.format(kind, found['unavailable']) for kind, found in by_kind(holders)
+            if found is not None and is_unavailable(found)] + holders.get('unread', [])

@@ -3,13 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The remedies, least force first: which one step gets this module out, or why none may be taken."""
 
-from typing import Any, Dict, List, Optional
+from typing import Collection, Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.crashes import OF_ITS_OWN
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.diagnose import DIED, HALF_WAY
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.hazards import HAZARDS
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules.parked import is_parked
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    Diagnosis,
+    Entry,
+    Hazard,
+    Kernel,
+    ModuleFacts,
+    Plan,
+)
 
 METHODS = ('plain', 'kernel_force', 'reset', 'park')
 HELPED = ('reset', 'park')
@@ -47,7 +55,7 @@ def keeps_exit(verdict: str, run_exit: str) -> bool:
     return run_exit == 'always'
 
 
-def _guards(diagnosis: Dict[str, Any], facts: Dict[str, Any], methods: List[str], runs_exit: bool) -> Dict[str, bool]:
+def _guards(diagnosis: Diagnosis, facts: ModuleFacts, methods: List[str], runs_exit: bool) -> Dict[str, bool]:
     verdict = diagnosis['verdict']
     live = facts['module']['state'] == 'live'
     has_exit = verdict not in ('no_exit', 'exit_lost')
@@ -64,21 +72,21 @@ def _guards(diagnosis: Dict[str, Any], facts: Dict[str, Any], methods: List[str]
     }
 
 
-def _reset_lacks(facts: Dict[str, Any]) -> Optional[str]:
+def _reset_lacks(facts: ModuleFacts) -> Optional[str]:
     """Why the helper could not be told where the module is; None where nothing is lacking."""
-    address, anchors = facts['module']['struct_address'], facts.get('anchors', {})
+    address, anchors = facts['module']['struct_address'], facts.get('anchors')
     if is_unavailable(address):
         return 'the address of its struct module is not known: {}'.format(address['unavailable'])
-    return anchors['unavailable'] if is_unavailable(anchors) else None
+    return anchors['unavailable'] if anchors and is_unavailable(anchors) else None
 
 
-def blocking(diagnosis: Dict[str, Any], method: str, runs_exit: bool, accepted: Any) -> List[Dict[str, Any]]:
+def blocking(diagnosis: Diagnosis, method: str, runs_exit: bool, accepted: Collection[str]) -> List[Hazard]:
     """The hazards that forbid ``method``: those neither accepted by name nor seen to by the step itself."""
     return [hazard for hazard in diagnosis['hazards']
             if hazard['code'] not in accepted and not _seen_to(hazard, diagnosis['verdict'], method, runs_exit)]
 
 
-def _seen_to(hazard: Dict[str, Any], verdict: str, method: str, runs_exit: bool) -> bool:
+def _seen_to(hazard: Hazard, verdict: str, method: str, runs_exit: bool) -> bool:
     """Whether the step is safe all the same: the exit undoes it, the code stays, or nothing is loaded."""
     code = hazard['code']
     if code == 'foreign_oops':
@@ -97,23 +105,23 @@ def _seen_to(hazard: Dict[str, Any], verdict: str, method: str, runs_exit: bool)
     return threads_alone and runs_exit
 
 
-def _is_own_lock(hazard: Dict[str, Any]) -> bool:
+def _is_own_lock(hazard: Hazard) -> bool:
     """Whether all that died with its owner is what the module itself may have locked: its exit alone waits for that."""
     return bool(hazard['evidence']) and all(lock.startswith(OF_ITS_OWN) for lock in hazard['evidence'])
 
 
-def frees_without_exit(verdict: str, chosen: Dict[str, Any]) -> bool:
+def frees_without_exit(verdict: str, chosen: Plan) -> bool:
     """Whether the plan that was ``chosen`` frees the module's code without its exit, so that what it left dangles."""
     return chosen['method'] in ('kernel_force', 'reset') and not (chosen['runs_exit'] and verdict != 'no_exit')
 
 
-def relies_on_search(verdict: str, chosen: Dict[str, Any]) -> bool:
+def relies_on_search(verdict: str, chosen: Plan) -> bool:
     """Whether it is safe only since nothing in memory was found to lead into the module."""
     return frees_without_exit(verdict, chosen) or (verdict == 'references_leaked' and chosen['method'] != 'park')
 
 
-def look_for(verdict: str, method: str, runs_exit: bool, accepted: Any) -> str:
-    """Whom the helper's last look is to find in the module's code: ``tasks``, ``user_tasks`` or ``nobody``.
+def look_for(verdict: str, method: str, runs_exit: bool, accepted: Collection[str]) -> str:
+    """Whom the helper looks for in the module's code before it writes: ``tasks``, ``user_tasks`` or ``nobody``.
 
     Without kernel threads where its exit will stop them, or the code stays; nobody where that was accepted by name.
     """
@@ -124,7 +132,7 @@ def look_for(verdict: str, method: str, runs_exit: bool, accepted: Any) -> str:
     return 'user_tasks' if runs_exit and verdict not in HALF_WAY + ('no_exit',) else 'tasks'
 
 
-def with_helper(name: str, kernel: Dict[str, Any]) -> str:
+def with_helper(name: str, kernel: Kernel) -> str:
     """The command that builds the compiled helper and uses it, or why none would help."""
     if kernel['loads_refused']['from_memory']:
         return 'Only a reboot helps: {}'.format(kernel['loads_refused']['from_memory'])
@@ -150,21 +158,21 @@ def helper_lacks(helpers: Dict[str, str], method: str, wanted: str = 'auto') -> 
     return helpers['synthesized']
 
 
-def reset_values(facts: Dict[str, Any], verdict: str, runs_exit: bool, entry: Dict[str, Any]) -> Dict[str, Any]:
-    """What the reset writes over ``entry`` (state, refcount, init, exit as read): LIVE, the base, pointers mended."""
+def reset_values(facts: ModuleFacts, verdict: str, runs_exit: bool, entry: Entry) -> Entry:
+    """What the reset writes over ``entry`` (state, refcount, init, exit as read): LIVE, the base, pointers repaired."""
     init, leave = entry['init'], entry['exit']
     if not runs_exit:
         # delete_module asks for an exit only where there is an init.
         init, leave = 0, 0
-    elif verdict == 'exit_lost':
+    elif verdict == 'exit_lost' and isinstance(facts['cleanup_module'], int):
         leave = facts['cleanup_module']
     elif not leave:
         init = 0
     return {'state': 'live', 'refcount': REFCOUNT_BASE, 'init': init, 'exit': leave}
 
 
-def plan(facts: Dict[str, Any], diagnosis: Dict[str, Any], methods: List[str], run_exit: str = 'auto',
-         accepted: Any = ()) -> Dict[str, Any]:
+def plan(facts: ModuleFacts, diagnosis: Diagnosis, methods: List[str], run_exit: str = 'auto',
+         accepted: Collection[str] = ()) -> Plan:
     """``{'method', 'runs_exit', 'refusal', 'next'}``: the one step that will work, or why none is taken.
 
     ``method`` is ``none`` where nothing is to be done or nothing may be; ``runs_exit``: whether the module's own exit
@@ -173,11 +181,11 @@ def plan(facts: Dict[str, Any], diagnosis: Dict[str, Any], methods: List[str], r
     """
     verdict = diagnosis['verdict']
     runs_exit = keeps_exit(verdict, run_exit)
-    answer: Dict[str, Any] = {'method': 'none', 'runs_exit': runs_exit, 'refusal': None, 'next': None}
+    answer: Plan = {'method': 'none', 'runs_exit': runs_exit, 'refusal': None, 'next': None}
     if verdict == 'absent':
         return answer
     if verdict in ('builtin', 'unload_disabled', 'has_dependents'):
-        return dict(answer, refusal=diagnosis['reason'], next=NEXT_STEPS[verdict])
+        return {**answer, 'refusal': diagnosis['reason'], 'next': NEXT_STEPS[verdict]}
     guards = _guards(diagnosis, facts, methods, runs_exit)
     lacks = _reset_lacks(facts)
     why = {method: blocking(diagnosis, method, runs_exit and verdict != 'no_exit', accepted)
@@ -185,30 +193,31 @@ def plan(facts: Dict[str, Any], diagnosis: Dict[str, Any], methods: List[str], r
     free = [method for method, hazards in why.items() if not hazards and not (method in HELPED and lacks)]
     for method in free:
         if method in methods:
-            return dict(answer, method=method, runs_exit=runs_exit and method != 'park')
+            return {**answer, 'method': method, 'runs_exit': runs_exit and method != 'park'}
     # What the step of the least harm would take tells most; the reset always asks for more.
     named = [hazards for method, hazards in why.items() if method in methods] or list(why.values())
-    return dict(answer, **_refusal(facts, diagnosis, min(named, key=len), lacks, free))
+    refusal, following = _refusal(facts, diagnosis, min(named, key=len), lacks, free)
+    return {**answer, 'refusal': refusal, 'next': following}
 
 
-def _refusal(facts: Dict[str, Any], diagnosis: Dict[str, Any], blocked: List[Dict[str, Any]], lacks: Optional[str],
-             free: List[str]) -> Dict[str, Optional[str]]:
+def _refusal(facts: ModuleFacts, diagnosis: Diagnosis, blocked: List[Hazard], lacks: Optional[str],
+             free: List[str]) -> Tuple[str, str]:
     """``blocked``: the hazards in the way; ``lacks``: what a helper would lack; ``free``: what may be done, unasked."""
     if lacks and all(hazard['code'] in ('dangling_references', 'reachability_unknown') for hazard in blocked):
         blocked = []  # what is lacking is what it takes to see them, too
     if blocked:
         advice = PARK if free == ['park'] else _advice(facts, diagnosis, blocked)
-        return {'refusal': 'it is not safe: {}'.format('; '.join(hazard['reason'] for hazard in blocked)),
-                'next': f'{advice}. {override(blocked)}'}
+        return 'it is not safe: {}'.format('; '.join(hazard['reason'] for hazard in blocked)), \
+            f'{advice}. {override(blocked)}'
     if lacks and not free:
         hidden = facts['kernel']['kptr_restrict'] == 2
-        return {'refusal': '{} Only a reset would get it out: {}'.format(diagnosis['reason'], lacks),
-                'next': SHOW_ADDRESSES if hidden else 'Only a reboot helps where that cannot be mended'}
-    return {'refusal': '{} None of the methods allowed will get it out'.format(diagnosis['reason']),
-            'next': 'Allow one of methods={}'.format(','.join(free))}
+        return '{} Only a reset would get it out: {}'.format(diagnosis['reason'], lacks), \
+            SHOW_ADDRESSES if hidden else 'Only a reboot helps where that cannot be mended'
+    return '{} None of the methods allowed will get it out'.format(diagnosis['reason']), \
+        'Allow one of methods={}'.format(','.join(free))
 
 
-def _advice(facts: Dict[str, Any], diagnosis: Dict[str, Any], blocked: List[Dict[str, Any]]) -> str:
+def _advice(facts: ModuleFacts, diagnosis: Diagnosis, blocked: List[Hazard]) -> str:
     """What to do about it, without danger."""
     codes = [hazard['code'] for hazard in blocked]
     if 'foreign_oops' in codes:
@@ -229,7 +238,7 @@ def _advice(facts: Dict[str, Any], diagnosis: Dict[str, Any], blocked: List[Dict
     return f'{advice}. {hint}' if hint and 'undecided' in codes else advice
 
 
-def override(blocked: List[Dict[str, Any]]) -> str:
+def override(blocked: List[Hazard]) -> str:
     """The dangerous way, told last and with what it means."""
     codes: List[str] = []
     for hazard in blocked:
@@ -239,9 +248,9 @@ def override(blocked: List[Dict[str, Any]]) -> str:
     return 'accept_hazards={} overrides this at the risk of the host: {}'.format(','.join(codes), means)
 
 
-def expected(facts: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+def expected(facts: ModuleFacts) -> Optional[Entry]:
     """The entry as struct module was read, for the helper to compare with; None where it could not be read."""
     live = facts['live']
     if is_unavailable(live):
         return None
-    return {key: live[key] for key in ('state', 'refcount', 'init', 'exit')}
+    return {'state': live['state'], 'refcount': live['refcount'], 'init': live['init'], 'exit': live['exit']}

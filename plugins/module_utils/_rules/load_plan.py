@@ -5,10 +5,11 @@
 
 import errno
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._rules import refusals
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules import file_fitness, refusals
 
 VERDICTS = {
     # what is to be done
@@ -82,7 +83,7 @@ ANSWERS = {
 }
 
 
-def spelt(value: Any) -> str:
+def spelt(value: object) -> str:
     """A parameter's value as the kernel reads it: booleans as 1 and 0, lists with commas."""
     if isinstance(value, bool):
         return '1' if value else '0'
@@ -91,10 +92,15 @@ def spelt(value: Any) -> str:
     return str(value)
 
 
-def wanted(params: Dict[str, Any]) -> Dict[str, Any]:
+def wanted(params: Mapping[str, object]) -> Dict[str, Optional[str]]:
     """Parameters by the name that sysfs has (``-`` is ``_`` there), values as text; None stays, to be refused."""
     return {str(name).replace('-', '_'): None if value is None or isinstance(value, dict) else spelt(value)
             for name, value in params.items()}
+
+
+def given(params: Dict[str, Optional[str]]) -> Dict[str, str]:
+    """Of :func:`wanted`, the parameters that have a value: all, once :func:`parameter_fault` has found none."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def parameter_text(values: Dict[str, str]) -> str:
@@ -151,7 +157,7 @@ def _value_fault(value: str, kind: Optional[str]) -> Optional[str]:
     return None
 
 
-def parameter_fault(file: Dict[str, Any], params: Dict[str, Any]) -> Optional[Tuple[str, str]]:
+def parameter_fault(file: types.LoadableFile, params: Dict[str, Optional[str]]) -> Optional[Tuple[str, str]]:
     """Reason and next step for the first parameter that cannot be; None where all can. ``params`` as in wanted()."""
     known = file['parameters']
     listed = 'It has {}'.format(', '.join(sorted(known)[:40]) if known else 'none')
@@ -174,7 +180,7 @@ def parameter_fault(file: Dict[str, Any], params: Dict[str, Any]) -> Optional[Tu
     return None
 
 
-def differing(file: Dict[str, Any], loaded: Dict[str, Any], params: Dict[str, str]) -> Tuple[List[str], List[str]]:
+def differing(file: types.LoadableFile, loaded: types.Loaded, params: Dict[str, str]) -> Tuple[List[str], List[str]]:
     """Of the parameters asked for: those that sysfs shows with another value, and those that it does not show."""
     other, hidden = [], []
     for name, value in sorted(params.items()):
@@ -186,10 +192,10 @@ def differing(file: Dict[str, Any], loaded: Dict[str, Any], params: Dict[str, st
     return other, hidden
 
 
-def identity(file: Dict[str, Any], loaded: Dict[str, Any]) -> Tuple[str, str]:
+def identity(file: types.LoadableFile, loaded: types.Loaded) -> Tuple[str, str]:
     """``same``, ``other`` or ``unknown``, and what that rests on: the build id, else srcversion."""
-    for key, words in (('build_id', 'build id'), ('srcversion', 'srcversion')):
-        ours, theirs = file[key], loaded[key]
+    for words, ours, theirs in (('build id', file['build_id'], loaded['build_id']),
+                                ('srcversion', file['srcversion'], loaded['srcversion'])):
         if is_unavailable(ours) or is_unavailable(theirs):
             continue
         if ours == theirs:
@@ -199,17 +205,17 @@ def identity(file: Dict[str, Any], loaded: Dict[str, Any]) -> Tuple[str, str]:
 
 
 def _plan(action: str, verdict: str, reason: str, following: Optional[str] = None,
-          warnings: Any = ()) -> Dict[str, Any]:
+          warnings: Sequence[str] = ()) -> types.LoadPlan:
     return {'action': action, 'verdict': verdict, 'reason': reason.rstrip('.') + '.', 'next': following,
             'warnings': list(warnings)}
 
 
-def standing(file: Dict[str, Any], loaded: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
-    """What is to be done about the module of that name, whatever the kernel will think of the file.
+def _has_no_exit(file: types.LoadableFile) -> bool:
+    return not is_unavailable(file['layout']) and file['layout']['exit'] is None
 
-    ``action``: ``none``, ``load``, ``replace`` (unload, then load) or ``refuse``; ``verdict``, ``reason``, ``next`` and
-    ``warnings``. ``options`` has ``params`` (as :func:`wanted` spells them) and ``replace``.
-    """
+
+def standing(file: types.LoadableFile, loaded: types.Loaded, options: types.LoadOptions) -> types.LoadPlan:
+    """What is to be done about the module of that name, whatever the kernel will think of the file."""
     name, state, replace = file['name'], loaded['state'], options['replace']
     fault = parameter_fault(file, options['params'])
     if fault:
@@ -222,7 +228,7 @@ def standing(file: Dict[str, Any], loaded: Dict[str, Any], options: Dict[str, An
         return _plan('refuse', 'stuck', 'a module of that name is {}: {}'.format(state, loaded['diagnosis']['reason']),
                      FORCE.format(name))
     same, because = identity(file, loaded)
-    by_design = loaded['permanent'] and same == 'same' and file['layout']['exit'] is None
+    by_design = loaded['permanent'] and same == 'same' and _has_no_exit(file)
     if loaded['permanent'] and not by_design:
         return _plan('refuse', 'stuck', 'a module of that name is permanent: {}'.format(loaded['diagnosis']['reason']),
                      FORCE.format(name))
@@ -233,7 +239,7 @@ def standing(file: Dict[str, Any], loaded: Dict[str, Any], options: Dict[str, An
                      'Set replace=true to unload that one first')
     if same == 'unknown' and replace:
         return _plan('replace', 'build_unknown', f'whether this build of {name} is loaded cannot be told: {because}.')
-    other, hidden = differing(file, loaded, options['params'])
+    other, hidden = differing(file, loaded, given(options['params']))
     warnings = [f'Whether the parameter {key} of {name} has the value asked for cannot be told: it cannot be read.'
                 for key in hidden]
     if same == 'unknown':
@@ -250,12 +256,9 @@ def standing(file: Dict[str, Any], loaded: Dict[str, Any], options: Dict[str, An
     return _plan('none', 'same_build', f'{name} is loaded ({because}).', warnings=warnings)
 
 
-def obstacle(file: Dict[str, Any], loaded: Dict[str, Any], kernel: Dict[str, Any]) -> Optional[Tuple[str, str, str]]:
-    """Verdict, reason and next step for what keeps the file out of this kernel; None where nothing does.
-
-    ``file`` has ``fitness``, what :mod:`file_fitness` says of it; ``kernel`` has ``loader`` beside its own facts;
-    ``loaded`` has ``depends``, the state of each module that the file needs.
-    """
+def obstacle(file: types.JudgedFile, loaded: types.Loaded,
+             kernel: types.LoadingKernel) -> Optional[Tuple[str, str, str]]:
+    """Verdict, reason and next step for what keeps the file out of this kernel; None where nothing does."""
     name, fitness = file['name'], file['fitness']
     if kernel['modules_disabled'] == 1:
         return ('load_disabled', 'kernel.modules_disabled=1 forbids loading until the next boot', 'Reboot the host')
@@ -276,8 +279,8 @@ def obstacle(file: Dict[str, Any], loaded: Dict[str, Any], kernel: Dict[str, Any
     return None
 
 
-def plan(file: Dict[str, Any], loaded: Dict[str, Any], kernel: Dict[str, Any],
-         options: Dict[str, Any]) -> Dict[str, Any]:
+def plan(file: types.JudgedFile, loaded: types.Loaded, kernel: types.LoadingKernel,
+         options: types.LoadOptions) -> types.LoadPlan:
     """The whole plan: as :func:`standing`, refused where something keeps the file out of this kernel."""
     found = standing(file, loaded, options)
     if found['action'] not in ('load', 'replace'):
@@ -290,7 +293,7 @@ def plan(file: Dict[str, Any], loaded: Dict[str, Any], kernel: Dict[str, Any],
         found['warnings'].append('{}: {}'.format(file['name'], fitness['reason']))
     if kernel['loader'] == 'stale_entry_suspected':
         found['warnings'].append(STALE)
-    if file['layout']['init'] is not None and file['layout']['exit'] is None:
+    if file_fitness.is_permanent(file):
         found['warnings'].append('{} has no exit function: it cannot be unloaded again.'.format(file['name']))
     return found
 

@@ -3,48 +3,73 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was read of the kernel and its modules, as ``ansible_facts.kmod``: each module with diagnosis and remedy."""
 
-from typing import Any, Dict, List, Optional, Set
+from typing import Dict, List, Optional, Set
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._file_types import ModuleDetails
+from ansible_collections.kernelops.kmod.plugins.module_utils._returns import (
+    Explained,
+    KmodFacts,
+    Remedy,
+    ShownEntry,
+    ShownHolders,
+    ShownModule,
+    ShownPointers,
+    Surveyed,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import crashes, diagnose, hazards, ladder
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
+    Fact,
+    Kernel,
+    ModuleEntry,
+    ModuleFacts,
+    Oops,
+    StructModule,
+)
 
-CURE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
+UNLOAD = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a name=%s'
 CASCADE = 'ansible HOST -b -m kernelops.kmod.kmod_force_unload -a "name=%s cascade=true"'
 
 
-def hexadecimal(value: Any) -> Any:
+def hexadecimal(address: int) -> str:
     """An address as it is returned to users: text, since YAML and JSON readers differ on large numbers."""
-    return f'0x{value:x}' if isinstance(value, int) else value
+    return f'0x{address:x}'
 
 
-def shown_pointers(live: Dict[str, Any]) -> Dict[str, Any]:
+def shown_pointers(live: Fact[StructModule]) -> Fact[ShownPointers]:
     """What was read of struct module, its addresses as hexadecimal text."""
     if is_unavailable(live):
         return live
-    return {key: hexadecimal(value) if key in ('module', 'init', 'exit') else value
-            for key, value in live.items()}
+    return {'module': hexadecimal(live['module']), 'state': live['state'], 'refcount': live['refcount'],
+            'init': hexadecimal(live['init']), 'exit': hexadecimal(live['exit']), 'source': live['source']}
 
 
-def explained(found: Dict[str, Any], subset: List[str]) -> Dict[str, Any]:
+def explained(found: Surveyed, subset: List[str]) -> Explained:
     """``{'facts': ansible_facts.kmod, 'warnings': [text]}`` of what module_facts.read found, in those subsets."""
     modules = {name: _module(facts, details, subset, found) for name, (facts, details) in found['modules'].items()}
-    facts: Dict[str, Any] = {'modules': modules}
+    facts: KmodFacts = {'modules': modules}
     if 'kernel' in subset:
-        oopses = found['oopses']
-        facts['kernel'] = {key: value for key, value in found['kernel'].items() if key != 'config'}
-        facts['kernel']['oopses'] = oopses if is_unavailable(oopses) else \
-            sum(1 for entry in oopses if entry['kind'] == 'oops')
-        facts['kernel']['loader'] = crashes.loader(oopses, *found['loads'])
+        facts['kernel'] = _kernel(found)
     return {'facts': facts, 'warnings': found['warnings']}
 
 
-def _module(facts: Dict[str, Any], details: Dict[str, Any], subset: List[str], found: Dict[str, Any]) -> Dict[str, Any]:
+def _kernel(found: Surveyed) -> Kernel:
+    oopses = found['oopses']
+    kernel: Kernel = {**found['kernel']}
+    kernel.pop('config', None)
+    kernel['oopses'] = oopses if is_unavailable(oopses) else sum(1 for entry in oopses if entry['kind'] == 'oops')
+    kernel['loader'] = crashes.loader(oopses, *found['loads'])
+    return kernel
+
+
+def _module(facts: ModuleFacts, details: ModuleDetails, subset: List[str], found: Surveyed) -> ShownModule:
     entry = facts['module']
-    result: Dict[str, Any] = {'state': entry['state']}
+    result: ShownModule = {'state': entry['state']}
     if entry['state'] not in ('absent', 'builtin'):
         if 'state' in subset:
-            result.update((key, entry[key]) for key in ('refcount', 'size', 'used_by', 'permanent', 'taint'))
-            result.update(details, address=_address(entry))
+            result = {**result, **details, 'refcount': entry['refcount'], 'size': entry['size'],
+                      'used_by': entry['used_by'], 'permanent': entry['permanent'], 'taint': entry['taint'],
+                      'address': _address(entry)}
         if 'pointers' in subset:
             result['pointers'] = shown_pointers(facts['live'])
         if 'holders' in subset:
@@ -58,7 +83,7 @@ def _module(facts: Dict[str, Any], details: Dict[str, Any], subset: List[str], f
     return result
 
 
-def _address(entry: Dict[str, Any]) -> Any:
+def _address(entry: ModuleEntry) -> Fact[str]:
     if entry['address']:
         return hexadecimal(entry['address'])
     if is_unavailable(entry['struct_address']):
@@ -66,50 +91,55 @@ def _address(entry: Dict[str, Any]) -> Any:
     return unavailable('/proc/modules shows 0: all of its code is gone with its init')
 
 
-def _holders(facts: Dict[str, Any]) -> Dict[str, Any]:
+def _holders(facts: ModuleFacts) -> ShownHolders:
     holders, tasks = facts['holders'], facts['tasks']['tasks']
-    shown = {task['pid'] for task in tasks if task.get('kernel_thread')}
-    others = [entry for entry in holders.get('others', [])
-              if not (entry.get('kind') == 'kernel thread' and entry['pid'] in shown)]
-    known = dict(holders, others=others) if 'others' in holders else holders
-    return dict(known, modules=facts['module']['used_by'], tasks=tasks)
+    shown: ShownHolders = {**holders, 'modules': facts['module']['used_by'], 'tasks': tasks}
+    threads = {task['pid'] for task in tasks if task.get('kernel_thread')}
+    others = shown.get('others')
+    if not is_unavailable(others):
+        shown['others'] = [entry for entry in others
+                           if not (entry.get('kind') == 'kernel thread' and entry['pid'] in threads)]
+    return shown
 
 
-def _unexplained_references(facts: Dict[str, Any]) -> Any:
+def _unexplained_references(facts: ModuleFacts) -> Fact[int]:
     """References less the holders found: each dependent, and whatever holds it, counts one, as they mostly do."""
     module, holders = facts['module'], facts['holders']
-    for fact in (module['refcount'], holders):
-        if is_unavailable(fact):
-            return fact
+    count = module['refcount']
+    if is_unavailable(count):
+        return count
+    if is_unavailable(holders):
+        return holders
     own = 1 if module['state'] == 'coming' else 0  # a load holds one until init has returned
-    return max(0, module['refcount'] - len(module['used_by']) - len(hazards.counted(holders)) - own)
+    return max(0, count - len(module['used_by']) - len(hazards.counted(holders)) - own)
 
 
-def _oops(facts: Dict[str, Any]) -> Any:
+def _oops(facts: ModuleFacts) -> Fact[Oops]:
     """The last oops that has to do with the module: the one that ended its init or exit, or another in its code."""
     if is_unavailable(facts['oopses']):
         return facts['oopses']
     oops = diagnose.own_death(facts) or crashes.last_of(facts['oopses'], facts['name'])
     if oops is None:
         return {}
-    return {key: oops[key] for key in ('cause', 'function', 'offset', 'task', 'pid', 'time', 'taint', 'died_in', 'of',
-                                       'locks')}
+    return {'cause': oops['cause'], 'function': oops['function'], 'offset': oops['offset'], 'task': oops['task'],
+            'pid': oops['pid'], 'time': oops['time'], 'taint': oops['taint'], 'died_in': oops['died_in'],
+            'of': oops['of'], 'locks': oops['locks']}
 
 
-def _diagnosed(facts: Dict[str, Any], found: Dict[str, Any]) -> Dict[str, Any]:
+def _diagnosed(facts: ModuleFacts, found: Surveyed) -> Remedy:
     diagnosis = diagnose.diagnose(facts)
     plan = ladder.plan(facts, diagnosis, list(ladder.METHODS))
     following = plan['next'] or 'nothing'
     if plan['method'] != 'none':
-        following = CURE % facts['name']
+        following = UNLOAD % facts['name']
         if ladder.helper_lacks(found['helpers'], plan['method']):
             following = ladder.with_helper(facts['name'], facts['kernel'])
     elif diagnosis['verdict'] == 'has_dependents':
         following = with_dependents(facts, found['dependents'])
-    return dict(diagnosis, method=plan['method'], next=following)
+    return {**diagnosis, 'method': plan['method'], 'next': following}
 
 
-def with_dependents(facts: Dict[str, Any], dependents: Dict[str, Any]) -> str:
+def with_dependents(facts: ModuleFacts, dependents: Dict[str, ModuleFacts]) -> str:
     """What to do about a module that others use: the first of those that would not go, or all of them in one go."""
     left = list(facts['module']['used_by'])
     seen: Set[str] = set()
@@ -134,17 +164,18 @@ def with_dependents(facts: Dict[str, Any], dependents: Dict[str, Any]) -> str:
     return CASCADE % facts['name']
 
 
-def without_dependents(facts: Dict[str, Any], gone: Optional[Set[str]] = None) -> Dict[str, Any]:
+def without_dependents(facts: ModuleFacts, gone: Optional[Set[str]] = None) -> ModuleFacts:
     """The facts as they will be once the dependents, each of which holds one reference, are gone; all, or these."""
     module = facts['module']
     users = module.get('used_by', [])
     left = [user for user in users if gone is not None and user not in gone]
     if len(left) == len(users) or is_unavailable(module['refcount']):
         return facts
-    return dict(facts, module=dict(module, used_by=left, refcount=max(0, module['refcount'] - len(users) + len(left))))
+    count = max(0, module['refcount'] - len(users) + len(left))
+    return {**facts, 'module': {**module, 'used_by': left, 'refcount': count}}
 
 
-def shown(facts: Dict[str, Any]) -> Dict[str, Any]:
+def shown(facts: ModuleFacts) -> ShownEntry:
     """The part of the facts that is returned as ``before`` and ``after``; addresses as hexadecimal text."""
     module = facts['module']
     if module['state'] in ('absent', 'builtin'):

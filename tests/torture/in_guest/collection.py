@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the guest: the collection's own unload, called as its front door calls it."""
+"""In the guest: the collection's own unload, called as its module calls it."""
 
 from typing import Any, Dict
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload import Options, Unload
 
-# The front door's defaults; an option that is not named here is None.
+# The module's defaults; an option that is not named here is None.
 DEFAULTS: Dict[str, Any] = {
     'methods': ['plain', 'kernel_force', 'reset', 'park'], 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
     'helper': 'auto', 'check_mode': False,

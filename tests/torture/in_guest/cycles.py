@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: SLF001  (what reads slowly and leaves nothing in the kernel is replaced for the time of the cycles)
-"""In the guest: jams and cures a module over and over in one process, and measures the kernel's memory.
+"""In the guest: injects a fault and unloads the module, over and over in one process, and measures the kernel's memory.
 
 ``cycles.py MODE CYCLES EVERY``; MODE is what one cycle does:
 
-- ``cure``: dies in init, is got out by the collection's own unload, the fixed build is loaded and unloaded;
+- ``unload``: crashes in init, is unloaded by the collection's own code, the fixed build is loaded and unloaded;
 - ``fixed``: the fixed build is loaded and unloaded, and nothing else: what of the noise is the loader's;
-- ``oops``: dies in init under a name of its own and stays: what an oops costs where nobody cures it;
+- ``oops``: crashes in init under a name of its own and stays: what an oops costs where nobody unloads it;
 - ``pipe``: as ``fixed``, and opens a pipe that stays open: a leak of about one page and some slab objects.
 
 Each sample is a JSON line: the cycle, and kilobytes or counts by name. Every byte is of the kernel's own accounts.
@@ -23,11 +23,12 @@ import time
 from typing import Any, Dict, List
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_tasks, running_kernel
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, running_kernel, task_scan
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import symbols
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Registrations
 
 LAB = '/root/lab'
 MEMINFO = ('MemFree', 'Slab', 'SUnreclaim', 'SReclaimable', 'VmallocUsed', 'KernelStack', 'Percpu', 'PageTables',
@@ -75,15 +76,15 @@ def read(path: str) -> bytes:
         return stream.read()
 
 
-def dies(image: bytes) -> None:
-    """Loads a module in a child, which must die of it."""
+def crashes(image: bytes) -> None:
+    """Loads a module in a child, which must be killed by it."""
     pid = os.fork()
     if pid == 0:
         loader_syscalls.init_module(image, '')
         os._exit(0)
     status = os.waitpid(pid, 0)[1]
     if not os.WIFSIGNALED(status):
-        raise SystemExit('the load that was to die ended with %d' % status)
+        raise SystemExit('the load that was to crash ended with %d' % status)
 
 
 def fixed(image: bytes, name: str) -> None:
@@ -94,11 +95,11 @@ def fixed(image: bytes, name: str) -> None:
             raise SystemExit('%s of the fixed build: %s' % (call, loader_syscalls.errno_text(error)))
 
 
-def unload(name: str, kernel: Dict[str, Any]) -> int:
+def unload(name: str, kernel: Any) -> int:
     """What kmod_force_unload calls; how often it had to be asked again.
 
-    The helper's last look takes an address of the module on any stack for a task in it. Where each load lies where the
-    last one lay, that may be what an earlier cycle left there: the run is refused then, and the next one is right.
+    The helper's check before the write takes an address of the module on any stack for a task in it. Where each load
+    lies where the last one lay, an earlier cycle may have left it there: the run is refused, and the next is right.
     """
     for again in range(PATIENCE):
         try:
@@ -121,8 +122,8 @@ def quiet() -> None:
 
     Nothing of the log goes to the serial line, and only this cycle's part of it is read. Symbols of the kernel itself
     are read once, as are the tasks; what the module registered, which is nothing, is not looked for; no step has a
-    child of its own. This process's own pages stay in memory. What acts on the kernel is all there: the load that dies,
-    the helper with its own look at every task, delete_module(2), the fixed build.
+    child of its own. This process's own pages stay in memory. What acts on the kernel is all there: the load that
+    crashes, the helper with its own check of every task, delete_module(2), the fixed build.
     """
     text: Any = symbols.Symbols._text
     texts: Dict[Any, Any] = {}
@@ -141,12 +142,13 @@ def quiet() -> None:
     def unsearched(_survey: Any, names: Any) -> Dict[str, Any]:
         return dict.fromkeys(names, nothing)
 
-    seen = module_tasks.scan()
-    module_tasks.scan = lambda *_arguments, **_named: seen
+    seen = task_scan.scan()
+    task_scan.scan = lambda *_arguments, **_named: seen
     child_process.with_deadline = lambda function, *_arguments, **_named: function()
     symbols.Symbols._text = once  # type: ignore[assignment]
     log_source._records = from_last_clear
-    module_survey.Survey._registrations = lambda *_arguments: {'found': [], 'unseen': []}  # type: ignore[method-assign]
+    none: Registrations = {'found': [], 'unseen': [], 'blind': ''}
+    module_survey.Survey._registrations = lambda *_arguments: none  # type: ignore[method-assign]
     nothing = module_survey.not_searched('200 times would take an hour')
     module_survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
@@ -156,22 +158,22 @@ def quiet() -> None:
 
 def main(mode: str, cycles: int, every: int) -> None:
     """Runs the cycles; a sample before the first and after each ``every``."""
-    broken, mended = read(LAB + '/init_oops.ko'), read(LAB + '/fixed/init_oops.ko')
+    broken, repaired = read(LAB + '/init_oops.ko'), read(LAB + '/fixed/init_oops.ko')
     kernel = running_kernel.read()
     kept: List[Any] = []
     quiet()
     print(json.dumps(dict(sample(), cycle=0, seconds=0.0)), flush=True)
     start, refusals = time.monotonic(), 0
     for cycle in range(1, cycles + 1):
-        if mode == 'cure':
+        if mode == 'unload':
             # SYSLOG_ACTION_CLEAR of syslog(2)
             ctypes.CDLL(None).klogctl(5, None, 0)
-            dies(broken)
+            crashes(broken)
             refusals += unload('init_oops', kernel)
         if mode == 'oops':
-            dies(broken.replace(NAME, b'oops_%04d' % cycle))
+            crashes(broken.replace(NAME, b'oops_%04d' % cycle))
         else:
-            fixed(mended, 'init_oops')
+            fixed(repaired, 'init_oops')
         if mode == 'pipe':
             ends = os.pipe()
             os.write(ends[1], b'x')

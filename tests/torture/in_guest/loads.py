@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """In the guest: loads by finit_module(2), one after the other, and what became of them.
 
-``loads.py jam FILE`` loads FILE in a child, which is to die of it.
+``loads.py inject FILE`` loads FILE in a child, which is to be killed by it.
 ``loads.py unload NAME [leave]`` runs the collection's unload; ``leave``: without clearing the loader's table.
 ``loads.py churn PROCESSES`` starts and ends that many processes at once, as a busy host does.
 ``loads.py others COUNT REAL`` loads COUNT files of other inodes, REAL of which are healthy.ko and are unloaded again.
 ``loads.py same FILE FIXED COUNT REAL`` the same for one inode: that of FILE, whose contents are replaced in place.
 
-The last line is JSON. Loads run in a child: when that dies or makes no progress, a second one tries one load more.
+The last line is JSON. Loads run in a child: when that is killed or makes no progress, a second one tries one load more.
 """
 
+import ctypes
 import errno
 import json
 import os
@@ -34,7 +35,8 @@ def finit_module(path: str) -> int:
     """0 or the errno."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return loader_syscalls._call('finit_module', descriptor, b'', 0)  # noqa: SLF001  # pylint: disable=protected-access
+        words = ctypes.c_uint(descriptor), ctypes.c_char_p(b''), ctypes.c_uint(0)
+        return loader_syscalls._call('finit_module', *words)  # noqa: SLF001  # pylint: disable=protected-access
     finally:
         os.close(descriptor)
 
@@ -156,7 +158,7 @@ def same(path: str, fixed: str, count: int, real: int) -> Dict[str, Any]:
     return found
 
 
-def jam(path: str) -> Dict[str, Any]:
+def inject(path: str) -> Dict[str, Any]:
     """The child's end: ``died`` where the kernel killed it."""
     return {'end': watched(1, lambda _number: checked(path, 0))['end']}
 
@@ -183,8 +185,8 @@ def churn(processes: int) -> Dict[str, Any]:
 def main(words: List[str]) -> Dict[str, Any]:
     """One command."""
     command = words[0]
-    if command == 'jam':
-        return jam(words[1])
+    if command == 'inject':
+        return inject(words[1])
     if command == 'unload':
         return unload(words[1], 'leave' in words)
     if command == 'churn':

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the guest: kmod_force_unload by its front door, for whoever writes to a named pipe.
+"""In the guest: kmod_force_unload as Ansible calls it, for whoever writes to a named pipe.
 
 Reads the code and the kernel's types once, and then does what is written to ASKED as JSON (how, seconds, names, those
 that kmod_facts is asked for, those that the host is looked at for), in a process of its own; what it prints, a JSON
@@ -20,7 +20,7 @@ import sys
 import traceback
 from typing import Any, Dict, List, Tuple
 
-import front_door
+import as_ansible
 import witness
 
 IN_USE = 'virtio_blk'
@@ -28,25 +28,25 @@ SERVICE = '/run/turns'
 ASKED, ANSWERED, ERRORS = (os.path.join(SERVICE, name) for name in ('asked', 'answered', 'errors'))
 
 
-def started(word: str, seconds: float, check: bool = False) -> front_door.Call:
+def started(word: str, seconds: float, check: bool = False) -> as_ansible.Call:
     """kmod_force_unload of a name and what that carries."""
     name, _equals, more = word.partition('=')
     accepted, _colon, methods = more.partition(':')
     options: Dict[str, Any] = {'methods': methods.split(',')} if methods else {}
-    return front_door.start('kmod_force_unload', dict(
+    return as_ansible.start('kmod_force_unload', dict(
         options, name=name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else []), check)
 
 
 def seen(word: str, seconds: float, names: List[str]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """What it returned, and the host after it."""
-    return front_door.end(started(word, seconds)), witness.settle(names)
+    return as_ansible.end(started(word, seconds)), witness.settle(names)
 
 
 def told(names: List[str], seconds: float) -> Dict[str, Any]:
     """What kmod_facts tells of each."""
     if not names:
         return {}
-    answer = front_door.end(front_door.start('kmod_facts', {'names': names, 'timeout': seconds}))
+    answer = as_ansible.end(as_ansible.start('kmod_facts', {'names': names, 'timeout': seconds}))
     found = answer.get('ansible_facts', {}).get('kmod', {}).get('modules', {})
     return {name: found.get(name, {'unavailable': answer.get('msg', 'nothing')}) for name in names}
 
@@ -54,8 +54,8 @@ def told(names: List[str], seconds: float) -> Dict[str, Any]:
 def returned(words: List[str], seconds: float, check: bool = False) -> Dict[str, Any]:
     """What is returned of each, by one call where none carries options of its own."""
     if len(words) == 1 or any('=' in word for word in words):
-        return {word.partition('=')[0]: front_door.end(started(word, seconds, check)) for word in words}
-    answer = front_door.end(front_door.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check))
+        return {word.partition('=')[0]: as_ansible.end(started(word, seconds, check)) for word in words}
+    answer = as_ansible.end(as_ansible.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check))
     lacking = {'no_report': answer.get('msg', 'nothing')}
     return dict(dict.fromkeys(words, lacking), **{entry['name']: entry for entry in answer.get('modules', [])})
 
@@ -64,7 +64,7 @@ def do(how: str, seconds: float, words: List[str], to_tell: List[str], names: Li
     """All of them, in this order."""
     if how == 'two':
         calls = [started(words[0], seconds) for _number in range(2)]
-        print(json.dumps({'reports': [front_door.end(call) for call in calls]}), flush=True)
+        print(json.dumps({'reports': [as_ansible.end(call) for call in calls]}), flush=True)
         return
     if how == 'whole':
         print(json.dumps(told(to_tell, seconds)), flush=True)
@@ -80,7 +80,7 @@ def do(how: str, seconds: float, words: List[str], to_tell: List[str], names: Li
 
 def serve() -> None:
     """Never returns."""
-    front_door.warm_up(IN_USE)
+    as_ansible.warm_up(IN_USE)
     os.makedirs(SERVICE)
     with open(witness.SERVER, 'w') as stream:
         stream.write(str(os.getpid()))

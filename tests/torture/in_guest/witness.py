@@ -47,9 +47,9 @@ def text(path: str) -> str:
 
 
 def in_time(function: Callable[[], str], seconds: float) -> Optional[str]:
-    """What a function says, called in a child; None where the kernel does not answer in time, '' where it dies of it.
+    """What a function says, called in a child; None: the kernel does not answer in time, '': it kills the child.
 
-    Once the owner of module_mutex has died, reading /proc/modules never ends; the child stays for ever then.
+    Once the owner of module_mutex has crashed, reading /proc/modules never ends; the child stays for ever then.
     """
     read_end, write_end = os.pipe()
     pid = os.fork()

@@ -24,8 +24,8 @@ description:
   - An ansible-rulebook event source. Asks the hosts again and again by the module kernelops.kmod.kmod_facts, which
     reads the module table and the kernel log of each and changes nothing.
   - A module that is stuck gives one event C(module_stuck), and another when its verdict changes, or when it was loaded
-    anew or died anew. What is stuck at the first look gives its event then. One that is gone is forgotten, and one that
-    was parked (C(NAME_parkedN)) gives none.
+    anew or crashed anew. What is stuck at the first look gives its event then. One that is gone is forgotten, and one
+    that was parked (C(NAME_parkedN)) gives none.
   - A host that gives no answer gives one event C(host_silent), and another only when it has answered in between.
   - A look that fails as a whole, because there is no inventory, say, is logged, and tried again after a longer and
     longer time.
@@ -346,10 +346,10 @@ class Watch:
 
 
 def _identity(module: Dict[str, Any]) -> Tuple[str, ...]:
-    """Equal as long as a module is stuck for the same reason: its verdict, where it is loaded, when it died."""
+    """Equal as long as a module is stuck for the same reason: its verdict, where it is loaded, when it crashed."""
     oops = module.get('oops')
-    died = oops.get('time', '') if isinstance(oops, dict) else ''
-    return module['diagnosis']['verdict'], json.dumps(module.get('address')), str(died)
+    crashed = oops.get('time', '') if isinstance(oops, dict) else ''
+    return module['diagnosis']['verdict'], json.dumps(module.get('address')), str(crashed)
 
 
 def _described(name: str, module: Dict[str, Any], answer: Answer) -> Dict[str, Any]:

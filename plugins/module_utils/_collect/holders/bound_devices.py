@@ -9,13 +9,13 @@ none sysfs names no module.
 """
 
 import os
-from typing import Any, Dict, List, Set, Tuple
+from typing import Dict, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.disks import Disks
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import holder, names, quoted
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import names, quoted, text
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Holder
 
 # Buses of devices that a module registers itself: they hold no reference of it.
 OWN_BUSES = ('platform', 'faux')
@@ -27,7 +27,7 @@ MAJORS = {
 }
 
 
-def find(name: str, root: str = '/') -> Any:
+def find(name: str, root: str = '/') -> Fact[Found]:
     """The devices of module ``name``, as holders with device and path (in sysfs). Unavailable where sysfs shows none.
 
     A disk that is bound to one of the drivers is listed once, as the device of that driver.
@@ -36,7 +36,7 @@ def find(name: str, root: str = '/') -> Any:
     disks: Disks = Disks(root)
     try:
         found.extend(_bound(name, root, disks))
-        found.extend(_served(name, root, disks, {entry['path'] for entry in found}))
+        found.extend(_served(name, root, disks, {str(entry['path']) for entry in found}))
     except OSError as error:
         return found or unavailable(error)
     return found
@@ -76,9 +76,9 @@ def _served(name: str, root: str, disks: Disks, known: Set[str]) -> Found:
             used = disks.told(disk)
             # Those that somebody sets up hold their module from then on, others while somebody uses them.
             kept = any(os.path.exists(os.path.join(place, entry)) for entry in ('dm', 'loop', 'pid'))
-            found.append(holder('disk ' + disks.label(disk) + (f': {used}' if used else ''), _utf8(evidence),
+            found.append(holder('disk ' + disks.label(disk) + (f': {used}' if used else ''), text(evidence),
                                 disks.end_with(disk), counts=bool(used) or kept, active=bool(used),
-                                device=_utf8(disk), path=_shown(place, root)))
+                                device=text(disk), path=_shown(place, root)))
     return found
 
 
@@ -94,32 +94,28 @@ def _pair(line: str) -> Tuple[str, str]:
     return major, label.strip()
 
 
-def _bound_device(device: str, link: str, driver: str, disks: Disks) -> Dict[str, Any]:
+def _bound_device(device: str, link: str, driver: str, disks: Disks) -> Holder:
     """A device bound to ``driver``, which is BUS:DRIVER; where disks of it are used, with who uses them."""
     bus, _colon, name = driver.partition(':')
-    what, end_with = f'device {_utf8(device)}', 'echo {} > {}'.format(
+    what, end_with = f'device {text(device)}', 'echo {} > {}'.format(
         quoted(device), quoted(f'/sys/bus/{bus}/drivers/{name}/unbind'))
     below = os.path.realpath(link) + '/'
     own = [disk for disk in names(disks.root, 'sys/block')
            if os.path.realpath(os.path.join(disks.root, 'sys/block', disk)).startswith(below)]
     used = [disk for disk in own if disks.uses(disk)]
     if used:
-        what += ' ({})'.format('; '.join(f'disk {_utf8(disk)}: {disks.told(disk)}' for disk in used))
+        what += ' ({})'.format('; '.join(f'disk {text(disk)}: {disks.told(disk)}' for disk in used))
         chains = [disks.chain(disk) for disk in used]
         end_with = ' && '.join(command for chain in chains for command in chain or []) if all(chains) else ''
-    return holder(what, _utf8(f'driver {driver}'), end_with, counts=bus not in OWN_BUSES or bool(used),
-                  active=bool(used), device=_utf8(device), path=_shown(link, disks.root))
+    return holder(what, text(f'driver {driver}'), end_with, counts=bus not in OWN_BUSES or bool(used),
+                  active=bool(used), device=text(device), path=_shown(link, disks.root))
 
 
 def _shown(link: str, root: str) -> str:
     """Where a link leads, as a path on the host."""
-    return _utf8('/' + os.path.relpath(os.path.realpath(link), os.path.realpath(root)))
+    return text('/' + os.path.relpath(os.path.realpath(link), os.path.realpath(root)))
 
 
 def _text(path: str) -> str:
     with open(path, 'rb', buffering=0) as stream:
         return stream.read().decode('utf-8', 'backslashreplace').strip()
-
-
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode('utf-8', 'backslashreplace')

@@ -10,7 +10,7 @@ asked, which name less. Each reader fails by itself.
 
 import os
 import stat
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import (
     mounts,
@@ -24,6 +24,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders im
     uses_netfilter,
     uses_other,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
     KmodError,
@@ -33,21 +34,14 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_sockets import Owner
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
-    holder,
-    lines,
-    link_name,
-    numbers,
-    text,
-)
-
-Found = List[Dict[str, Any]]
-Lookup = Callable[[str], Optional[int]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Lookup
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import lines, link_name, numbers, text
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Holder, Holders, Ranges
 
 
-def find(name: str, module_address: Any, root: str = '/', memory: Optional[KernelMemory] = None, *,
+def find(name: str, module_address: Optional[Fact[int]], root: str = '/', memory: Optional[KernelMemory] = None, *,
          symbols: Optional[Lookup] = None, aliases: Callable[[], Iterable[str]] = tuple,
-         ranges: Any = None) -> Dict[str, Any]:
+         ranges: Optional[Fact[Ranges]] = None) -> Holders:
     """What uses module ``name``, whose struct module is at ``module_address`` (unavailable, None or 0: not known).
 
     ``ranges``: start and end of each part of its memory, or unavailable: without them, what merely points into it is
@@ -55,7 +49,7 @@ def find(name: str, module_address: Any, root: str = '/', memory: Optional[Kerne
     processes (pid, command, path, fd: None where there is no descriptor), mounts (device, path, type), network (device,
     namespace, up, carries), protocols (protocol, sockets) and
     algorithms (algorithm, driver, references) are each a list, or unavailable; ``others`` (kind) is a list. Every entry
-    is a :func:`root_files.holder`. ``unread``: what such a module could be held by and could not be read;
+    is a :func:`entry.holder`. ``unread``: what such a module could be held by and could not be read;
     ``hint``: how one looks for those that cannot be listed; ``notes``: what was looked for in a lesser way, and why.
     """
     own = memory or KernelMemory(root)
@@ -86,14 +80,14 @@ def find(name: str, module_address: Any, root: str = '/', memory: Optional[Kerne
             own.close()
 
 
-def _attempt(reader: Callable[[], Found]) -> Any:
+def _attempt(reader: Callable[[], Found]) -> Fact[Found]:
     try:
         return reader()
     except (KmodError, OSError) as error:
         return unavailable(error)
 
 
-def _or_lesser(exact: Callable[[], Found], lesser: Callable[[], Found], notes: List[str]) -> Any:
+def _or_lesser(exact: Callable[[], Found], lesser: Callable[[], Found], notes: List[str]) -> Fact[Found]:
     """The exact answer; where there is none, what the lesser one finds: its finding nothing proves nothing."""
     try:
         return exact()
@@ -105,7 +99,7 @@ def _or_lesser(exact: Callable[[], Found], lesser: Callable[[], Found], notes: L
         return unavailable(error)
 
 
-def _needed(address: Any) -> int:
+def _needed(address: Optional[Fact[int]]) -> int:
     if isinstance(address, int) and address:
         return address
     why = ': {}'.format(address['unavailable']) if isinstance(address, dict) else ''
@@ -115,8 +109,8 @@ def _needed(address: Any) -> int:
 # Processes and network devices
 
 
-def _processes(name: str, module_address: Any, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup],
-               notes: List[str]) -> Tuple[Any, Found, List[str]]:
+def _processes(name: str, module_address: Optional[Fact[int]], ranges: Optional[Fact[Ranges]], memory: KernelMemory,
+               symbols: Optional[Lookup], notes: List[str]) -> Tuple[Fact[Found], Found, List[str]]:
     """The processes, the kernel threads, and what could not be read."""
     try:
         return opened.find(_needed(module_address), ranges, memory, symbols)
@@ -128,8 +122,9 @@ def _processes(name: str, module_address: Any, ranges: Any, memory: KernelMemory
         return unavailable(error), [], []
 
 
-def _network_devices(name: str, module_address: Any, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup],
-                     notes: List[str]) -> Tuple[Any, List[str]]:
+def _network_devices(name: str, module_address: Optional[Fact[int]], ranges: Optional[Fact[Ranges]],
+                     memory: KernelMemory, symbols: Optional[Lookup],
+                     notes: List[str]) -> Tuple[Fact[Found], List[str]]:
     """The network devices, and what could not be read."""
     try:
         return network_devices.find(_needed(module_address), ranges, memory, symbols)
@@ -142,9 +137,9 @@ def _network_devices(name: str, module_address: Any, ranges: Any, memory: Kernel
         return found, [*unread, f'network devices in other namespaces: {error}']
 
 
-def _open_file(pid: int, command: str, descriptor: int, evidence: str, root: str) -> Dict[str, Any]:
+def _open_file(pid: int, command: str, descriptor: int, evidence: str, root: str) -> Holder:
     try:
-        path: Any = one_line(text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))))
+        path: Fact[str] = one_line(text(os.readlink(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))))
     except OSError as error:
         path = unavailable(error)
     command = one_line(command)
@@ -159,8 +154,11 @@ def _open_devices(name: str, root: str) -> Found:
     found = []
     for pid in numbers(root, 'proc'):
         for descriptor in numbers(root, 'proc/%d/fd' % pid):
-            status = _status(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))
-            if status is None or not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            try:
+                status = os.stat(os.path.join(root, 'proc/%d/fd/%d' % (pid, descriptor)))
+            except OSError:
+                continue
+            if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
                 continue
             key = (stat.S_ISBLK(status.st_mode), status.st_rdev)
             if key not in known:
@@ -178,7 +176,7 @@ def _device_evidence(name: str, root: str, block: bool, number: int, names: Dict
         if link_name(os.path.join(root, directory, link)) == name:
             return f'/{directory}/{link}'
     for key, table in (((block, major, minor), '/proc/misc'), ((block, major, -1), '/proc/devices')):
-        if _same_name(names.get(key, ''), name):
+        if names.get(key, '').replace('-', '_') == name:
             return f'{table}: {names[key]}'
     return ''
 
@@ -199,12 +197,12 @@ def _device_names(root: str) -> Dict[Tuple[bool, int, int], str]:
     return names
 
 
-def _owner(address: int, ranges: Any) -> Any:
-    """The module as its users point to it (:class:`kernel_sockets.Owner`)."""
-    return Owner(address, () if is_unavailable(ranges) else tuple(ranges or ()))
+def _owner(address: int, ranges: Optional[Fact[Ranges]]) -> Owner:
+    return Owner(address, () if is_unavailable(ranges) else tuple(ranges))
 
 
-def _offers(address: Any, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup]) -> Tuple[List[str], List[str]]:
+def _offers(address: Optional[Fact[int]], ranges: Optional[Fact[Ranges]], memory: KernelMemory,
+            symbols: Optional[Lookup]) -> Tuple[List[str], List[str]]:
     """What the module offers to the network, as aliases of it, and what could not be read of that."""
     if not isinstance(address, int) or not address:
         return [], []  # why not is told of its processes
@@ -214,7 +212,8 @@ def _offers(address: Any, ranges: Any, memory: KernelMemory, symbols: Optional[L
 # Mounts
 
 
-def _mounts_in_memory(address: int, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup]) -> Found:
+def _mounts_in_memory(address: int, ranges: Optional[Fact[Ranges]], memory: KernelMemory,
+                      symbols: Optional[Lookup]) -> Found:
     """Every superblock of the module, with the places where it is mounted."""
     return mounts.of_superblocks(owned.superblocks(_owner(address, ranges), memory, symbols), memory.root)
 
@@ -232,7 +231,7 @@ def _in_networks(names: List[str], root: str) -> Tuple[Found, List[str]]:
     if not readers:
         return [], []
 
-    def look(network: networks.Network) -> List[Any]:
+    def look(network: networks.Network) -> List[Tuple[str, Found, str]]:
         return [(kind,) + uses_net.complete(read, network, netlink.dump, root) for kind, read in readers]
 
     try:
@@ -242,21 +241,10 @@ def _in_networks(names: List[str], root: str) -> Tuple[Found, List[str]]:
     found: Found = []
     unread: List[str] = []
     for answer in answers:
-        if isinstance(answer, dict):
+        if is_unavailable(answer):
             unread.append('a network namespace: {}'.format(answer['unavailable']))
             continue
         for kind, entries, reason in answer:
             found.extend(entries)
             unread.extend([f'{kind}: {reason}'] if reason else [])
     return uses_net.name_sockets(found, root), list(dict.fromkeys(unread))
-
-
-def _same_name(driver: str, name: str) -> bool:
-    return driver.replace('-', '_') == name
-
-
-def _status(path: str) -> Optional[os.stat_result]:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None

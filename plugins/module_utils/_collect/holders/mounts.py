@@ -8,20 +8,16 @@ Part of :mod:`find_holders`.
 
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import processes
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.owned import Superblock
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
-    holder,
-    lines,
-    link_name,
-    numbers,
-    quoted,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import lines, link_name, numbers, quoted
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Holder
 
-Found = List[Dict[str, Any]]
 MOST_NAMED = 5
 BY_TYPE = '/proc/PID/mountinfo'
 
@@ -80,8 +76,8 @@ def unescape(text: str) -> str:
     return re.sub(r'\\([0-3][0-7]{2})', lambda match: chr(int(match.group(1), 8)), text)
 
 
-def of_superblocks(superblocks: List[Any], root: str) -> Found:
-    """The places where the superblocks (of _owned) are mounted; one that is nowhere stands there without."""
+def of_superblocks(superblocks: List[Superblock], root: str) -> Found:
+    """The places where the superblocks (of :mod:`owned`) are mounted; one that is nowhere stands there without."""
     # Most modules have none: then the namespaces of all threads need not be read.
     found: Found = []
     mounts: List[Placed] = all_mounts(root) if superblocks else []
@@ -90,11 +86,11 @@ def of_superblocks(superblocks: List[Any], root: str) -> Found:
         here = [describe(mount, one.evidence, mounts) for mount in places]
         if not places:
             here = [_nowhere(one, root)]
-        found.extend(dict(entry, counts=one.counts, active=not one.counts) for entry in here)
+        found.extend({**entry, 'counts': one.counts, 'active': not one.counts} for entry in here)
     return found
 
 
-def _nowhere(one: Any, root: str) -> Dict[str, Any]:
+def _nowhere(one: Superblock, root: str) -> Holder:
     """A superblock that is mounted nowhere: who is in it keeps it, or a mount that lies on it."""
     pids = processes.on_device(root, one.number)
     who = ', used by {}'.format(', '.join(processes.name(pid, root) for pid in pids[:MOST_NAMED])) if pids else ''
@@ -139,7 +135,7 @@ def name(mount: Mount) -> str:
     return f'mount {mount.path}{where}'
 
 
-def describe(mount: Mount, evidence: str, mounts: List[Placed]) -> Dict[str, Any]:
+def describe(mount: Mount, evidence: str, mounts: List[Placed]) -> Holder:
     """The mount as a holder; ``mounts`` are all that there are."""
     return holder(name(mount), evidence, unmount(mount, mounts), device=one_line(mount.device),
                   path=one_line(mount.path), type=mount.type)

@@ -44,8 +44,7 @@ def _tried(family: int) -> str:
 
 def _dump(family: int, kind: int, body: bytes) -> Tuple[List[bytes], bool]:
     found: List[bytes] = []
-    size: int = 0
-    is_whole: bool = True
+    size, is_whole = 0, True
     deadline = time.monotonic() + SECONDS
     try:
         with socket.socket(getattr(socket, 'AF_NETLINK', 16), socket.SOCK_RAW, family) as channel:

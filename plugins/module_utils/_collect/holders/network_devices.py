@@ -12,17 +12,17 @@ import os
 import re
 import socket
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import process_names
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import net_namespaces
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, one_line
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists, net_namespaces
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_lists import pointer, pointers_chain
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_sockets import Owner
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import symbol
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Lookup, symbol
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
-    holder,
     lines,
     link_name,
     names,
@@ -31,11 +31,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files imp
     text,
     word,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Ranges
 
-Found = List[Dict[str, Any]]
-Lookup = Callable[[str], Optional[int]]
-
-WALKS = 3
 # IFNAMSIZ, IFF_UP in include/uapi/linux/if.h
 NAME_LENGTH, IFF_UP = 16, 1
 # Parents of a device: a card in a slot behind bridges has some.
@@ -61,25 +58,19 @@ class Device(NamedTuple):
     addresses: Tuple[str, ...]
 
 
-def find(owner: int, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup]) -> Tuple[Found, List[str]]:
+def find(owner: int, ranges: Optional[Fact[Ranges]], memory: KernelMemory,
+         symbols: Optional[Lookup]) -> Tuple[Found, List[str]]:
     """The network devices of the module whose struct module is at ``owner`` and whose memory is ``ranges``; and what
     could not be read. Raises KmodError where no device can be.
 
     Each is a holder with device, namespace (None: the host's own; a pid in it, or a file that names it), up, and
     carries: '', 'the default route' or 'this ssh connection'.
     """
-    if not isinstance(ranges, list) or not ranges:
+    if is_unavailable(ranges) or not ranges:
         why = ranges['unavailable'] if isinstance(ranges, dict) else 'where it lies is not known'
         raise KmodError('find network devices by the module\'s memory', why)
     walker = _Devices(Owner(owner, tuple(ranges)), memory, symbol(symbols, 'net_namespace_list'))
-    seen: List[Device] = []
-    for attempt in range(WALKS):
-        try:
-            seen = walker.all()
-            break
-        except KmodError:
-            if attempt + 1 == WALKS:
-                raise
+    seen = kernel_lists.again(walker.all)
     return _entries([device for device in seen if device.evidence], seen, memory.root)
 
 
@@ -158,7 +149,7 @@ class _Devices:
         for member in CALLED:
             if self._module.holds(pointer(data, at[member])):
                 return f'net_device.{member}'
-        # A device goes with the one it hangs on, and so with the driver of that: of a card, of the bus of the card.
+        # A device is removed with the one it hangs on, and so with the driver of that: of a card, of that one's bus.
         parent = pointer(data, at['dev'] + self._device['parent'])
         for depth in range(DEEPEST):
             if not parent:
@@ -194,7 +185,7 @@ class Places:
         """The number of the host's own namespace, that of its first process; -1 where it is not to be had."""
         return self._number(1)
 
-    def of(self, number: int) -> Tuple[Any, Optional[str]]:
+    def of(self, number: int) -> Tuple[Union[int, str, None], Optional[str]]:
         """None, a pid or a file's path; and what goes in front of a command there, None where nobody gets there."""
         if number == self.own():
             return None, ''

@@ -6,17 +6,21 @@
 import ctypes
 import os
 import re
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Tuple, TypeVar
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.netlink import Ask
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import link_name, names, numbers, quoted
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact
 
 CLONE_NEWNET = 0x40000000
 SECONDS = 10.0
 # A host of containers has some hundred.
 MOST = 2000
 NAMED = 'run/netns'
+T = TypeVar('T')
 
 
 class Network(NamedTuple):
@@ -30,10 +34,14 @@ class Network(NamedTuple):
     files: str
 
 
+# What is looked for, and how that is found.
+Reader = Tuple[str, Callable[[Network, Ask, str], Found]]
+
+
 class NotAll(KmodError):
     """Something was found, though not all could be looked at: ``found`` is what."""
 
-    def __init__(self, found: List[Dict[str, Any]], why: str) -> None:
+    def __init__(self, found: Found, why: str) -> None:
         super().__init__('list all', why)
         self.found = found
 
@@ -60,7 +68,7 @@ def networks(root: str = '/') -> List[Network]:
     return list(found.values())
 
 
-def in_each(read: Callable[[Network], Any], tried: str, root: str = '/', seconds: float = SECONDS) -> List[Any]:
+def in_each(read: Callable[[Network], T], tried: str, root: str = '/', seconds: float = SECONDS) -> List[Fact[T]]:
     """What ``read`` returns in each network namespace, in the order of :func:`networks`; unavailable where it failed.
 
     ``read`` runs in a child (marshal carries its answer) where root is the host's own, else here and in no other
@@ -75,11 +83,11 @@ def in_each(read: Callable[[Network], Any], tried: str, root: str = '/', seconds
     return child_process.with_deadline(lambda: _in_each(read, all_of_them), seconds, tried)
 
 
-def _in_each(read: Callable[[Network], Any], all_of_them: List[Network]) -> List[Any]:
+def _in_each(read: Callable[[Network], T], all_of_them: List[Network]) -> List[Fact[T]]:
     return [_attempt(read, network, enters=bool(network.file)) for network in all_of_them]
 
 
-def _attempt(read: Callable[[Network], Any], network: Network, enters: bool = False) -> Any:
+def _attempt(read: Callable[[Network], T], network: Network, enters: bool = False) -> Fact[T]:
     try:
         if enters:
             _enter('/' + network.file)

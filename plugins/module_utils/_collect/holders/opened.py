@@ -9,27 +9,25 @@ found.
 
 import os
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.process_names import (
     ancestors,
     ends_process,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import open_files, task_structs
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists, open_files, task_structs
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_sockets import Evidence, Owner
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Task
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import holder, lines, text
-
-Lookup = Callable[[str], Optional[int]]
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Lookup, Task
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import lines, text
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Holder, Ranges
 
 # All descriptors and mappings of 2,000 processes take a second on a real processor.
 SECONDS = 15.0
 # Between two looks at the clock.
 MAPPINGS_AT_A_TIME = 1024
-WALKS = task_structs.WALKS
 # Of one kind that a process has; the rest is told as a number. A host's congestion control is that of every socket.
 MOST_OF_ONE = 8
 CANNOT_MATCH = 'operations that lie in its own memory'
@@ -117,7 +115,7 @@ class Look:
         for done, (space, tasks) in enumerate(spaces.items()):
             held: List[Held] = []
             lost: Optional[KmodError] = None
-            for _walk in range(WALKS):
+            for _walk in range(kernel_lists.WALKS):
                 self._check_the_time(done, len(spaces), 'what is mapped')
                 try:
                     held, lost = self._mapped_by(tasks, space, done, len(spaces))
@@ -193,14 +191,12 @@ class Look:
 
     def _carried_by(self, tasks: List[Task], carrier: int, slot: int) -> List[Tuple[str, int]]:
         """A queue that changed while it was walked is walked again."""
-        for _walk in range(WALKS):
-            try:
-                return self.files.carried(carrier)
-            except KmodError as error:
-                lost = str(error)
-        if not slot or self._is_still(carrier, slot, tasks):
-            self._lost(f'what a socket or io_uring of {_process(tasks[0])} holds', lost)
-        return []
+        try:
+            return kernel_lists.again(lambda: self.files.carried(carrier))
+        except KmodError as error:
+            if not slot or self._is_still(carrier, slot, tasks):
+                self._lost(f'what a socket or io_uring of {_process(tasks[0])} holds', str(error))
+            return []
 
     def _registered_rings(self) -> None:
         """The io_urings that tasks have registered: their descriptors may be closed."""
@@ -214,7 +210,7 @@ class Look:
                     self._lost(f'io_urings of {_process(task)}', str(error))
 
 
-def find(owner: int, ranges: Any, memory: KernelMemory, symbols: Optional[Lookup],
+def find(owner: int, ranges: Optional[Fact[Ranges]], memory: KernelMemory, symbols: Optional[Lookup],
          seconds: float = SECONDS) -> Tuple[Found, Found, List[str]]:
     """The processes that use the module, its kernel threads, and what could not be looked at.
 
@@ -278,7 +274,7 @@ class Namer:
         self._ours = ancestors(root)
         self._ends: Dict[int, str] = {}
 
-    def entry(self, held: Held, more: int = 0) -> Dict[str, Any]:
+    def entry(self, held: Held, more: int = 0) -> Holder:
         """The dictionary for it, or for the last of so many ``more`` of its kind."""
         task, path = held.task, '%d more' % more if more else self._path(held)
         known = path if isinstance(path, str) else 'a file'
@@ -294,7 +290,7 @@ class Namer:
             self._ends[pid] = ends_process(pid, self._root)
         return self._ends[pid]
 
-    def _path(self, held: Held) -> Any:
+    def _path(self, held: Held) -> Fact[str]:
         names = {'open': 'fd/%d' % held.descriptor, 'mapped': 'map_files/%x-%x' % (held.start, held.end)}
         failed = unavailable('no name leads to it')
         if held.how in names:

@@ -9,15 +9,13 @@ Part of :mod:`find_holders`; from kernel memory alone, by BTF, /proc/kcore and t
 """
 
 import struct
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import btf, kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_sockets import Owner
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import symbol
-
-Lookup = Callable[[str], Optional[int]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Lookup, symbol
 
 OF_A_MOUNT = 'file_system_type.owner'
 SUPERBLOCKS = {'list': ('super_block', 's_list'), 'type': ('super_block', 's_type'), 'dev': ('super_block', 's_dev'),

@@ -6,7 +6,7 @@
 import errno
 import os
 import re
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Container, Dict, Iterator, List, NamedTuple, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import one_line
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import numbers, text, word
@@ -66,7 +66,7 @@ def _device_of(path: str) -> str:
     return '%d:%d' % (os.major(device), os.minor(device))
 
 
-def sockets(root: str, inodes: Any) -> Dict[int, Opened]:
+def sockets(root: str, inodes: Container[int]) -> Dict[int, Opened]:
     """Who has each of these sockets open: the first process, by the inode."""
     found: Dict[int, Opened] = {}
     for file in opened(root, lambda path: path.startswith('socket:[')):
@@ -76,7 +76,7 @@ def sockets(root: str, inodes: Any) -> Dict[int, Opened]:
     return found
 
 
-def sockets_of(root: str, protocols: Any) -> List[Tuple[str, Opened]]:
+def sockets_of(root: str, protocols: Container[str]) -> List[Tuple[str, Opened]]:
     """The open sockets of these protocols (as /proc/net/protocols names them), whatever network namespace they are of.
 
     By the attribute system.sockprotoname of each (net/socket.c). Raises OSError where this kernel has none.

@@ -10,20 +10,13 @@ import fcntl
 import os
 import re
 import struct
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from typing import Callable, Iterator, List, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.disks import Disks
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
-    ending,
-    has_code,
-    holder,
-    names,
-    word,
-)
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import ending, has_code, names, word
 
 # include/uapi/linux/dm-ioctl.h
 LIST_DEVICES, TABLE_STATUS = 2, 12
@@ -38,7 +31,7 @@ AskMapper = Callable[[int, int, str], bytes]
 SECONDS = 5.0
 
 
-def find(module_names: List[str], root: str, ask: Any = None) -> Tuple[Found, List[str]]:
+def find(module_names: List[str], root: str, ask: Optional[AskMapper] = None) -> Tuple[Found, List[str]]:
     """What uses a module of these names, its own first, and what could not be read."""
     found: Found = []
     unread: List[str] = []

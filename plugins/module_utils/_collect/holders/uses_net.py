@@ -8,9 +8,10 @@ Part of :mod:`find_holders`. Each reader takes ``ask`` (:func:`netlink.dump`) an
 
 import socket
 import struct
-from typing import Any, Callable, Dict, Iterable, List, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import netlink, processes
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.netlink import (
     Ask,
     attribute,
@@ -20,6 +21,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.ne
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.networks import (
     Network,
     NotAll,
+    Reader,
     networks,
     place,
 )
@@ -28,13 +30,11 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
     ending,
     has_code,
-    holder,
     lines,
     quoted,
     word,
 )
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Holder
 
 # include/uapi/linux/rtnetlink.h, pkt_sched.h, pkt_cls.h
 GETLINK, GETQDISC, GETTCLASS, GETTFILTER, GETACTION = 18, 38, 42, 46, 50
@@ -53,10 +53,10 @@ XFRM_TYPES = {'esp4': '2-50', 'esp6': '10-50', 'ah4': '2-51', 'ah6': '10-51', 'i
 ALGORITHMS = (1, 2, 3, 18, 20)  # XFRMA_ALG_AUTH, _CRYPT, _COMP, _AEAD, _AUTH_TRUNC
 
 
-def readers(names: Iterable[str]) -> List[Any]:
-    """``(kind, function of (network, ask, root))`` for each kind that a module of these names can be of."""
+def readers(names: Iterable[str]) -> List[Reader]:
+    """One for each kind that a module of these names can be of."""
     names = list(names)
-    chosen: List[Any] = []
+    chosen: List[Reader] = []
     disciplines = ending(names, 'sch_', 'net-sch-')
     if 'ingress' in disciplines:
         disciplines.add('clsact')
@@ -127,7 +127,7 @@ def name_sockets(found: Found, root: str) -> Found:
     """Gives the sockets among them, which have an inode alone, their processes."""
     inodes = {entry['inode'] for entry in found if 'inode' in entry}
     owners = processes.sockets(root, inodes) if inodes else {}
-    named: Dict[Tuple[Any, ...], Dict[str, Any]] = {}
+    named: Dict[Tuple[str, str, int, Optional[str]], Holder] = {}
     for entry in found:
         pid = owners[entry['inode']].pid if entry.get('inode') in owners else 0
         key = (entry['what'], entry['end_with'], pid, entry.get('control'))
@@ -135,8 +135,8 @@ def name_sockets(found: Found, root: str) -> Found:
         if 'inode' in entry:
             who = processes.name(pid, root) if pid else 'a socket that is closing, or that no process has'
             with_it = 'with a socket that uses ' if pid else 'and that uses '
-            whole = dict(entry, what=f'{who} {with_it}{entry["control"]}', pid=pid,
-                         end_with=ends_process(pid, root) if pid else '')
+            whole = {**entry, 'what': f'{who} {with_it}{entry["control"]}', 'pid': pid,
+                     'end_with': ends_process(pid, root) if pid else ''}
         named.setdefault(key, whole)
     return list(named.values())
 
@@ -179,24 +179,24 @@ def _disciplines(kinds: Set[str], net: Network, ask: Ask, root: str) -> Found:
             command = f'replace dev {quoted(device)} root pfifo_fast'
         else:
             command = f'del dev {quoted(device)} parent {_handle(parent)}'
-        found.append(_tc(f'queueing discipline {kind} on {device}', 'queueing discipline', 'qdisc', command, net,
-                         'RTM_GETQDISC', device=device))
+        found.append(holder(f'queueing discipline {kind} on {device}{place(net)}', 'netlink RTM_GETQDISC',
+                            f'{net.enter}tc qdisc {command}', kind='queueing discipline', device=device))
     # The sysctl is first: devices that come up take it.
     by_default = word(root, 'proc/sys/net/core/default_qdisc')
     if not net.enter and by_default in kinds:
         found.append(holder(f'queueing discipline {by_default} as the default', '/proc/sys/net/core/default_qdisc',
                             'sysctl -w net.core.default_qdisc=pfifo_fast', kind='queueing discipline'))
-    # What lies below another goes first: the kernel lists it later.
+    # What lies below another is deleted first: the kernel lists it later.
     return _once(reversed(found))
 
 
-def _tc(what: str, kind: str, subject: str, command: str, net: Network, evidence: str, **keys: Any) -> Dict[str, Any]:
-    return holder(what + place(net), f'netlink {evidence}', f'{net.enter}tc {subject} {command}', kind=kind, **keys)
+def _tc(what: str, kind: str, subject: str, command: str, net: Network, evidence: str) -> Holder:
+    return holder(what + place(net), f'netlink {evidence}', f'{net.enter}tc {subject} {command}', kind=kind)
 
 
-def _once(entries: Iterable[Dict[str, Any]]) -> Found:
+def _once(entries: Iterable[Holder]) -> Found:
     """Each command once: every queue of a device can have a discipline that the same command ends."""
-    kept: Dict[str, Dict[str, Any]] = {}
+    kept: Dict[str, Holder] = {}
     for entry in entries:
         kept.setdefault(entry['end_with'], entry)
     return list(kept.values())

@@ -9,9 +9,10 @@ Part of :mod:`find_holders`; the legacy tables are read by :mod:`xtables`. ``ask
 import os
 import re
 import struct
-from typing import Any, Dict, Iterable, Iterator, List, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import netlink, xtables
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.netlink import (
     Ask,
     attribute,
@@ -19,16 +20,9 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.ne
     string,
     table,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.networks import Network, place
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
-    ending,
-    has_code,
-    holder,
-    lines,
-    quoted,
-)
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.networks import Network, Reader, place
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import ending, has_code, lines, quoted
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Holder
 
 # include/uapi/linux/netfilter/nf_tables.h: NFNL_SUBSYS_NFTABLES is 10, the message its lower byte
 GETTABLE, GETCHAIN, GETRULE, GETOBJ, GETFLOWTABLE = 0xA01, 0xA04, 0xA07, 0xA13, 0xA17
@@ -53,11 +47,11 @@ SERVICES = {'TCP': '-t', 'UDP': '-u', 'SCTP': '--sctp-service', 'FWM': '-f'}
 Wanted = Set[Tuple[int, str]]
 
 
-def readers(names: Iterable[str]) -> List[Any]:
-    """``(kind, function of (network, ask, root))`` for each kind that a module of these names can be of."""
+def readers(names: Iterable[str]) -> List[Reader]:
+    """One for each kind that a module of these names can be of."""
     names = list(names)
     own = names[0] if names else ''
-    chosen: List[Any] = []
+    chosen: List[Reader] = []
     extensions = ending(names, 'xt_', 'ipt_', 'ip6t_')
     helpers = ending(names, 'nfct-helper-') or ending([own], 'nf_conntrack_')
     if own.startswith(('nf_log_', 'nf_logger', 'nfnetlink_log')):
@@ -190,7 +184,7 @@ def _label(family: int, values: Dict[int, bytes], *keys: int) -> str:
     return ' '.join([FAMILIES.get(family, str(family))] + [string(values.get(key, b'')) for key in keys])
 
 
-def _nft(what: str, command: str, net: Network, evidence: str) -> Dict[str, Any]:
+def _nft(what: str, command: str, net: Network, evidence: str) -> Holder:
     return holder(f'nf_tables {what}{place(net)}', f'netlink {evidence}', f'{net.enter}nft {quoted(command)}',
                   kind='nf_tables')
 

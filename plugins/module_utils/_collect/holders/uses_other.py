@@ -9,21 +9,20 @@ Part of :mod:`find_holders`. Nothing is opened here that has an effect: no watch
 import fnmatch
 import os
 import re
-from typing import Any, Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import mounts, processes
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.process_names import ends_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import (
     ending,
-    holder,
     lines,
     link_name,
     names,
     quoted,
     word,
 )
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Holder
 
 CONFIGFS = 'sys/kernel/config'
 # What is made by mkdir below /sys/kernel/config, by the module that it holds.
@@ -75,14 +74,13 @@ def find(name: str, aliases: List[str], root: str) -> Tuple[Found, List[str]]:
     """What uses the module, and what could not be read."""
     found: Found = []
     unread: List[str] = []
-    for kind, reader in (
-            ('livepatch', lambda: _livepatch(name, root)), ('configfs items', lambda: _items(name, aliases, root)),
-            ('consoles', lambda: _consoles(name, root)), ('sound cards', lambda: _sound(name, root)),
-            ('watchdogs', lambda: _watchdogs(name, root)), ('I2C adapters', lambda: _i2c(name, root)),
-            ('open files', lambda: _anonymous(name, root)), ('AF_ALG sockets', lambda: _af_alg(name, root)),
-            ('NFS mounts', lambda: _nfs(name, root))):
+    readers: Tuple[Tuple[str, Callable[[str, str], Found]], ...] = (
+        ('livepatch', _livepatch), ('configfs items', lambda name, root: _items(name, aliases, root)),
+        ('consoles', _consoles), ('sound cards', _sound), ('watchdogs', _watchdogs), ('I2C adapters', _i2c),
+        ('open files', _anonymous), ('AF_ALG sockets', _af_alg), ('NFS mounts', _nfs))
+    for kind, reader in readers:
         try:
-            found += reader()
+            found += reader(name, root)
         except (OSError, ValueError) as error:
             unread.append(f'{kind}: {error}')
     return found, unread
@@ -127,10 +125,10 @@ def _items(name: str, aliases: List[str], root: str) -> Found:
     return found
 
 
-def _item(path: str, root: str, more: str = '') -> Dict[str, Any]:
+def _item(path: str, root: str, more: str = '') -> Holder:
     """The directory with what ends it: what is switched on is switched off, then links go, then the deepest first.
 
-    Directories that the kernel makes there itself refuse to go, and go with the one above.
+    Directories that the kernel makes there itself refuse to be removed, and are removed with the one above.
     """
     place = quoted('/' + path)
     off = ''
@@ -257,7 +255,7 @@ def _af_alg(name: str, root: str) -> Found:
 def _nfs(name: str, root: str) -> Found:
     if name not in NFS_TYPES:
         return []
-    return [dict(entry, kind='NFS mount') for entry in mounts.of_types([NFS_TYPES[name]], root)]
+    return [{**entry, 'kind': 'NFS mount'} for entry in mounts.of_types([NFS_TYPES[name]], root)]
 
 
 # How one looks by hand for holders that cannot be listed, or not all of them: by the name's beginning.

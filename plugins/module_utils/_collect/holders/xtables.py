@@ -10,13 +10,12 @@ import ctypes
 import os
 import socket
 import struct
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.entry import Found, holder
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders.networks import Network, NotAll, place
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import holder, lines, quoted
-
-Found = List[Dict[str, Any]]
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.root_files import lines, quoted
 
 GET_INFO, GET_ENTRIES = 64, 65
 # struct ipt_getinfo: name, valid_hooks, hook_entry[5], underflow[5], num_entries, size
@@ -40,13 +39,14 @@ class Version(NamedTuple):
 
 VERSIONS = {4: Version('iptables', 2, 0, 112, 88, 'ip_tables_names'),
             6: Version('ip6tables', 10, 41, 168, 140, 'ip6_tables_names')}
-Entry = Tuple[int, List[Tuple[str, bytes]], Tuple[str, bytes]]
+# chain, number in it, and the matches and target: name and data of each
+Entry = Tuple[str, int, List[Tuple[str, bytes]]]
 # version, table -> valid hooks, the offset of each hook's first entry, and the entries
 Get = Callable[[Version, str], Tuple[int, Tuple[int, ...], bytes]]
 
 
 def find(extensions: Set[str], helpers: Set[str], tables: Dict[int, Set[str]], net: Network, root: str,
-         get: Any = None) -> Found:
+         get: Optional[Get] = None) -> Found:
     """Rules with a match or target of ``extensions``, or a conntrack helper of ``helpers``; and, of ``tables``, those
     that have any rule: 4 and 6 each name the tables of the module itself.
 
@@ -85,9 +85,8 @@ def _tool(version: Version, root: str) -> str:
     return legacy if os.path.exists(os.path.join(root, 'usr/sbin', legacy)) else version.command
 
 
-def parse(entries: bytes, version: Version, hooks: int,
-          starts: Tuple[int, ...]) -> Iterator[Tuple[str, int, List[Tuple[str, bytes]]]]:
-    """Chain, number in it, and the matches and target (name and data) of each entry; number 0 is no rule."""
+def parse(entries: bytes, version: Version, hooks: int, starts: Tuple[int, ...]) -> Iterator[Entry]:
+    """Each entry; number 0 is no rule."""
     first = {starts[hook]: name for hook, name in enumerate(HOOKS) if hooks >> hook & 1}
     at, chain, position = 0, '', 0
     while at + version.entry <= len(entries):
@@ -123,7 +122,7 @@ def _extension(entries: bytes, at: int) -> Tuple[str, bytes]:
     return name.split(b'\0', 1)[0].decode('utf-8', 'backslashreplace'), entries[at + EXTENSION.size:at + size]
 
 
-def _rules(parsed: List[Any], extensions: Set[str], helpers: Set[str]) -> Iterator[Tuple[str, int, str]]:
+def _rules(parsed: List[Entry], extensions: Set[str], helpers: Set[str]) -> Iterator[Tuple[str, int, str]]:
     for chain, position, used in parsed:
         for name, data in used:
             if name in extensions:

@@ -8,7 +8,7 @@ delete_module in kernel/module/main.c) lies what that call was doing.
 """
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.trace_locks import (
     DRIVER_CORE,
@@ -21,6 +21,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log
     SPIN_LOCK,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Oops
 
 # Functions that call a module's init, or its exit, in whatever spelling: SyS_, __x64_sys_, .constprop.0.
 INIT_CALLS = ('do_one_initcall', 'do_init_module', 'load_module', 'init_module_from_file', 'idempotent_init_module',
@@ -56,19 +57,19 @@ def frame_of(printed: str) -> Frame:
     return Frame(function, module, sure)
 
 
-def attributions(entries: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+def attributions(entries: List[Oops]) -> List[Oops]:
     """The reports of a log in their order, each with what :func:`attribution` tells of it."""
-    found: List[Dict[str, Any]] = []
+    found: List[Oops] = []
     dead: Dict[str, Set[str]] = {'init': set(), 'exit': set()}
     for entry in entries:
         told = attribution(entry, dead)
-        if told['call']:
+        if told['call'] and told['of']:
             dead[told['call']].add(told['of'])
-        found.append(dict(entry, **told))
+        found.append({**entry, **told})
     return found
 
 
-def attribution(entry: Dict[str, Any], dead: Optional[Dict[str, Set[str]]] = None) -> Dict[str, Any]:
+def attribution(entry: Oops, dead: Optional[Dict[str, Set[str]]] = None) -> Oops:
     """``died_in`` (init, exit, probe, worker or None), ``of`` (its module, or None), ``call`` and ``locks``.
 
     ``call`` is ``init`` or ``exit`` where the task that died was inside the loader's system call for that module: then
@@ -80,8 +81,7 @@ def attribution(entry: Dict[str, Any], dead: Optional[Dict[str, Set[str]]] = Non
     it is the only one that is, without those whose init or exit is known to be ``dead``. What the kernel only guesses
     counts where it is sure of nothing.
     """
-    nothing: Dict[str, Any] = {'died_in': None, 'of': None, 'call': None,
-               'locks': entry.get('locks', [])}
+    nothing: Oops = {'died_in': None, 'of': None, 'call': None, 'locks': entry.get('locks', [])}
     if entry['kind'] != 'oops':
         return nothing
     frames = [frame_of(printed) for printed in entry['trace']]
@@ -96,7 +96,7 @@ def attribution(entry: Dict[str, Any], dead: Optional[Dict[str, Set[str]]] = Non
         return {'died_in': 'probe', 'of': of or None, 'call': None, 'locks': _locks(entry, frames, of)}
     if any(frame.function in WORKERS and not frame.module for frame in frames):
         return _in_worker(entry, frames)
-    return dict(nothing, locks=_definite_locks(entry, frames))
+    return {**nothing, 'locks': _definite_locks(entry, frames)}
 
 
 def _believable(frames: List[Frame]) -> List[Frame]:
@@ -107,7 +107,7 @@ def _believable(frames: List[Frame]) -> List[Frame]:
     return sure if any(not frame.module and ROOTS.match(frame.function) for frame in sure) else frames
 
 
-def _loader_call(frames: List[Frame]) -> Any:
+def _loader_call(frames: List[Frame]) -> Tuple[int, Optional[str]]:
     """(index, ``init`` or ``exit``) of the innermost frame of the loader; (0, None) without one."""
     for at, frame in enumerate(frames):
         if frame.module:
@@ -121,7 +121,7 @@ def _loader_call(frames: List[Frame]) -> Any:
     return 0, None
 
 
-def _in_call(entry: Dict[str, Any], inner: List[Frame], call: str, caller: str, dead: Set[str]) -> Dict[str, Any]:
+def _in_call(entry: Oops, inner: List[Frame], call: str, caller: str, dead: Set[str]) -> Oops:
     of = _loaded(entry, inner, call, caller, dead)
     probe = any(frame.function in PROBES for frame in inner)
     locks = _locks(entry, inner, of, every=True) if of else _definite_locks(entry, inner)
@@ -132,12 +132,12 @@ def _in_call(entry: Dict[str, Any], inner: List[Frame], call: str, caller: str, 
     return {'died_in': 'probe' if probe and call == 'init' else call, 'of': of, 'call': call, 'locks': locks}
 
 
-def _loaded(entry: Dict[str, Any], inner: List[Frame], call: str, caller: str, dead: Set[str]) -> str:
+def _loaded(entry: Oops, inner: List[Frame], call: str, caller: str, dead: Set[str]) -> str:
     """The module whose load or unload it was; empty where that cannot be told."""
     named = [frame for frame in inner if frame.module]
     sure = [frame for frame in named if frame.sure] or named
     nearest = sure[-1].module if sure else _word(entry['module'])
-    marked = entry.get('loading' if call == 'init' else 'unloading')
+    marked = entry.get('loading') if call == 'init' else entry.get('unloading')
     if nearest and (marked is None or nearest in marked or nearest not in entry.get('settled', [])):
         return nearest
     # Before its init and after its exit the loader is at work for it, not the module.
@@ -147,7 +147,7 @@ def _loaded(entry: Dict[str, Any], inner: List[Frame], call: str, caller: str, d
     return alive[0] if alive and len(alive) == 1 and (nearest or own) else ''
 
 
-def _probed(entry: Dict[str, Any], frames: List[Frame]) -> str:
+def _probed(entry: Oops, frames: List[Frame]) -> str:
     """The module of the driver: its probe is what the driver core called, or what a bus in a module then called."""
     at = next((at for at, frame in enumerate(frames) if frame.function in PROBES and not frame.module), len(frames))
     inner = frames[:at]
@@ -165,27 +165,27 @@ def _probed(entry: Dict[str, Any], frames: List[Frame]) -> str:
     return outermost.module
 
 
-def _in_worker(entry: Dict[str, Any], frames: List[Frame]) -> Dict[str, Any]:
+def _in_worker(entry: Oops, frames: List[Frame]) -> Oops:
     named = [frame for frame in frames if frame.module]
     of = _word(entry['module']) or (named[0].module if named else '') or entry.get('work_of', '') or \
         (entry.get('last_unloaded', '') if entry.get('freed_code') else '')
     return {'died_in': 'worker', 'of': of or None, 'call': None, 'locks': _locks(entry, frames, of) if of else []}
 
 
-def _without_names(entry: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+def _without_names(entry: Oops) -> Optional[Oops]:
     """Of a kernel without symbol names: a loader died in the code of a module that was loaded or unloaded then."""
     task = _word(entry.get('task'))
     if not is_unavailable(entry['function']) or 'workqueue' in entry or not (
             task in LOADERS or task.startswith('python')):
         return None
     for module in reversed(entry.get('code_of') or [_word(entry['module'])]):
-        for call, key in (('init', 'loading'), ('exit', 'unloading')):
-            if module in (entry.get(key) or []):
+        for call, listed in (('init', entry.get('loading')), ('exit', entry.get('unloading'))):
+            if module in (listed or []):
                 return {'died_in': call, 'of': module, 'call': call, 'locks': [NAMELESS_LOCK]}
     return None
 
 
-def _definite_locks(entry: Dict[str, Any], frames: List[Frame]) -> List[str]:
+def _definite_locks(entry: Oops, frames: List[Frame]) -> List[str]:
     """Those of the kernel's functions on the way; not of the one that it died in, which may not have come to it."""
     found: List[str] = []
     for at, frame in enumerate(frames):
@@ -195,7 +195,7 @@ def _definite_locks(entry: Dict[str, Any], frames: List[Frame]) -> List[str]:
     return found
 
 
-def _locks(entry: Dict[str, Any], inner: List[Frame], of: str, every: bool = False) -> List[str]:
+def _locks(entry: Oops, inner: List[Frame], of: str, every: bool = False) -> List[str]:
     """The locks that were held, and the functions that may hold one: where it died, and (``every``) all that had called
     the module back without a lock that is known.
     """
@@ -225,7 +225,7 @@ def _called_back_by(inner: List[Frame]) -> List[Optional[str]]:
     return found
 
 
-def _fault_in(entry: Dict[str, Any], inner: List[Frame], of: str) -> Optional[str]:
+def _fault_in(entry: Oops, inner: List[Frame], of: str) -> Optional[str]:
     """The function outside the module that may hold a lock of its own; None where the module's own code died."""
     fault = [] if 'pc' in entry or is_unavailable(entry['function']) else \
         [Frame(_plain(entry['function']), _word(entry['module']), True)]
@@ -237,15 +237,16 @@ def _fault_in(entry: Dict[str, Any], inner: List[Frame], of: str) -> Optional[st
     return None
 
 
-def _plain(function: Any) -> str:
+def _plain(function: Fact[str]) -> str:
     return _word(function).partition('.')[0]
 
 
-def _word(fact: Any) -> str:
+def _word(fact: Optional[Fact[str]]) -> str:
     return '' if is_unavailable(fact) else str(fact)
 
 
-def believed(oopses: List[Dict[str, Any]], taint_flags: Any, oops_count: Any) -> Tuple[List[Dict[str, Any]], List[str]]:
+def believed(oopses: List[Oops], taint_flags: Optional[Fact[List[str]]],
+             oops_count: Optional[Fact[int]]) -> Tuple[List[Oops], List[str]]:
     """The reports that the kernel's own evidence bears out, and why the log may lack some: a sentence each.
 
     Without the taint ``died`` (die() in arch/x86/kernel/dumpstack.c sets it) no task of this boot has died in an oops,

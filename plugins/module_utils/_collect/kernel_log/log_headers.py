@@ -9,13 +9,14 @@ kernel/locking/lockdep.c, mm/{slub,slab_common}.c, mm/kasan/report.c, lib/ubsan.
 """
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.log_lines import (
     Place,
     is_hexadecimal,
     split_place,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Oops
 
 LONGEST_COMMAND = 64
 # The kernel tells of a process: ``NAME[5800]: segfault at``, ``NAME (5800): drop_caches``, ``NAME/5800: potentially``.
@@ -127,7 +128,7 @@ def place_named(cause: str) -> Optional[Place]:
     return split_place(cause.partition(' in ')[2]) if cause.startswith(NAMES_ITS_PLACE) else None
 
 
-def stalled(text: str) -> Optional[Tuple[str, Dict[str, Any]]]:
+def stalled(text: str) -> Optional[Tuple[str, Oops]]:
     """Kind and facts of a report of a task that waits for long, or that keeps a CPU; None for another line."""
     hung, lockup, hard = HUNG.match(text), LOCKUP.search(text), HARD_LOCKUP.search(text)
     if hung:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One report of the kernel log while its lines come in: see :mod:`oops`."""
 
-from typing import Any, Dict, List, Optional, Set
+from typing import TYPE_CHECKING, List, Optional, Set
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.log_lines import (
     CORE_KERNEL,
@@ -11,15 +11,15 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log
     modules_linked_in,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Oops
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LOST = 'the kernel log has lost this line'
-# What else a report may say, returned where it does.
-FURTHER = ('address', 'number', 'pc', 'workqueue', 'work_of', 'loading', 'unloading', 'settled', 'last_unloaded',
-           'preempt_count', 'waits_in', 'wants', 'locks', 'cache')
 # Where the kernel's own addresses begin, on x86-64 and AArch64: a call of a null pointer ran no code that was freed.
 KERNEL_HALF = 1 << 63
 # Frames of waiting itself.
-MAY_BE_EMPTY = ('module', 'taint')
 SCHEDULER = ('__switch_to', 'context_switch', '__schedule', 'schedule', 'io_schedule', 'preempt_schedule',
              '__mutex_lock', 'mutex_lock', '__ww_mutex_lock', '__down', 'down', 'rwsem_down', '__rwsem', 'rt_mutex',
              '__rt_mutex', 'percpu_rwsem_wait', '__percpu', 'wait_for_completion', '__wait_for_common',
@@ -32,7 +32,7 @@ class Report:
 
     def __init__(self, when: Optional[float], kind: str = '') -> None:
         self.when = when
-        self.facts: Dict[str, Any] = {}
+        self.facts: Oops = {}
         self.headers: Set[str] = set()
         self.note = ''
         self.fatal = False
@@ -51,10 +51,20 @@ class Report:
         self.in_trace: List[Place] = []
         self.link: Optional[Place] = None
 
-    def know(self, **facts: Any) -> None:
-        for key, value in facts.items():
-            if value is not None and (value != '' or key in MAY_BE_EMPTY):
-                self.facts.setdefault(key, value)
+    def know(self, **facts: 'Unpack[Oops]') -> None:
+        """An empty text tells nothing, but of module and taint."""
+        for key in ('cause', 'task', 'work_of', 'last_unloaded'):
+            if key in facts and facts[key] == '':
+                del facts[key]
+        self.facts = {**self.facts, **facts, **self.facts}
+
+    def know_address(self, address: Optional[int]) -> None:
+        if address is not None:
+            self.know(address=address)
+
+    def know_taint(self, letters: Optional[str]) -> None:
+        if letters is not None:
+            self.know(taint=letters)
 
     def know_place(self, place: Optional[Place]) -> None:
         if place:
@@ -71,24 +81,21 @@ class Report:
         return bool(self.headers or self.kind) or (self.cut_here and self.identified) or (
             self.pointer_seen and self.ended)
 
-    def result(self) -> Dict[str, Any]:
+    def result(self) -> Oops:
         if 'module' not in self.facts and self.in_trace:
-            first = self.in_trace[0]
-            self.know(function=first.function, offset=first.offset, module=first.module)
+            self.know_place(self.in_trace[0])
         if self.kind == 'hung':
             self._waits()
         if self.link and self.trace and not any(self.link.function + '+' in entry for entry in self.trace[:2]):
             self.trace.insert(1, self.link.printed)
         fatal = self.fatal or not (self.headers or self.cut_here)
         nameless = unavailable('the kernel could not name it' if self.pointer_seen else LOST)
-        result: Dict[str, Any] = {'kind': self.kind or ('oops' if fatal else 'warning'), 'trace': self.trace,
-                  'time': unavailable(LOST) if self.when is None else self.when}
-        for key in ('cause', 'task', 'pid', 'taint'):
-            result[key] = self.facts.get(key, unavailable(LOST))
-        for key in ('function', 'offset', 'module'):
-            result[key] = self.facts.get(key, nameless)
         self._linked()
-        result.update((key, self.facts[key]) for key in FURTHER if key in self.facts)
+        result: Oops = {
+            'kind': self.kind or ('oops' if fatal else 'warning'), 'trace': self.trace,
+            'time': unavailable(LOST) if self.when is None else self.when, 'cause': unavailable(LOST),
+            'task': unavailable(LOST), 'pid': unavailable(LOST), 'taint': unavailable(LOST),
+            'function': nameless, 'offset': nameless, 'module': nameless, **self.facts}
         if self.code_of and self.pointer_seen:
             result['code_of'] = self.code_of
         if KERNEL_HALF <= result.get('pc', 0) == result.get('address') and result['kind'] == 'oops':
@@ -111,4 +118,5 @@ class Report:
         self.know(module=CORE_KERNEL)
         sure = [place.function for place in self.places if not place.printed.startswith('?')]
         waits_in = next((function for function in sure if not function.startswith(SCHEDULER)), None)
-        self.know(waits_in=waits_in or (sure[0] if sure else None))
+        if sure:
+            self.know(waits_in=waits_in or sure[0])

@@ -10,17 +10,18 @@ import os
 import re
 import subprocess
 import time
-from typing import Any, List, Match
+from typing import List, Match
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.log_lines import ALARMS
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable, unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact
 
 LARGEST_RECORD = 16384
 ALARMS_BYTES = [alarm.encode() for alarm in ALARMS]
 OVERWRITTEN = 'the kernel log has overwritten what came since'
 
 
-def read(root: str = '/', path: str = '/dev/kmsg', deadline: float = 2.0, from_alarm: bool = False) -> Any:
+def read(root: str = '/', path: str = '/dev/kmsg', deadline: float = 2.0, from_alarm: bool = False) -> Fact[List[str]]:
     """The kernel log's lines, oldest first, as dmesg prints them: ``[  185.234789] text``; or unavailable.
 
     ``from_alarm`` leaves out what comes before the first line that an oops or warning could begin with: mostly all.
@@ -45,7 +46,7 @@ class Since:
 
     def __init__(self, path: str = '/dev/kmsg') -> None:
         self._path = path
-        self._before: Any = None
+        self._before: Fact[List[str]] = unavailable('what came since was told before')
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -54,7 +55,7 @@ class Since:
             return
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
-    def lines(self, deadline: float = 2.0) -> Any:
+    def lines(self, deadline: float = 2.0) -> Fact[List[str]]:
         """What came since, as :func:`read` has it. Asked once: what was told is not told again."""
         if self._descriptor < 0:
             return _news(self._before, read(path=self._path))
@@ -68,7 +69,7 @@ class Since:
         return [line for record in records for line in lines_of(record)]
 
 
-def _news(before: Any, after: Any) -> Any:
+def _news(before: Fact[List[str]], after: Fact[List[str]]) -> Fact[List[str]]:
     if is_unavailable(after) or is_unavailable(before):
         return after if is_unavailable(after) else before
     last = before[-1] if before else None

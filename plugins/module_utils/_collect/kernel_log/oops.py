@@ -4,7 +4,7 @@
 """Oopses, warnings, hangs and stalls in the kernel log: which function of which module, in which task, and when."""
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_headers as headers
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.log_lines import (
@@ -18,6 +18,10 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log
     split_stamp,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log.log_report import Report
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Oops
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # LOG_LINE_MAX in kernel/printk/printk.c; a line has level, stamp, caller or host before it.
 LONGEST_RECORD = 1024
@@ -28,7 +32,7 @@ LONGEST_LISTING = 64
 MORE_MODULES = re.compile(r' [\w-]+(?:\([A-Z]*[+-]?\))?(?: |\Z)')
 
 
-def oopses(lines: Iterable[str]) -> List[Dict[str, Any]]:
+def oopses(lines: Iterable[str]) -> List[Oops]:
     """Each oops and warning in a kernel log, in its order.
 
     Keys: ``kind`` (``oops``: a task died; ``warning``: it went on; ``hung``: it waits for long; ``stall``: it keeps a
@@ -90,11 +94,11 @@ class _Reader:
         elif report.cut_here and not report.headers and not report.note:
             report.note = text.strip()
 
-    def finish(self) -> List[Dict[str, Any]]:
+    def finish(self) -> List[Oops]:
         return [report.result() for report in self._all if report.credible]
 
-    def _new(self, kind: str = '', **facts: Any) -> Report:
-        report = self._open[self._caller] = Report(self._when, kind)
+    def _new(self, reported: str = '', **facts: 'Unpack[Oops]') -> Report:
+        report = self._open[self._caller] = Report(self._when, reported)
         report.know(**facts)
         self._all.append(report)
         return report
@@ -153,7 +157,7 @@ class _Reader:
         if cause.startswith(('kernel NULL pointer', 'unable to handle')):
             report.fatal = True
             # The stack of ``stack guard page was hit at``, and other addresses, are hashed.
-            report.know(address=address_in(cause, ('address: ', ' at ')))
+            report.know_address(address_in(cause, ('address: ', ' at ')))
         atomic = headers.ATOMIC.match(cause)
         if atomic:
             report.know(task=atomic.group(1), pid=int(atomic.group(2)))
@@ -170,7 +174,8 @@ class _Reader:
         report = self._current('bug')
         report.fatal = True
         cause = text.partition('Unable to handle ')[2]
-        report.know(cause=cause.strip(), address=address_in(cause, ('address ',)))
+        report.know(cause=cause.strip())
+        report.know_address(address_in(cause, ('address ',)))
 
     def warning(self, text: str) -> None:
         found = headers.warned(text)
@@ -190,7 +195,8 @@ class _Reader:
             return
         report = self._current('die')
         report.fatal = True
-        report.know(address=address_in(found.cause), number=found.number, cause=headers.short_cause(found.cause))
+        report.know(number=found.number, cause=headers.short_cause(found.cause))
+        report.know_address(address_in(found.cause))
 
     def cpu(self, text: str) -> None:
         found = headers.processor(text)
@@ -232,7 +238,10 @@ class _Reader:
         report.know_place(found)
         words = text.split()
         if not found and words and words[0].startswith('0x') and is_hexadecimal(words[0][2:]):
-            report.know(pc=int(words[0][2:], 16), module=module_of_address(text) or None)
+            report.know(pc=int(words[0][2:], 16))
+            module = module_of_address(text)
+            if module:
+                report.know(module=module)
 
     def link_register(self, text: str) -> None:
         """``lr : do_one_initcall+0x50/0x1f8``, or ``LR is at``."""
@@ -293,15 +302,16 @@ class _Reader:
             report.know_place(split_place(lock.group(2)))
         elif lock:
             report.facts['locks'].append(lock.group(1))
-        elif taint is not None:
-            report.know(taint=taint)
+        else:
+            report.know_taint(taint)
 
     def slub(self, text: str) -> None:
         """``BUG foo_cache (Tainted: G  OE): Objects remaining in foo_cache on __kmem_cache_shutdown()``."""
         found = headers.SLUB.match(text)
         if found:
             report = self._current('slub')
-            report.know(cause=found.group(2).strip(), cache=found.group(1), taint=headers.letters_of_taint(text))
+            report.know(cause=found.group(2).strip(), cache=found.group(1))
+            report.know_taint(headers.letters_of_taint(text))
 
     def slab_left(self, text: str) -> None:
         found, report = headers.SLAB_LEFT.match(text), self._open.get(self._caller)
@@ -315,7 +325,7 @@ class _Reader:
         """Of a hung task this line stands alone."""
         report = self._open.get(self._caller)
         if report and report.kind == 'hung' and not text.startswith('Tainted: ['):
-            report.know(taint=headers.letters_of_taint(text))
+            report.know_taint(headers.letters_of_taint(text))
 
     def workqueue(self, text: str) -> None:
         """``Workqueue: events f_work [foo]``."""
@@ -342,7 +352,7 @@ class _Reader:
                 of_it[-1].know(preempt_count=int(found.group(2)))
 
 
-PREFIXES: Tuple[Tuple[Any, Callable[..., Any]], ...] = (
+PREFIXES: Tuple[Tuple[Union[str, Tuple[str, ...]], Callable[[_Reader, str], None]], ...] = (
     ('---[ end ', _Reader.end_trace),
     ('------------[ cut here ]', _Reader.cut_here),
     ('=======', _Reader.double_line),

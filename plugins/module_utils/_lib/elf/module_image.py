@@ -11,7 +11,7 @@ import stat
 import subprocess
 import time
 import zlib
-from typing import Any, Callable, Optional
+from typing import Any, BinaryIO, Callable, Optional, Type
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import relocatable
@@ -30,12 +30,12 @@ def load(path: str) -> bytes:
         return opened.image()
 
 
-def unreadable(path: str, error: Any) -> KmodError:
+def unreadable(path: str, error: Exception) -> KmodError:
     """The error of a file that an OSError or ValueError kept from being read."""
     return KmodError(f'read the module file {path}', getattr(error, 'strerror', None) or str(error))
 
 
-def _source(descriptor: int) -> Any:
+def _source(descriptor: int) -> relocatable.Source:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise OSError('it is no regular file')
@@ -63,7 +63,7 @@ class Opened:
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
         try:
-            self.source: Any = _source(self._descriptor)
+            self.source = _source(self._descriptor)
             self.unpack = _unpacker(self.source.at(0, 6))
         except OSError as error:
             os.close(self._descriptor)
@@ -75,8 +75,8 @@ class Opened:
     def __exit__(self, *_exception: object) -> None:
         os.close(self._descriptor)
 
-    def elf(self) -> Any:
-        """What _elf reads from: of a file that is not compressed, only the ranges that are asked for."""
+    def elf(self) -> relocatable.Source:
+        """What Relocatable reads from: of a file that is not compressed, only the ranges that are asked for."""
         return self.source if self.unpack is None else relocatable.Bytes(self.image())
 
     def image(self) -> bytes:
@@ -92,7 +92,7 @@ class Opened:
         return data
 
 
-def _unpacker(magic: bytes) -> Optional[Callable[[Any], bytes]]:
+def _unpacker(magic: bytes) -> Optional[Callable[[BinaryIO], bytes]]:
     """By the first bytes and not by the name, as kmod does. Each raises OSError, ValueError or EOFError."""
     if magic[:2] == b'\x1f\x8b':
         return _gunzip
@@ -101,7 +101,7 @@ def _unpacker(magic: bytes) -> Optional[Callable[[Any], bytes]]:
     return _unzstd if magic[:4] == b'\x28\xb5\x2f\xfd' else None
 
 
-def _gunzip(stream: Any) -> bytes:
+def _gunzip(stream: BinaryIO) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     try:
         data = unpacker.decompress(stream.read(), LIMIT + 1)
@@ -110,7 +110,7 @@ def _gunzip(stream: Any) -> bytes:
     return _whole(data, unpacker.eof)
 
 
-def _unxz(stream: Any) -> bytes:
+def _unxz(stream: BinaryIO) -> bytes:
     try:
         import lzma  # noqa: PLC0415  (not every host has it)
     except ImportError as error:
@@ -130,7 +130,7 @@ def _whole(data: bytes, ended: bool) -> bytes:
     return data
 
 
-def _unzstd(stream: Any) -> bytes:
+def _unzstd(stream: BinaryIO) -> bytes:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (Python 3.14)
     except ImportError:
@@ -149,7 +149,7 @@ def _unzstd(stream: Any) -> bytes:
     return _unzstandard(stream, zstandard.ZstdDecompressor(max_window_size=LIMIT).decompressobj(), zstandard.ZstdError)
 
 
-def _unzstandard(stream: Any, unpacker: Any, damage: Any) -> bytes:
+def _unzstandard(stream: BinaryIO, unpacker: Any, damage: Type[Exception]) -> bytes:
     chunks, length = [], 0
     try:
         # It takes no limit. A thousand bytes may become 32 MB.
@@ -163,7 +163,7 @@ def _unzstandard(stream: Any, unpacker: Any, damage: Any) -> bytes:
     return _whole(b''.join(chunks), getattr(unpacker, 'eof', True))
 
 
-def _unzstd_command(stream: Any) -> bytes:
+def _unzstd_command(stream: BinaryIO) -> bytes:
     environment = {'LC_ALL': 'C', 'PATH': os.environ.get('PATH', '') + ':/usr/local/bin:/usr/bin:/bin'}
     try:
         process = subprocess.Popen(['zstd', '-dcq'], stdin=stream, stdout=subprocess.PIPE,

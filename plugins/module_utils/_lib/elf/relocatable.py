@@ -8,7 +8,7 @@ Reads only the ranges that are asked for: pyelftools takes 2.4 ms for a module, 
 
 import os
 import struct
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -16,6 +16,7 @@ HEADER = struct.Struct('<16sHHIQQQIHHHHHH')
 # Elf64_Shdr, of which sh_name, sh_type, sh_offset, sh_size and sh_link count here
 SECTION = struct.Struct('<II16xQQI20x')
 NAME, KIND, OFFSET, SIZE, LINK = range(5)
+Header = Tuple[int, int, int, int, int]
 SYMBOL = struct.Struct('<IBBHQQ')
 RELA = struct.Struct('<QQq')
 # EI_CLASS and EI_DATA
@@ -23,7 +24,8 @@ FORMATS = {b'\x01\x01': '32-bit little-endian', b'\x01\x02': '32-bit big-endian'
            b'\x02\x01': '64-bit little-endian', b'\x02\x02': '64-bit big-endian'}
 OWN_FORMAT = FORMATS[b'\x02\x01']
 # As `uname -m` has it where it is one word for all of a kind; by e_machine, and by format where that matters.
-MACHINES: Dict[Any, str] = {3: 'i386', 40: 'arm', 62: 'x86_64', 183: 'aarch64', 258: 'loongarch64',
+MACHINES: Dict[Union[int, Tuple[int, str]], str] = {
+            3: 'i386', 40: 'arm', 62: 'x86_64', 183: 'aarch64', 258: 'loongarch64',
             (21, OWN_FORMAT): 'ppc64le', (21, '64-bit big-endian'): 'ppc64', (20, '32-bit big-endian'): 'ppc',
             (22, '64-bit big-endian'): 's390x', (183, '64-bit big-endian'): 'aarch64_be',
             (243, OWN_FORMAT): 'riscv64', (243, '32-bit little-endian'): 'riscv32'}
@@ -49,7 +51,7 @@ def machine_name(number: int, form: str) -> str:
 class Section:
     """``name``, ``kind`` (sh_type), ``offset`` and ``size`` in bytes within the file, ``link`` to another section."""
 
-    def __init__(self, name: str, header: Tuple[Any, ...]) -> None:
+    def __init__(self, name: str, header: Header) -> None:
         self.name = name
         self.kind, self.offset, self.size, self.link = header[KIND:]
 
@@ -78,14 +80,17 @@ class Bytes:
         return self._data[offset:offset + length]
 
 
+Source = Union[Bytes, OpenFile]
+
+
 class Relocatable:
     """The sections of a little-endian ELF64 relocatable file. Raises KmodError for anything else."""
 
     form = OWN_FORMAT
     order = '<'
 
-    def __init__(self, source: Any, origin: str) -> None:
-        self._source = Bytes(source) if isinstance(source, bytes) else source
+    def __init__(self, source: Union[bytes, Source], origin: str) -> None:
+        self._source: Source = Bytes(source) if isinstance(source, bytes) else source
         self._origin = origin
         head = self._source.at(0, HEADER.size)
         if head[:4] != b'\x7fELF':
@@ -106,15 +111,15 @@ class Relocatable:
 
     def _range(self, offset: int, length: int, section: Optional[str] = None) -> bytes:
         if offset + length <= self._source.size:
-            data: bytes = self._source.at(offset, length)
+            data = self._source.at(offset, length)
             if len(data) == length:
                 return data
         raise self._broken(f'section {section} is cut short' if section else 'it is cut short')
 
-    def _read_sections(self, offset: int, entry_size: int, count: int, names_at: int) -> List[Tuple[Any, ...]]:
+    def _read_sections(self, offset: int, entry_size: int, count: int, names_at: int) -> List[Header]:
         if entry_size != SECTION.size or names_at >= count:
             raise self._broken('its section table is damaged')
-        headers = list(SECTION.iter_unpack(self._range(offset, count * SECTION.size)))
+        headers: List[Header] = list(SECTION.iter_unpack(self._range(offset, count * SECTION.size)))
         place = headers[names_at]
         if place[SIZE] > LARGEST_NAMES:
             raise self._broken('its section names take %d bytes, more than any module\'s' % place[SIZE])
@@ -135,7 +140,7 @@ class Relocatable:
             found.setdefault(name, Section(name, header))
         return found
 
-    def _header(self, name: str) -> Optional[Tuple[Any, ...]]:
+    def _header(self, name: str) -> Optional[Header]:
         """The section of that name, the first where several share one string, as the kernel takes it (find_sec)."""
         word = name.encode() + b'\0'
         header = self._by_name.get(self._names.find(b'\0' + word) + 1)
@@ -179,7 +184,7 @@ class Relocatable:
             symbol = SYMBOL.unpack(self._range(symbols[OFFSET] + (info >> 32) * SYMBOL.size, SYMBOL.size))
             yield offset, self._symbol_name(strings, symbol[0])
 
-    def _symbol_name(self, strings: Tuple[Any, ...], at: int) -> str:
+    def _symbol_name(self, strings: Header, at: int) -> str:
         start = strings[OFFSET] + at
         room = min(strings[SIZE] - at, LONGEST_NAME, self._source.size - start)
         text, end, dummy = (self._source.at(start, room) if room > 0 else b'').partition(b'\0')

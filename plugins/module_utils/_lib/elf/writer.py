@@ -4,7 +4,7 @@
 """Writes a relocatable ELF64 file: sections, symbols and relocations as the kernel's loader wants them (elf(5))."""
 
 import struct
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 HEADER = struct.Struct('<16sHHIQQQIHHHHHH')
 SECTION = struct.Struct('<IIQQQQIIQQ')
@@ -16,6 +16,8 @@ SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA = 1, 2, 3, 4
 WRITE, ALLOC, EXECUTE = 1, 2, 4
 INFO_LINK = 0x40
 GLOBAL = 0x10
+# Name, type, flags, content, link, info, alignment and entry size
+Table = Tuple[str, int, int, bytes, int, int, int, int]
 # STT_OBJECT and STT_FUNC
 OBJECT, FUNCTION = 1, 2
 
@@ -82,7 +84,7 @@ def relocatable(machine: int, sections: List[Section], symbols: List[Symbol], re
     return _file(machine, tables)
 
 
-def _file(machine: int, tables: List[Tuple[Any, ...]]) -> bytes:
+def _file(machine: int, tables: List[Table]) -> bytes:
     names = _Strings()
     headers = SECTION.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     body = b''

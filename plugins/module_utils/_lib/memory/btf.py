@@ -13,7 +13,7 @@ import os
 import re
 import struct
 import sys
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 
@@ -34,7 +34,6 @@ KIND_WORDS = {
     11: (0, 0), 12: (0, 0), 13: (0, 2), 14: (1, 0), 15: (0, 3), 16: (0, 0), 17: (1, 0), 18: (0, 0), 19: (0, 3),
 }
 
-_running: Dict[str, object] = {}
 
 
 class Record(NamedTuple):
@@ -97,6 +96,13 @@ class Btf:
             raise KmodError(f'find {what}', 'it is a bit field that starts at bit %d' % bits)
         self._offsets[name, path] = bits // 8
         return bits // 8
+
+    def first_offset(self, name: str, *members: str) -> int:
+        """The same of the first of these members that the struct has: kernels call it differently."""
+        found = next((member for member in members if self.has(name, member)), None)
+        if found is None:
+            raise KmodError(f'find a member of struct {name}', 'it has none of {}'.format(', '.join(members)))
+        return self.offset(name, found)
 
     def has(self, name: str, member: str) -> bool:
         """Whether a struct of this name has such a member, at one offset."""
@@ -242,6 +248,9 @@ class Btf:
         return self._positions
 
 
+_running: Dict[str, Union[Btf, KmodError]] = {}
+
+
 def running(root: str = '/') -> Btf:
     """The running kernel's types (/sys/kernel/btf/vmlinux), read once in a process."""
     path = os.path.join(root, 'sys/kernel/btf/vmlinux')
@@ -253,7 +262,7 @@ def running(root: str = '/') -> Btf:
     found = _running[path]
     if isinstance(found, KmodError):
         raise found
-    return found  # type: ignore[return-value]
+    return found
 
 
 def layout_of(btf: Btf, wanted: Dict[str, Tuple[str, str]]) -> Dict[str, int]:

@@ -4,7 +4,7 @@
 """What a loaded module keeps of its init, which was freed: pointers to where another module may lie now."""
 
 import struct
-from typing import Iterator, Tuple
+from typing import Container, Iterator, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import slab
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
@@ -12,6 +12,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 
 MOST = 4096
+# include/linux/poison.h, on x86-64 and AArch64
+LIST_POISON2 = 0xDEAD000000000122
 # The operations of a parameter whose argument is a struct, and what in that points to the value.
 STRUCTS = {'param_ops_string': ('kparam_string', ('string',)), 'param_array_ops': ('kparam_array', ('elem', 'num'))}
 
@@ -49,13 +51,19 @@ def _parameters(module: int, memory: KernelMemory, symbols: Symbols) -> Iterator
                 yield pointer(data, argument) + types.offset(name, member), 8
 
 
-def is_let_go(memory: KernelMemory, symbols: Symbols, place: int, found: slab.Object) -> bool:
+def is_let_go(memory: KernelMemory, symbols: Symbols, place: int, found: slab.Object, loaded: Container[int]) -> bool:
     """Whether a word is what the kernel kept of the init of a module that has gone: where that was.
 
-    Another module may lie there. It is off its list, and RCU calls nothing of it but what frees it: see
-    ftrace_release_mod() and ftrace_free_mod_map() in kernel/trace/ftrace.c.
+    Another module may lie there. The record is off its list (list_del_rcu), and RCU calls nothing of it but what frees
+    it: see ftrace_release_mod() and ftrace_free_mod_map() in kernel/trace/ftrace.c. RCU forgets that function as it
+    calls it (rcu_do_batch() in kernel/rcu/tree.c): from then on the record is free, or about to be.
+    ``loaded``: the addresses of each struct module that is loaded.
     """
     types, frees = memory.btf, symbols.address('ftrace_free_mod_map')
-    places = [types.offset('ftrace_mod_map', member) for member in ('start_addr', 'end_addr')]
-    called = types.offset('ftrace_mod_map', 'rcu') + types.offset('callback_head', 'func')
-    return bool(frees) and place - found.start in places and memory.kcore.u64(found.start + called) == frees
+    at = {member: types.offset('ftrace_mod_map', member) for member in ('rcu', 'list', 'mod', 'start_addr', 'end_addr')}
+    if not frees or place - found.start not in (at['start_addr'], at['end_addr']):
+        return False
+    record = memory.kcore.read(found.start, types.size('ftrace_mod_map'))
+    called = pointer(record, at['rcu'] + types.offset('callback_head', 'func'))
+    before = pointer(record, at['list'] + types.offset('list_head', 'prev'))
+    return called == frees or (not called and before == LIST_POISON2 and pointer(record, at['mod']) not in loaded)

@@ -119,6 +119,13 @@ class Kcore:
         """The text up to NUL at address, in an array of ``limit`` bytes."""
         return self.read(address, limit).split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
 
+    def text(self, address: int) -> str:
+        """The text up to NUL at address, of 64 bytes at most; there may be nothing behind its page."""
+        for length in (64, 4096 - address % 4096):
+            with contextlib.suppress(KmodError):
+                return self.string(address, length)
+        return '?'
+
     @property
     def segments(self) -> List[Segment]:
         """What the file holds, in its order."""

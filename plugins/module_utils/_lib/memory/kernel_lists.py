@@ -7,12 +7,17 @@ None of the kernel's locks is held, so a list may change under a walk, and a bro
 ends, after MOST steps or at the first address that was there before, with a KmodError that says so.
 """
 
+import contextlib
 import struct
-from typing import Dict, Iterator, Set, Tuple
+from typing import Callable, Dict, Iterator, Set, Tuple, TypeVar
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import Kcore, KernelMemory
 
+T = TypeVar('T')
+
+# Times that what got lost is walked.
+WALKS = 3
 # More than a busy host's timers; at some microseconds for each the walk ends within a second.
 MOST = 1 << 16
 # Levels of an xarray over 64-bit indices with 64 slots each, and more than a maple tree of that size has.
@@ -21,6 +26,17 @@ DEEPEST = 11
 MAPLE_LEAF, MAPLE_RANGE, MAPLE_ARANGE = 1, 2, 3
 XA_SLOTS = 64
 LARGEST_INDEX = (1 << 64) - 1
+
+
+def again(walk: Callable[[], T], walks: int = WALKS) -> T:
+    """What ``walk`` returns; one that got lost on a list that changed is begun again, ``walks`` are made at most.
+
+    Raises the KmodError of the last.
+    """
+    for _walk in range(walks - 1):
+        with contextlib.suppress(KmodError):
+            return walk()
+    return walk()
 
 
 class Walk:

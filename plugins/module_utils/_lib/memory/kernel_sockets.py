@@ -92,7 +92,7 @@ class Sockets:
         data = self._kcore.read(sk + first, last + 8 - first)
         if struct.unpack_from('<H', data, self._sock['family'] - first)[0] == AF_UNIX:
             self._unix.add(file)
-        return struct.unpack_from('<Q', data, self._sock['prot'] - first)[0]
+        return kernel_lists.pointer(data, self._sock['prot'] - first)
 
     def _of_file(self, file: int, socket: int) -> Tuple[int, int]:
         """The struct sock of a socket and its operations. That it names its file shows that it is one."""

@@ -10,7 +10,7 @@ import time
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import task_structs, vmalloc
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists, task_structs, vmalloc
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 
@@ -64,11 +64,8 @@ class Places:
         """Finds what is mapped page by page at this time: a process that began since has a stack, and keeps it for the
         next when it has ended. Where that cannot be read what was known before stays.
         """
-        for _attempt in range(WALKS):
-            # The lists change while they are walked, on a host that does something.
-            with contextlib.suppress(KmodError):
-                self._areas = sorted(vmalloc.areas(self._memory, self._symbols))
-                return
+        with contextlib.suppress(KmodError):
+            self._areas = kernel_lists.again(lambda: sorted(vmalloc.areas(self._memory, self._symbols)), WALKS)
 
     def read_stacks(self) -> List[task_structs.Task]:
         """Finds the stacks of all tasks, which it returns. Raises KmodError where these cannot be read."""

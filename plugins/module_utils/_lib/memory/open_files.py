@@ -5,11 +5,11 @@
 
 A file is a module's where the kernel took a reference of it when the file was opened: by the owner of its operations,
 of its character or block device, of what it is a handle of. It is also where its operations merely lie in the module's
-memory: then no reference is counted, and calling them after the module has gone is an oops.
+memory: then no reference is counted, and calling them after the module was unloaded is an oops.
 """
 
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import btf, kernel_sockets
@@ -211,13 +211,8 @@ class Files:
     def name(self, opened: Opened) -> str:
         """The last part of its path."""
         types = self.memory.btf
-        text = self._kcore.u64(self._entry(opened) + types.offset('dentry', 'd_name') + types.offset('qstr', 'name'))
-        for length in (64, 4096 - text % 4096):
-            try:
-                return self._kcore.string(text, length)
-            except KmodError:
-                continue
-        return '?'
+        name = types.offset('dentry', 'd_name') + types.offset('qstr', 'name')
+        return self._kcore.text(self._kcore.u64(self._entry(opened) + name))
 
     def _kind(self, opened: Opened) -> str:
         """What the kernel calls a file without a name: its name is the kernel's own, nobody else can give it."""
@@ -295,7 +290,7 @@ class Files:
         try:
             count = kcore.u32(ring + types.offset('io_ring_ctx', 'nr_user_files'))
             start = kcore.u64(table + types.offset('io_file_table', 'files'))
-            read: Callable[[Any], List[int]] = self._tagged
+            read: Callable[[Iterable[int]], List[int]] = self._tagged
         except KmodError:
             nodes = table + types.offset('io_file_table', 'data')
             count = kcore.u32(nodes + types.offset('io_rsrc_data', 'nr'))
@@ -308,9 +303,9 @@ class Files:
         return read(value for (value,) in struct.iter_unpack('<Q', kcore.read(start, 8 * count)) if value)
 
     @staticmethod
-    def _tagged(words: Any) -> List[int]:
+    def _tagged(words: Iterable[int]) -> List[int]:
         return [word & ~FILE_FLAGS for word in words]
 
-    def _of_nodes(self, nodes: Any) -> List[int]:
+    def _of_nodes(self, nodes: Iterable[int]) -> List[int]:
         at = self.memory.btf.offset('io_rsrc_node', 'file_ptr')
         return [self._kcore.u64(node + at) & ~FILE_FLAGS for node in nodes]

@@ -214,14 +214,13 @@ class PhysicalMemory:
     def _on_list(self, head: int, order: int) -> List[int]:
         """The frames on one list; none where it changes all the time: they count as in use."""
         link = self._memory.btf.offset('page', 'lru')
-        for _attempt in range(WALKS):
-            try:
-                pages = list(kernel_lists.ring(self._memory.kcore, head, link, link + 16, 'the free pages of a CPU'))
-            except KmodError:
-                continue
-            return [frame for page, _data in pages for frame in range(
-                self.frame_of_page(page), self.frame_of_page(page) + (1 << order))]
-        return []
+        try:
+            pages = kernel_lists.again(lambda: list(kernel_lists.ring(
+                self._memory.kcore, head, link, link + 16, 'the free pages of a CPU')), WALKS)
+        except KmodError:
+            return []
+        return [frame for page, _data in pages for frame in range(
+            self.frame_of_page(page), self.frame_of_page(page) + (1 << order))]
 
     def _find_pages(self) -> int:
         """Where struct page of frame 0 would lie: for each segment of memory there is one of its struct pages."""
@@ -261,7 +260,4 @@ class PhysicalMemory:
 
 def cache_offset(types: btf.Btf) -> int:
     """Where the struct page of a slab has its kmem_cache; struct slab lies over struct page from 5.17 on."""
-    try:
-        return types.offset('slab', 'slab_cache')
-    except KmodError:
-        return types.offset('page', 'slab_cache')
+    return types.offset('slab' if types.has('slab', 'slab_cache') else 'page', 'slab_cache')

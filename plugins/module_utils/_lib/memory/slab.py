@@ -10,12 +10,11 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists, page_frames
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import Kcore, KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kernel_lists import pointer
 
 # MAX_ORDER_NR_PAGES objects of 8 bytes each would be more: a list of free objects that has lost its end.
 MOST_OBJECTS = 1 << 16
-NAME_LENGTH = 64
 # nr_node_ids at most: 1 << CONFIG_NODES_SHIFT
 MOST_NODES = 1024
 SLAB_RED_ZONE = 0x400
@@ -92,7 +91,7 @@ class Slabs:
             if not size:
                 raise KmodError(f'read the slab cache at {address:#x}', 'its objects have no size')
             before = u32('red_left_pad') if u32('flags') & SLAB_RED_ZONE else 0
-            self._caches[address] = Cache(address, _text(kcore, name), size, u32('offset'), secret, before)
+            self._caches[address] = Cache(address, kcore.text(name), size, u32('offset'), secret, before)
         return self._caches[address]
 
     def _free_of(self, head: int, page: bytes, cache: Cache) -> Set[int]:
@@ -214,10 +213,3 @@ def nodes(root: str) -> int:
             return min(int(stream.read().strip().replace('-', ',').split(',')[-1]) + 1, MOST_NODES)
     except (OSError, ValueError):
         return 1
-
-
-def _text(kcore: Kcore, address: int) -> str:
-    for length in (NAME_LENGTH, 4096 - address % 4096):  # there may be nothing behind its page
-        with contextlib.suppress(KmodError):
-            return kcore.string(address, length)
-    return '?'

@@ -4,7 +4,7 @@
 """Kernel memory, read once from end to end in search of pointers: in order, by all processors, within a time."""
 
 import time
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import pool
@@ -12,6 +12,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore i
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.pointers import WORD, Pattern, Word
 
 Span = Tuple[int, int]  # addresses from start to before end
+# What one piece holds, as JSON carries it: the words, those of them that stayed, the bytes that could not be read.
+Held = Tuple[Sequence[Sequence[int]], Sequence[Sequence[int]], int]
 
 # What one process reads before it answers, and at once.
 PIECE, AT_ONCE = 16 << 20, 1 << 20
@@ -50,7 +52,7 @@ def sweep(kcore: Kcore, spans: Iterable[Span], pattern: Pattern, until: float, p
     pieces = list(_pieces(spans))
     total = sum(end - start for piece in pieces for start, end in piece)
 
-    def read(piece: List[Span]) -> Optional[Any]:
+    def read(piece: List[Span]) -> Optional[Held]:
         answer = _read(kcore, piece, pattern, until, pages)
         kcore.forget()  # the next reader is not to find it again
         return answer
@@ -59,14 +61,13 @@ def sweep(kcore: Kcore, spans: Iterable[Span], pattern: Pattern, until: float, p
     answers = pool.share(read, pieces, max(until - time.monotonic(), 0.1), least=1, begun=begun)
     words: List[Word] = []
     stayed: List[Word] = []
-    done: int = 0
-    unread: int = 0
+    done, unread = 0, 0
     for number, piece in enumerate(pieces):
         answer = answers.get(number)
         if answer is not None:
-            words += [Word(place, value) for place, value in answer['words']]
-            stayed += [Word(place, value) for place, value in answer['stayed']]
-            unread += answer['unread']
+            words += [Word(place, value) for place, value in answer[0]]
+            stayed += [Word(place, value) for place, value in answer[1]]
+            unread += answer[2]
             done += sum(end - start for start, end in piece)
     unfinished = ''
     if done < total:
@@ -95,8 +96,8 @@ def _pieces(spans: Iterable[Span]) -> Iterator[List[Span]]:
         yield piece
 
 
-def _read(kcore: Kcore, piece: List[Span], pattern: Pattern, until: float, pages: Pages) -> Any:
-    """What one piece holds, as JSON can carry it; None where the time is over."""
+def _read(kcore: Kcore, piece: List[Span], pattern: Pattern, until: float, pages: Pages) -> Optional[Held]:
+    """What one piece holds; None where the time is over."""
     found: List[Word] = []
     stayed: List[Word] = []
     unread: int = 0
@@ -116,7 +117,7 @@ def _read(kcore: Kcore, piece: List[Span], pattern: Pattern, until: float, pages
                 doubtful = {page for page in held if pages.are_doubtful(page)}
                 stayed += [word for word in words if word.place & -PAGE in doubtful and _is_still_there(kcore, word)]
                 tail, after = data[-WORD + 1:], address + len(data)
-    return {'words': found, 'stayed': stayed, 'unread': unread}
+    return found, stayed, unread
 
 
 def _is_still_there(kcore: Kcore, word: Word) -> bool:

@@ -19,7 +19,6 @@ Lookup = Callable[[str], Optional[int]]
 
 # More tasks, or files of one task, than any host has: a list that lost its end.
 MOST = 1 << 20
-WALKS = 3
 COMM_LENGTH = 16
 PF_KTHREAD = 0x00200000
 # struct io_uring_task in include/linux/io_uring_types.h: IO_RINGFD_REG_MAX.
@@ -85,13 +84,7 @@ class Tasks:
 
     def all(self) -> List[Task]:
         """Every thread of every process. Raises KmodError where the list does not lead back to its start."""
-        for attempt in range(WALKS):
-            try:
-                return list(self._walk())
-            except KmodError:
-                if attempt + 1 == WALKS:
-                    raise
-        return []
+        return kernel_lists.again(lambda: list(self._walk()))
 
     def _walk(self) -> Iterator[Task]:
         first = self._first
@@ -159,14 +152,13 @@ class Tasks:
         size = max(at.values()) + 8
         words = struct.Struct('<%dQ' % (size // 8))
         start, end, operations, file = (at[key] // 8 for key in ('start', 'end', 'ops', 'file'))
-        try:
-            tree = self._memory.btf.offset('mm_struct', 'mm_mt')
-        except KmodError:
-            first = kcore.u64(mm + self._memory.btf.offset('mm_struct', 'mmap'))
-            link = self._memory.btf.offset('vm_area_struct', 'vm_next')
-            areas = (data for _address, data in kernel_lists.pointers_chain(kcore, first, link, size, what))
+        types = self._memory.btf
+        if types.has('mm_struct', 'mm_mt'):
+            tree = mm + types.offset('mm_struct', 'mm_mt')
+            areas = (kcore.read(address, size) for address in kernel_lists.maple_tree(self._memory, tree, what))
         else:
-            areas = (kcore.read(address, size) for address in kernel_lists.maple_tree(self._memory, mm + tree, what))
+            first, link = kcore.u64(mm + types.offset('mm_struct', 'mmap')), types.offset('vm_area_struct', 'vm_next')
+            areas = (data for _address, data in kernel_lists.pointers_chain(kcore, first, link, size, what))
         for data in areas:
             area = words.unpack_from(data)
             if area[operations] or area[file]:
@@ -200,12 +192,10 @@ def kernel_threads(tasks: List[Task], memory: KernelMemory) -> Tuple[List[Tuple[
 
 def _first_of(types: btf.Btf, *members: str) -> int:
     """The offset in task_struct of the first of these members that it has; -1 where it has none."""
-    for member in members:
-        try:
-            return types.offset('task_struct', member)
-        except KmodError:
-            continue
-    return -1
+    try:
+        return types.first_offset('task_struct', *members)
+    except KmodError:
+        return -1
 
 
 def sharing(tasks: List[Task], member: str) -> Dict[int, List[Task]]:

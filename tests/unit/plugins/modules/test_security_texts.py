@@ -9,7 +9,7 @@ import re
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import load
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_tasks
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import task_scan
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import find_holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, one_line, printable
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_no_text_gets_through(text):
 def test_the_name_of_a_process(tmp_path):
     builders.write(tmp_path, 'proc/7/task/7/comm', 'evil\x1b[31m\nok\n')
     builders.write(tmp_path, 'proc/7/task/7/stat', '7 (evil) S' + ' 0' * 40)
-    assert module_tasks.scan(str(tmp_path)).describe(7, 7)['command'] == 'evil\\x1b[31m\\x0aok'
+    assert task_scan.scan(str(tmp_path)).describe(7, 7)['command'] == 'evil\\x1b[31m\\x0aok'
 
 
 def test_the_path_of_an_open_file(tmp_path):

@@ -5,8 +5,7 @@
 
 import builders
 import pytest
-from fake_kernel import FAULTS, LOADER, FakeModule, Host
-from test_unload import loader_step, stack
+from fake_kernel import FAULTS, LOADER, FakeModule, Host, loader_step, stack
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     reachability,
     registrations,
     struct_module,
+    task_scan,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import bound_devices, find_holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source, oops
@@ -54,7 +55,7 @@ class Readers:
         self.asked = []
         self.lines = []
         answers = {
-            (module_tasks, 'scan'): 'seen', (module_tasks, 'spinning'): [], (module_tasks, 'other_namespace'): '',
+            (task_scan, 'scan'): 'seen', (module_tasks, 'spinning'): [], (module_tasks, 'other_namespace'): '',
             (module_tasks, 'in_loader'): {'tasks': [], 'unreadable': []},
             (module_tasks, 'in_module_code'): {'tasks': [], 'unreadable': []},
             (find_holders, 'find'): FILES, (bound_devices, 'find'): DEVICES, (struct_module, 'read'): builders.live(),

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_tasks
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_tasks, task_scan
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_memory import ARM_KERNELS, CAPTURES, KERNELS, write_files
@@ -72,7 +72,7 @@ def test_the_innermost_function_of_the_module_counts(tmp_path):
              '[<0>] b+0x1/0x2 [bar]\n')
     task(tmp_path, 10, command='a b) c', stack=stack)
     task(tmp_path, 10, tid=11, stack='[<0>] built+0x1/0x2 [bar 0123456789abcdef]\n')
-    seen = module_tasks.scan(str(tmp_path))
+    seen = task_scan.scan(str(tmp_path))
     assert module_tasks.in_module_code('foo', seen=seen)['tasks'] == [
         {'pid': 10, 'tid': 10, 'kernel_thread': False, 'command': 'a b) c', 'function': 'inner.part.0'}]
     assert [entry['tid'] for entry in module_tasks.in_module_code('bar', seen=seen)['tasks']] == [10, 11]
@@ -108,7 +108,7 @@ def test_kernel_threads_and_sleepers_are_not_waited_for(tmp_path, monkeypatch):
 def test_a_task_that_ends_is_left_out(tmp_path, monkeypatch):
     task(tmp_path, 43, syscall='running', stack='[<0>] f+0x1/0x2 [foo]\n')
     task(tmp_path, 44, syscall='175 0x0')
-    seen = module_tasks.scan(str(tmp_path))
+    seen = task_scan.scan(str(tmp_path))
     for path in (tmp_path / 'proc').glob('*/task/*/*'):
         path.unlink()
     monkeypatch.setattr(time, 'sleep', lambda _seconds: None)
@@ -141,7 +141,7 @@ def test_any_text_gives_facts(tmp_path_factory, stack, call, stat, command):
     texts = {'stack': b'[<0>] f+0x1/0x2 [foo]\n' + stack, 'syscall': call, 'stat': stat, 'comm': command}
     for name, data in texts.items():
         (directory / name).write_bytes(data)
-    seen = module_tasks.scan(str(root))
+    seen = task_scan.scan(str(root))
     assert [entry['function'] for entry in module_tasks.in_module_code('foo', seen=seen)['tasks']] == ['f']
     assert module_tasks.spinning(interval=0, seen=seen) == []
 
@@ -163,7 +163,7 @@ def test_a_real_task_of_this_host(program, expected):
             assert found == expected
         finally:
             child.send_signal(signal.SIGKILL)
-    assert os.getpid() not in [pid for pid, dummy in module_tasks.scan().running], Path('/proc/self/comm').read_text()
+    assert os.getpid() not in [pid for pid, dummy in task_scan.scan().running], Path('/proc/self/comm').read_text()
 
 
 def test_a_task_inside_a_system_call_is_found(tmp_path):

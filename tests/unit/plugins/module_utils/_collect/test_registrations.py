@@ -257,13 +257,13 @@ def test_a_walk_that_got_lost_is_repeated(tmp_path, monkeypatch):
 
     def changing(kcore, head, link, size, what):
         walks.append(what)
-        if walks.count('misc_list') < registrations.WALKS and what == 'misc_list':
+        if walks.count('misc_list') < kernel_lists.WALKS and what == 'misc_list':
             raise kernel_lists.Walk(what).lost('it goes in circles')
         return ring(kcore, head, link, size, what)
 
     monkeypatch.setattr(kernel_lists, 'ring', changing)
     assert of(root) == (FOUND, [])
-    assert walks.count('misc_list') == registrations.WALKS
+    assert walks.count('misc_list') == kernel_lists.WALKS
 
 
 def test_a_list_without_end_ends(tmp_path, monkeypatch):

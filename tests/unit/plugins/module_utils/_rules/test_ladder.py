@@ -1,53 +1,45 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which step is taken, which are refused, and what the reset writes: every method, guard and hazard."""
+"""Which step is taken and which are refused: each verdict, each method allowed, each hazard accepted."""
 
 import itertools
 
 import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import unavailable
-from ansible_collections.kernelops.kmod.plugins.module_utils._rules import diagnose, hazards, ladder
+from ansible_collections.kernelops.kmod.plugins.module_utils._rules import hazards
+from rule_facts import (
+    ALL,
+    ELSEWHERE,
+    FREE,
+    HELD,
+    HIDDEN_KERNEL,
+    HOLDERS,
+    INIT_DIED,
+    PROBE_DIED,
+    RUNNING,
+    SHOWN,
+    THREAD,
+    UNKNOWN,
+    USER_TASK,
+    hidden,
+    plan,
+    shown,
+)
 
-ALL = list(ladder.METHODS)
-FREE = ['plain', 'kernel_force', 'reset']
 UNFORCED = builders.kernel(force_unload=False)
 UNKNOWN_FORCE = builders.kernel(force_unload=unavailable('no configuration'))
-HOLDERS = {'mounts': [builders.holder()]}
-THREAD = builders.tasks(builders.task('foo_thread', 5, 'f_loop', kernel_thread=True))
-USER_TASK = builders.tasks(builders.task('cat', 6, 'f_read'))
-HIDDEN_KERNEL = builders.kernel(kptr_restrict=2)
 SYSCTL = 'sysctl kernel.kptr_restrict=1'
-ELSEWHERE = builders.oops(module='', of=None, call=None, died_in=None, function='static_call_module_notify')
-SHOWN = {'reachability': builders.UNREACHABLE}
 LINK_UP = {'network': [builders.holder('network device foo0 (up)', 'ip link set foo0 down', counts=False, active=True)]}
-
-INIT_DIED = builders.facts('coming', 1, oopses=[builders.oops()])
 EXIT_DIED = builders.facts('going', -1, oopses=[builders.exit_oops()])
-PROBE_DIED = builders.facts('coming', 1, oopses=[builders.oops(died_in='probe', locks=['device_lock'])])
-UNKNOWN = builders.facts(refcount=3)
 OWN = builders.facts(refcount=1, taint='')
 LEAKED = builders.facts(refcount=3, **SHOWN)
 DISK = builders.facts(refcount=1, taint='', holders={'devices': [builders.holder('disk vda with / mounted', '')]})
 LEAKED_UNFORCED = builders.facts(refcount=3, kernel=UNFORCED, **SHOWN)
 NO_EXIT = builders.facts(permanent=True)
 EXIT_LOST = builders.facts(permanent=True, cleanup_module=builders.CLEANUP)
-RUNNING = builders.facts('coming', 1, loader_tasks=builders.tasks(builders.loader_task()))
 UNDECIDED = builders.facts('going', -1)
-HELD = builders.facts(refcount=1, holders=HOLDERS)
-
-
-def shown(given):
-    """The facts where it is shown that nothing in the kernel leads into the module."""
-    return dict(given, **SHOWN)
-
-
-def hidden(given, **changes):
-    """The facts where the kernel hides the address of struct module."""
-    module = dict(given['module'], struct_address=unavailable('section addresses are hidden (kernel.kptr_restrict=2)'))
-    return dict(given, module=module, kernel=HIDDEN_KERNEL, **changes)
-
 
 # id: (facts, methods allowed, run_exit, method taken, whether exit runs)
 STEPS = {
@@ -196,195 +188,6 @@ EXITS = {
 }
 
 
-# --- every hazard and every method: which method goes on in spite of which hazard ------------------------------------
-
-def dangerous(verdict, code, *, kernel_threads=False):
-    """A diagnosis with one hazard."""
-    evidence = [builders.task(kernel_thread=kernel_threads)] if code == 'running_task' else []
-    hazard = {'code': code, 'reason': code, 'evidence': evidence}
-    return {'verdict': verdict, 'reason': 'It is so.', 'hazards': [hazard]}
-
-
-# hazard: for (a live module whose exit runs, the same without its exit, one that died half way, one that may still run
-# half way): the methods that it forbids
-FREES = ('plain', 'kernel_force', 'reset')
-EACH = (*FREES, 'park')
-FORBIDS = {
-    'running_task': (FREES, FREES, EACH, EACH),
-    'running_task in kernel threads alone': ((), FREES, FREES, EACH),
-    'undecided': (FREES, FREES, FREES, EACH),
-    'in_use': (FREES, FREES, FREES, EACH),
-    'foreign_oops': (('reset', 'park'),) * 4,
-    'locks_held': (EACH,) * 4,
-    'dangling_references': ((), FREES, FREES, FREES),
-    'reachability_unknown': ((), FREES, FREES, FREES),
-}
-CASES = (('references_leaked', True), ('references_leaked', False), ('init_died', False), ('init_running', False))
-
-
-@pytest.mark.parametrize('method', ladder.METHODS)
-@pytest.mark.parametrize('case', range(4), ids=['exit runs', 'exit does not run', 'died', 'half way'])
-@pytest.mark.parametrize('hazard', FORBIDS)
-def test_hazard_and_method(hazard, case, method):
-    (verdict, runs_exit), code = CASES[case], hazard.split()[0]
-    given = dangerous(verdict, code, kernel_threads='threads' in hazard)
-    forbidden = method in FORBIDS[hazard][case]
-    assert bool(ladder.blocking(given, method, runs_exit, [])) == forbidden
-    assert ladder.blocking(given, method, runs_exit, [code]) == []
-    others = [other for other in hazards.HAZARDS if other != code]
-    assert bool(ladder.blocking(given, method, runs_exit, others)) == forbidden
-
-
-def test_the_table_has_every_hazard():
-    assert {hazard.split()[0] for hazard in FORBIDS} == set(hazards.HAZARDS)
-
-
-def test_a_hazard_not_known_here_forbids_all():
-    given = dangerous('references_leaked', 'new_one')
-    assert all(ladder.blocking(given, method, False, []) for method in ladder.METHODS)
-    assert 'accept_hazards=new_one overrides' in ladder.override(given['hazards'])
-
-
-# (verdict, method, whether exit runs, accepted): whom the helper's last look is to find
-LOOKS = {
-    ('init_died', 'reset', False, ()): 'tasks',
-    ('exit_died', 'reset', False, ('dangling_references', 'undecided', 'in_use', 'foreign_oops')): 'tasks',
-    ('init_running', 'reset', False, ('undecided',)): 'tasks',
-    ('exit_waiting', 'reset', False, ('undecided',)): 'tasks',
-    ('init_running', 'reset', True, ('undecided',)): 'tasks',
-    ('init_running', 'reset', False, ('running_task',)): 'nobody',
-    ('references_leaked', 'reset', True, ()): 'user_tasks',
-    ('references_leaked', 'reset', False, ()): 'tasks',
-    ('exit_lost', 'reset', True, ()): 'user_tasks',
-    ('no_exit', 'reset', True, ()): 'tasks',
-    ('init_died', 'reset', True, ()): 'user_tasks',
-    ('init_died', 'park', False, ()): 'user_tasks',
-    ('init_running', 'park', False, ('undecided',)): 'user_tasks',
-    ('init_waiting', 'park', False, ('undecided',)): 'user_tasks',
-    ('no_exit', 'park', False, ()): 'nobody',
-    ('references_leaked', 'park', False, ()): 'nobody',
-    ('in_use', 'park', False, ('running_task',)): 'nobody',
-}
-
-
-@pytest.mark.parametrize('case', LOOKS, ids=lambda case: ' '.join(map(str, case[:3])) + ' ' + '+'.join(case[3]))
-def test_whom_the_last_look_is_to_find(case):
-    assert ladder.look_for(*case) == LOOKS[case]
-
-
-# --- park -----------------------------------------------------------------------------------------------------------
-
-DANGLING = {'registrations': {'found': [{'kind': 'device', 'what': 'foo', 'evidence': 'x'}], 'unseen': []}}
-# id: (facts, methods, accepted, method taken)
-PARKED = {
-    'the last step of the default': (INIT_DIED, ALL, [], 'park'),
-    'what it left is seen': (dict(INIT_DIED, **DANGLING), ALL, [], 'park'),
-    'accepted in part: it stays': (dict(INIT_DIED, **DANGLING), ALL, ['dangling_references'], 'park'),
-    'accepted: then it is freed': (dict(INIT_DIED, **DANGLING), ALL, ['dangling_references', 'reachability_unknown'],
-                                   'reset'),
-    'where nothing leads there, less is kept': (shown(INIT_DIED), ALL, [], 'reset'),
-    'where it is the only one': (shown(INIT_DIED), ['park'], [], 'park'),
-    'not named': (INIT_DIED, FREE, [], 'none'),
-    'a healthy one, where it is the only one': (builders.facts(), ['park'], [], 'park'),
-    'a healthy one otherwise': (builders.facts(), ALL, [], 'plain'),
-    'never a live one that is in use': (HELD, ALL, [], 'none'),
-    'never a live one that may be': (UNKNOWN, ALL, [], 'none'),
-    'one that is held, where it is the only one: its code stays': (HELD, ['park'], [], 'park'),
-    'one with tasks in it, where it is the only one': (builders.facts(refcount=1, tasks=USER_TASK), ['park'], [],
-                                                       'park'),
-    'a permanent one that is in use, where it is the only one': (
-        builders.facts(refcount=1, permanent=True, holders=HOLDERS), ['park'], [], 'park'),
-    'never one that runs': (RUNNING, ALL, [], 'none'),
-    'one that runs, at the risk of the host': (RUNNING, ['park'], ['running_task'], 'park'),
-    'never with an oops elsewhere': (builders.facts('coming', 1, oopses=[builders.oops(), ELSEWHERE]), ALL, [], 'none'),
-    'never with a lock that died': (PROBE_DIED, ALL, [], 'none'),
-    'never one that others use': (builders.facts(refcount=1, used_by=['bar']), ALL, list(hazards.HAZARDS), 'none'),
-    'never where it cannot be found': (hidden(INIT_DIED), ALL, [], 'none'),
-    'never twice': (dict(INIT_DIED, name='foo_parked1'), ALL, [], 'none'),
-    'never a built-in one': (builders.facts('builtin'), ALL, [], 'none'),
-}
-
-
-@pytest.mark.parametrize('row', PARKED.values(), ids=list(PARKED))
-def test_park(row):
-    given, methods, accepted, method = row
-    found = plan(given, methods, 'auto', accepted)
-    assert found['method'] == method
-    assert (found['refusal'] is None) == (method != 'none')
-    assert not (method == 'park' and found['runs_exit'])
-
-
-def test_a_parked_one_is_left_alone():
-    found = plan(dict(INIT_DIED, name='foo_parked1'), ALL)
-    assert found['next'].startswith('Leave it: parked, its code does no harm')
-
-
-def test_the_override_is_told_last_and_with_what_it_means():
-    for given in (INIT_DIED, UNKNOWN, HELD, RUNNING, PROBE_DIED):
-        found = plan(given, FREE)
-        first, told, means = found['next'].partition(' overrides this at the risk of the host: ')
-        assert told
-        assert 'accept_hazards=' in first.rsplit('. ', 1)[-1]
-        for code in first.rsplit('accept_hazards=', 1)[-1].split(','):
-            assert hazards.HAZARDS[code] in means
-
-
-# (why no compiled one, why no synthesized one, method, option helper): words of what is lacking
-LACKING = {
-    ('', '', 'park', 'auto'): '', ('none', '', 'park', 'auto'): 'none', ('', '', 'park', 'synthesized'): 'cannot park',
-    ('none', '', 'reset', 'auto'): '', ('none', '', 'reset', 'compiled'): 'none', ('', 'no', 'reset', 'auto'): '',
-    ('', 'no', 'reset', 'synthesized'): 'no', ('none', 'signature', 'reset', 'auto'): 'signature',
-    ('none', 'no', 'plain', 'auto'): '', ('none', 'no', 'kernel_force', 'auto'): '',
-}
-
-
-@pytest.mark.parametrize('case', LACKING, ids=' '.join)
-def test_which_helper_is_lacking(case):
-    compiled, synthesized, method, wanted = case
-    found = ladder.helper_lacks({'compiled': compiled, 'synthesized': synthesized}, method, wanted)
-    assert LACKING[case] in found
-    assert bool(found) == bool(LACKING[case])
-
-
-@pytest.mark.parametrize(('verdict', 'method', 'runs_exit', 'frees'), [
-    ('init_died', 'reset', False, True), ('no_exit', 'kernel_force', True, True), ('no_exit', 'reset', True, True),
-    ('exit_lost', 'kernel_force', False, True), ('exit_lost', 'reset', True, False),
-    ('unloadable', 'plain', True, False), ('references_leaked', 'kernel_force', True, False),
-    ('init_died', 'park', False, False)])
-def test_what_frees_code_without_its_exit(verdict, method, runs_exit, frees):
-    assert ladder.frees_without_exit(verdict, {'method': method, 'runs_exit': runs_exit}) is frees
-
-
-AS_READ = {'state': 'coming', 'refcount': 4, 'init': builders.INIT, 'exit': builders.EXIT}
-NULL_EXIT = dict(AS_READ, state='live', exit=0)
-
-# id: (verdict, whether exit runs, entry as read, init and exit written)
-RESET_VALUES = {
-    'skip exit: no init, or delete_module would ask for an exit': ('init_died', False, AS_READ, 0, 0),
-    'skip exit, exit died': ('exit_died', False, dict(AS_READ, state='going', refcount=0), 0, 0),
-    'run exit: pointers as they are': ('references_leaked', True, AS_READ, builders.INIT, builders.EXIT),
-    'run exit although init died': ('init_died', True, AS_READ, builders.INIT, builders.EXIT),
-    'exit lost: the code of cleanup_module': ('exit_lost', True, NULL_EXIT, builders.INIT, builders.CLEANUP),
-    'exit lost, exit never': ('exit_lost', False, NULL_EXIT, 0, 0),
-    'no exit: init must go': ('no_exit', True, NULL_EXIT, 0, 0),
-}
-
-
-CALL_DIED = builders.facts(oopses=[builders.oops(died_in=None, call=None, function='foo_write')])
-
-
-def test_where_a_call_died_the_module_may_be_parked_by_name():
-    refused = plan(CALL_DIED, ALL)
-    assert refused['method'] == 'none'
-    assert refused['next'].startswith('methods=park frees its name')
-    assert plan(CALL_DIED, ['park'])['method'] == 'park'
-    assert plan(CALL_DIED, ALL, 'auto', ['locks_held'])['method'] == 'plain'
-
-
-def plan(given, methods, run_exit='auto', accepted=()):
-    return ladder.plan(given, diagnose.diagnose(given, run_exit == 'never'), methods, run_exit, accepted)
-
-
 @pytest.mark.parametrize('row', STEPS.values(), ids=list(STEPS))
 def test_step(row):
     given, methods, run_exit, method, runs_exit = row
@@ -445,17 +248,3 @@ def test_a_method_that_is_not_allowed_is_never_taken(row, methods, run_exit):
     assert found['method'] in ('none',) + methods
     assert (found['method'] == 'none') == (found['refusal'] is not None)
     assert (found['refusal'] is None) == (found['next'] is None)
-
-
-@pytest.mark.parametrize('row', RESET_VALUES.values(), ids=list(RESET_VALUES))
-def test_reset_values(row):
-    verdict, runs_exit, entry, init, leave = row
-    given = builders.facts(cleanup_module=builders.CLEANUP)
-    assert ladder.reset_values(given, verdict, runs_exit, entry) == {
-        'state': 'live', 'refcount': 1, 'init': init, 'exit': leave}
-
-
-def test_expected_is_struct_module_as_read():
-    assert ladder.expected(builders.facts('coming', 1)) == {
-        'state': 'coming', 'refcount': 2, 'init': builders.INIT, 'exit': builders.EXIT}
-    assert ladder.expected(builders.facts(live=unavailable('lockdown'))) is None

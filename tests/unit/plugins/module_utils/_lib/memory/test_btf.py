@@ -99,6 +99,9 @@ def test_a_member_that_this_kernel_has_not_is_named():
         btf_of('linux-7.3').offset('file_system_type', 'next')
     with pytest.raises(KmodError, match='no type of this name'):
         btf_of('linux-7.3').size('no_such_struct')
+    assert btf_of('linux-6.12').first_offset('file_system_type', 'list', 'next') == 56
+    with pytest.raises(KmodError, match='struct file_system_type: it has none of first, second'):
+        btf_of('linux-7.3').first_offset('file_system_type', 'first', 'second')
 
 
 @pytest.mark.parametrize(('name', 'path', 'offset'), [

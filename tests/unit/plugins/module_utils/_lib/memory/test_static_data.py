@@ -7,7 +7,7 @@ import os
 import struct
 
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, registrations
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import loader_data, module_survey, registrations
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import aarch64, static_data
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
@@ -225,7 +225,7 @@ def test_a_reset_has_its_anchors(kernel, tmp_path):
 
 
 def test_a_kernel_that_keeps_a_table_of_running_loads_wants_that_too(kernel, tmp_path, monkeypatch):
-    monkeypatch.setattr(module_survey.Survey, '_has_running_loads', lambda _self: True)
+    monkeypatch.setattr(loader_data, 'has_running_loads', lambda _self: True)
     with module_survey.Survey(kernel.root(tmp_path), facts_of_kernel()) as survey:
         anchors = survey.anchors()
     assert is_unavailable(anchors)

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, kernelops.kmod contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loader's landmine: what a load that died in init leaves for the loads to come, with the cure and without.
+"""The stale entry that a crashed load leaves in the loader's table: the loads to come, with it cleared and left.
 
-From 6.5 on finit_module(2) keeps an entry on its caller's stack in ``idem_hash`` (kernel/module/main.c). With the cure
-1,500 loads of files with other inodes and 1,500 of the same inode must go through. Without it the host must be seen to
-crash: else this test would pass where there is nothing to cure. Before 6.5 all must go through either way.
+From 6.5 on finit_module(2) keeps an entry on its caller's stack in ``idem_hash`` (kernel/module/main.c). Where the
+collection unloaded the module, 1,500 loads of files with other inodes and 1,500 of the same inode must go through.
+Where the entry was left, the host must crash: else this test would pass where there is nothing to clear. Before 6.5 all
+must go through either way.
 """
 
 from typing import Any, Dict, List, NamedTuple
@@ -16,27 +17,27 @@ LOADS = 1500
 REAL = 300
 FILE = '/root/lab/init_oops.ko'
 FIXED = '/root/lab/fixed/init_oops.ko'
-# Enough processes that the dead task's stack is given back: on an idle guest it is kept for the next fork.
+# Enough processes that the killed task's stack is given back: on an idle guest it is kept for the next fork.
 CHURN = 100
 
 
 class Case(NamedTuple):
-    """What is done to the module that died in init, and which loads come after that."""
+    """What is done to the module whose init crashed, and which loads come after that."""
 
     what: str
     remedy: str
     same_inode: bool
 
 
-CURED = Case('cured by kmod_force_unload', 'cure', same_inode=False)
-UNCURED = (
+UNLOADED = Case('unloaded by kmod_force_unload', 'unload', same_inode=False)
+NOT_CLEARED = (
     Case('unloaded, entry left', 'leave', same_inode=False),
     Case('unloaded, entry left', 'leave', same_inode=True),
     Case('not unloaded', 'none', same_inode=False),
 )
 
 
-def has_landmine(rig: Rig) -> bool:
+def keeps_table(rig: Rig) -> bool:
     """Whether this kernel keeps a table of running loads: by its symbol, not by its version."""
     return rig.sh("grep -c ' idem_hash$' /proc/kallsyms").out.strip() != '0'
 
@@ -46,7 +47,7 @@ def loads(rig: Rig, *, same_inode: bool) -> Dict[str, Any]:
     words = f'same {FILE} {FIXED}' if same_inode else 'others'
     said = rig.python(f'loads.py {words} {LOADS} {REAL}', timeout=400)
     if said.status is None or not said.out.strip().endswith('}'):
-        end = 'no answer' if rig.is_alive() else 'the host died'
+        end = 'no answer' if rig.is_alive() else 'the host crashed'
         return {'asked': LOADS, 'through': 0, 'seconds': round(said.seconds, 1), 'end': end}
     return said.last
 
@@ -60,13 +61,13 @@ def alarms(rig: Rig) -> List[str]:
     return log
 
 
-def judged(rig: Rig, case: Case, mined: bool, *, clean: bool = True) -> List[Dict[str, Any]]:
+def judged(rig: Rig, case: Case, keeps: bool, *, clean: bool = True) -> List[Dict[str, Any]]:
     """The rows of one case: figures, what must hold, whether it does."""
     if clean:
         rig.restore()
-    jammed = rig.python(f'loads.py jam {FILE}', timeout=60).last
+    injected = rig.python(f'loads.py inject {FILE}', timeout=60).last
     steps: List[Dict[str, Any]] = []
-    if case.remedy == 'cure':
+    if case.remedy == 'unload':
         answer = rig.force_unload('init_oops', accept=('reachability_unknown',))
         steps = answer.get('steps', [])
         if answer.get('failed'):
@@ -74,18 +75,18 @@ def judged(rig: Rig, case: Case, mined: bool, *, clean: bool = True) -> List[Dic
     elif case.remedy == 'leave':
         steps = rig.python('loads.py unload init_oops leave', timeout=90).last['steps']
     cleared = [step['result'] for step in steps if step['action'] == 'clear_loader']
-    if case.remedy != 'cure':
+    if case.remedy != 'unload':
         rig.python(f'loads.py churn {CHURN}', timeout=120)
     before = alarms(rig)
     rows = []
-    for same_inode in ([False, True] if case.remedy == 'cure' else [case.same_inode]):
+    for same_inode in ([False, True] if case.remedy == 'unload' else [case.same_inode]):
         found = loads(rig, same_inode=same_inode)
         seen = [line for line in alarms(rig) if line not in before]
-        must_crash = mined and case.remedy != 'cure'
-        holds = jammed['end'] == 'died' and (
+        must_crash = keeps and case.remedy != 'unload'
+        holds = injected['end'] == 'died' and (
             found['end'] not in ('all', 'no answer') and 'refused' not in found['end'] if must_crash
             else found['end'] == 'all' and not seen)
-        if mined and case.remedy == 'cure':
+        if keeps and case.remedy == 'unload':
             holds = holds and any('cleared' in text for text in cleared)
         rows.append({
             'kernel': rig.kernel, 'case': case.what, 'loads of': 'the same inode' if same_inode else 'other inodes',
@@ -103,9 +104,9 @@ def measure(kernel: str, name: str = '') -> List[Dict[str, Any]]:
     """All rows of one kernel."""
     rows: List[Dict[str, Any]] = []
     with Rig(kernel, name and f'{name}-{kernel}') as rig:
-        mined = has_landmine(rig)
-        progress(f'{kernel}: {"has" if mined else "has no"} idem_hash')
-        rows += judged(rig, CURED, mined, clean=False)
-        for case in UNCURED:
-            rows += judged(rig, case, mined)
+        keeps = keeps_table(rig)
+        progress(f'{kernel}: {"has" if keeps else "has no"} idem_hash')
+        rows += judged(rig, UNLOADED, keeps, clean=False)
+        for case in NOT_CLEARED:
+            rows += judged(rig, case, keeps)
     return rows
