@@ -140,7 +140,7 @@ class Fitness(TypedDict):
     reason: str
 
 
-class JudgedFile(LoadableFile):
+class JudgedFile(LoadableFile):  # pylint: disable=duplicate-bases  # of dict, which pylint sees in both
     """And whether it suits the kernel."""
 
     fitness: Fitness

@@ -9,7 +9,8 @@ A fact that could not be read is :class:`Unavailable`, with the reason, in place
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, TypeVar, Union
 
 if TYPE_CHECKING:
-    from typing import TypedDict as TypedDict  # noqa: PLC0414  (others have it from here)
+    # Others have it from here.
+    from typing import TypedDict as TypedDict  # noqa: PLC0414  # pylint: disable=useless-import-alias
 else:
     try:
         from typing import TypedDict

@@ -259,7 +259,7 @@ class Target:
         self.name = name
         self._image = image
         self._parameters: Parameters = {'name': name, 'address': address, 'modules': anchors['modules'],
-                            'module_lock': anchors['module_mutex']}
+                                        'module_lock': anchors['module_mutex']}
 
     def look(self) -> Entry:
         """The entry as it is: state, refcount (raw), init, exit. Raises KmodError where there is no such entry.

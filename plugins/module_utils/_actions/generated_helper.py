@@ -30,7 +30,7 @@ LIST_AT, NAME_AT = 8, 24
 TRIES = 50
 # What compiled_helper.parse_report has, as far as this kind can tell.
 REPORT: HelperReport = {'loader': 'not_asked', 'buckets': 0, 'loading_pid': 0,
-                          'look': {'result': 'not_asked', 'reason': LIMITS}}
+                        'look': {'result': 'not_asked', 'reason': LIMITS}}
 
 
 class Donor(NamedTuple):
@@ -217,9 +217,9 @@ class Target:
         old, new = (self._numbers(entry) for entry in (expect, write_values))
         compares = store_code.text_of(self._address + NAME_AT, self.name.encode(), struct_module.NAME_LENGTH, 'name')
         compares += [store_code.Compare(key, self._address + at[key], old[key],
-                                         (1 << 8 * size.get(key, 8)) - 1) for key in ('state', 'init', 'exit')]
+                                        (1 << 8 * size.get(key, 8)) - 1) for key in ('state', 'init', 'exit')]
         stores = [store_code.Store(key, self._address + at[key], old[key], new[key],
-                                    size.get(key, 8)) for key in ('refcount', 'init', 'exit', 'state')]
+                                   size.get(key, 8)) for key in ('refcount', 'init', 'exit', 'state')]
         return compares, stores
 
     @staticmethod

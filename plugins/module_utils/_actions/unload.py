@@ -220,7 +220,7 @@ class Unload:
         facts, self.facts = self.facts, None
         return facts or child_process.with_deadline(
             lambda: module_survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options),
-                                   timeout=self.options.timeout, reached=self.reached),
+                                         timeout=self.options.timeout, reached=self.reached),
             self.options.timeout, f'read the state of {self.name}')
 
     def _dependents(self, facts: ModuleFacts) -> Dict[str, ModuleFacts]:

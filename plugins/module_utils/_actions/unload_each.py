@@ -36,7 +36,7 @@ class _Searches:
         if answer['answer'] != 'unreachable' or time.monotonic() > until:
             begun, wanted = time.monotonic(), sorted(self._wanted)
             found = child_process.with_deadline(lambda: module_survey.search(wanted, self._timeout), self._timeout,
-                                            'search memory for what points into the modules')
+                                                'search memory for what points into the modules')
             ended = time.monotonic()
             self._found = {each: (2 * ended - begun, found[each]) for each in found}
             answer = found[name]
@@ -127,7 +127,7 @@ def _read(names: List[str], options: unload.Options) -> Tuple[Dict[str, ModuleFa
     try:
         asked = {name: kernel_name(name) for name in names}
         facts, reached = child_process.with_deadline(read, (1 + module_survey.SEARCHING) * options.timeout,
-                                                 'read the state of the modules')
+                                                     'read the state of the modules')
     except KmodError:
         return {}, {}
     return {name: facts[asked[name]] for name in names}, reached

@@ -150,7 +150,7 @@ class Callbacks:
         known: Dict[int, List[Tuple[str, int]]] = {}
         for (first,) in struct.iter_unpack('<Q', kcore.read(start, 8 * 255)):
             for _address, data in kernel_lists.pointers_chain(kcore, first, probe['next'], max(probe.values()) + 8,
-                                                               'cdev_map'):
+                                                              'cdev_map'):
                 pointers = [('probe.owner', pointer(data, probe['owner']))]
                 device = pointer(data, probe['data'])
                 if device and device not in known:
@@ -223,7 +223,7 @@ class Callbacks:
         action = self._offsets('irqaction', 'handler', 'thread_fn', 'next', 'name')
         for descriptor in descriptors:
             for address, data in kernel_lists.pointers_chain(kcore, kcore.u64(descriptor + first), action['next'],
-                                                              max(action.values()) + 8, 'the actions of an interrupt'):
+                                                             max(action.values()) + 8, 'the actions of an interrupt'):
                 pointers = [('struct irqaction', address)]
                 pointers += [(f'irqaction.{member}', pointer(data, action[member])) for member in
                              ('handler', 'thread_fn')]
@@ -242,7 +242,7 @@ class Callbacks:
             for address, data in kernel_lists.chain(kcore, head, offsets['hlist'], size, 'kprobe_table'):
                 yield self._kprobe(address, data, offsets)
                 for other, more in kernel_lists.ring(kcore, address + offsets['list'], offsets['list'], size,
-                                                      'the probes of one place'):
+                                                     'the probes of one place'):
                     yield self._kprobe(other, more, offsets)
 
     def _kprobe(self, address: int, data: bytes, offsets: Dict[str, int]) -> Entry:
@@ -282,7 +282,7 @@ class Callbacks:
         """The blocks of a chain; none where what was taken for its head leads nowhere."""
         try:
             found = list(kernel_lists.pointers_chain(self._memory.kcore, first, block['next'],
-                                                      max(block.values()) + 8, name))
+                                                     max(block.values()) + 8, name))
         except KmodError:
             return []
         return [Entry(_constant('on ' + name), [('notifier_block.notifier_call', pointer(data, block['notifier_call'])),

@@ -277,7 +277,7 @@ class Survey:
                                for entry in attribution.attributions(oops.oopses(lines))]
         taint = self.kernel.get('taint') or unavailable('not read')
         believed, lost = attribution.believed(entries, taint if is_unavailable(taint) else taint['flags'],
-                                               self.kernel.get('oops_count'))
+                                              self.kernel.get('oops_count'))
         return {'believed': believed, 'lost': lost}
 
     def running_loads(self) -> Tuple[bool, Fact[int]]:

@@ -18,6 +18,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact,
 
 FIRST_NAMESPACE = 'pid:[4026531836]'
 
+
 def in_loader(root: str = '/', seen: Optional[Scan] = None) -> Tasks:
     """Tasks inside the loader's system calls: ``{'tasks': [task], 'unreadable': [reason]}``.
 

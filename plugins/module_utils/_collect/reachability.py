@@ -122,7 +122,7 @@ class _Search:
         self._meanings.threads = {task.kthread for task in tasks if task.kthread}
         swept = self._sweep(pattern, until)
         self._bookkeeping = bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
-                                                     self._places, list(self._loaded.values()))
+                                                    self._places, list(self._loaded.values()))
         words, moved = self._hits(names, swept.words)
         has_gone = self._in_use.look_later(words, moved, self._functions)
         again = AGAIN + (has_gone or any(map(self._elsewhere, moved.values())))
@@ -202,7 +202,7 @@ class _Search:
         self._memory.kcore.blank = self._symbols.address('_stext') or 0
         # The stacks of those that read are there then.
         swept = sweep.sweep(self._memory.kcore, spans, pattern, until,
-                             sweep.Pages(self._is_somebodys, self._is_doubtful), self._read_mapped)
+                            sweep.Pages(self._is_somebodys, self._is_doubtful), self._read_mapped)
         self._stayed.update(swept.stayed)
         return swept._replace(words=[home for word in swept.words for home in self._at_home(word)])
 

@@ -143,7 +143,7 @@ class Disks:
         sources = {f'/dev/{part}'} | ({f'/dev/mapper/{mapped}'} if mapped else set())
         found = []
         for mount in mounts.once([placed for placed in self.mounts
-                                   if placed.mount.number == number or placed.mount.device in sources]):
+                                  if placed.mount.number == number or placed.mount.device in sources]):
             command = mounts.unmount(mount, self.mounts)
             inside = self._files_on(mount) if command else []
             commands = None if not command or any(use is None for use in inside) else \
@@ -155,7 +155,7 @@ class Disks:
         """What ends the loops and the swap whose files lie on the mount."""
         below = mount.path.rstrip('/') + '/'
         found: List[Optional[List[str]]] = [self.chain(loop, 1) for loop, file in self.loops
-                 if file.startswith(below)]
+                                            if file.startswith(below)]
         return found + [[f'swapoff {quoted(swap)}'] for swap in self.swaps if swap.startswith(below)]
 
 

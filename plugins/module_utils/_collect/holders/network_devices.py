@@ -132,7 +132,7 @@ class _Devices:
         members = ['name', 'flags', 'dev', 'ip_ptr', *CALLED]
         for namespace in net_namespaces.namespaces(self._memory, self._head):
             for _address, data, at in net_namespaces.devices(self._memory, namespace.address, members,
-                                                          self._device['driver'] + 8):
+                                                             self._device['driver'] + 8):
                 name = data[at['name']:][:NAME_LENGTH].split(b'\0', 1)[0].decode('utf-8', 'backslashreplace')
                 flags, = struct.unpack_from('<I', data, at['flags'])
                 kind = pointer(data, at['rtnl_link_ops'])

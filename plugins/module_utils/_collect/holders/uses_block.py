@@ -40,7 +40,7 @@ def find(module_names: List[str], root: str, ask: Optional[AskMapper] = None) ->
     if targets and has_code(root, 'dm_mod'):
         try:
             using = child_process.with_deadline(lambda: _mapped(targets, ask or ask_mapper), SECONDS,
-                                            'list the device-mapper tables')
+                                                'list the device-mapper tables')
             found += [holder('device-mapper device {}, target {}{}'.format(name, target, _and(disks.told(disk))),
                              'DM_TABLE_STATUS', disks.end_with(disk), kind='device-mapper device', device=disk)
                       for disk, name, target in using]

@@ -25,10 +25,10 @@ FORMATS = {b'\x01\x01': '32-bit little-endian', b'\x01\x02': '32-bit big-endian'
 OWN_FORMAT = FORMATS[b'\x02\x01']
 # As `uname -m` has it where it is one word for all of a kind; by e_machine, and by format where that matters.
 MACHINES: Dict[Union[int, Tuple[int, str]], str] = {
-            3: 'i386', 40: 'arm', 62: 'x86_64', 183: 'aarch64', 258: 'loongarch64',
-            (21, OWN_FORMAT): 'ppc64le', (21, '64-bit big-endian'): 'ppc64', (20, '32-bit big-endian'): 'ppc',
-            (22, '64-bit big-endian'): 's390x', (183, '64-bit big-endian'): 'aarch64_be',
-            (243, OWN_FORMAT): 'riscv64', (243, '32-bit little-endian'): 'riscv32'}
+    3: 'i386', 40: 'arm', 62: 'x86_64', 183: 'aarch64', 258: 'loongarch64',
+    (21, OWN_FORMAT): 'ppc64le', (21, '64-bit big-endian'): 'ppc64', (20, '32-bit big-endian'): 'ppc',
+    (22, '64-bit big-endian'): 's390x', (183, '64-bit big-endian'): 'aarch64_be',
+    (243, OWN_FORMAT): 'riscv64', (243, '32-bit little-endian'): 'riscv32'}
 ET_REL = 1
 SHT_NOBITS = 8
 # More than any kernel module has, so that a hostile file costs no more than a large one.

@@ -35,7 +35,6 @@ KIND_WORDS = {
 }
 
 
-
 class Record(NamedTuple):
     """A struct or union: its size in bytes; of each member where the string table has its name (0: none), the id of its
     type and its offset in bits.

@@ -105,7 +105,7 @@ class Lists:
             for member in ('source_list', 'target_list'):
                 head = module.address + self._offset('module', member)
                 for address, _data in kernel_lists.ring(self._memory.kcore, head, self._offset('module_use', member),
-                                                         size, 'the users of a module'):
+                                                        size, 'the users of a module'):
                     yield address, size
 
         return self._of_each(of)
@@ -182,7 +182,7 @@ class Lists:
         size, own = self._memory.btf.size('ftrace_mod_map'), self._memory.btf.size('ftrace_mod_func')
         functions, link = self._offset('ftrace_mod_map', 'funcs'), self._offset('ftrace_mod_func', 'list')
         for address, _data in kernel_lists.ring(kcore, head, self._offset('ftrace_mod_map', 'list'), size,
-                                                 'ftrace_mod_maps'):
+                                                'ftrace_mod_maps'):
             yield address, size
             for function, _name in kernel_lists.ring(kcore, address + functions, link, own, 'freed functions'):
                 yield function, own
@@ -194,7 +194,7 @@ class Lists:
         order = self._memory.btf.first_offset('ftrace_page', 'order', 'size')
         record = self._memory.btf.size('dyn_ftrace') if not self._memory.btf.has('ftrace_page', 'order') else 0
         for _address, data in kernel_lists.pointers_chain(self._memory.kcore, first, at['next'],
-                                                           self._memory.btf.size('ftrace_page'), 'ftrace\'s pages'):
+                                                          self._memory.btf.size('ftrace_page'), 'ftrace\'s pages'):
             many = struct.unpack_from('<I', data, order)[0]
             yield pointer(data, at['records']), record * many or self._physical.page_size << min(many, 10)
 
@@ -240,7 +240,7 @@ class Lists:
                 yield area.described + caller, 8  # who asked for it, for /proc/vmallocinfo alone
         head = self._symbols.address('free_vmap_area_list')
         for address, _data in kernel_lists.ring(self._memory.kcore, head, self._offset('vmap_area', 'list'), area_size,
-                                                 'free_vmap_area_list') if head else ():
+                                                'free_vmap_area_list') if head else ():
             yield address, area_size
 
     def _workers(self) -> Iterator[Mark]:

@@ -142,7 +142,7 @@ class Sockets:
         found = []
         # The links are the first members, of the head as of each buffer.
         for buffer, data in kernel_lists.ring(self._kcore, sk + at['queue'], 0, at['cb'] + at['fp'] + 8,
-                                               'the queue of a unix socket'):
+                                              'the queue of a unix socket'):
             sent = kernel_lists.pointer(data, at['cb'] + at['fp'])
             if listens:
                 # Who asked to be connected and was not accepted yet has a socket of its own, and sent to that.

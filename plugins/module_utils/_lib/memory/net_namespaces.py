@@ -34,5 +34,5 @@ def devices(memory: KernelMemory, namespace: int, members: List[str],
     offsets = {member: types.offset('net_device', member) for member in [*members, 'dev_list']}
     head = namespace + types.offset('net', 'dev_base_head')
     for address, data in kernel_lists.ring(memory.kcore, head, offsets['dev_list'], max(offsets.values()) + beyond,
-                                            'dev_base_head'):
+                                           'dev_base_head'):
         yield address, data, offsets

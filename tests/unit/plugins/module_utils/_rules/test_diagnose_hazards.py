@@ -103,13 +103,13 @@ def test_what_can_still_be_reached_dangles(facts):
 
 def test_what_has_a_name_is_told_by_that():
     found = diagnose.diagnose(builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED,
-                                               **REACHABLE))
+                                             **REACHABLE))
     assert found['hazards'][0]['evidence'] == REGISTERED['found']
 
 
 def test_what_a_list_shows_dangles_also_where_the_search_found_nothing():
     found = diagnose.diagnose(builders.facts('coming', 1, oopses=[builders.oops()], registrations=REGISTERED,
-                                               **UNREACHABLE))
+                                             **UNREACHABLE))
     assert [item['code'] for item in found['hazards']] == ['dangling_references']
 
 
