@@ -51,3 +51,8 @@ def test_no_file_is_too_long(path: Path) -> None:
                         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
     is_module = path.parent == CHECKOUT / 'plugins/modules'
     assert lines - (documentation if is_module else 0) <= (LINES_OF_A_MODULE if is_module else LINES)
+
+
+@pytest.mark.parametrize('path', sorted(CHECKOUT.glob('roles/**/*.[ch]')), ids=lambda path: path.name)
+def test_no_part_of_the_helper_is_too_long(path: Path) -> None:
+    assert len(path.read_text(encoding='utf-8').splitlines()) <= LINES

@@ -6,6 +6,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include "loader.c"
+#include "code.c"
 #include "look.c"
 #include "park.c"
 #include "main.c"
