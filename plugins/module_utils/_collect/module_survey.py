@@ -71,8 +71,7 @@ class Survey:
         self.root, self._patience = root, SEARCHING * timeout
         self.table = module_table.read(root)
         self.release = kernel['release'] if kernel else os.uname().release
-        self._symbols: Optional[Symbols] = None
-        self._memory: Optional[KernelMemory] = None
+        self.symbols, self.memory = Symbols(root), KernelMemory(root)
         self._seen: Optional[task_scan.Scan] = None
         self._registered: Optional[registrations.Registrations] = None
         self._reached = dict(reached or {})
@@ -82,8 +81,7 @@ class Survey:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        if self._memory is not None:
-            self._memory.close()
+        self.memory.close()
 
     def module(self, name: str, depth: str = NEEDED) -> ModuleFacts:
         """The facts that :mod:`diagnose` judges. What was not asked for is empty; what cannot be had says why.
@@ -118,7 +116,6 @@ class Survey:
         }
         if entry['state'] in ('absent', 'builtin'):
             return facts
-
         facts['live'] = struct_module.read(entry['struct_address'], name, self.root, self.memory)
         if is_unavailable(entry['refcount']):
             return facts
@@ -208,20 +205,6 @@ class Survey:
     def kernel(self) -> Kernel:
         """What :func:`running_kernel.read` tells."""
         return self._once('kernel', lambda: running_kernel.read(self.root))
-
-    @property
-    def memory(self) -> KernelMemory:
-        """The kernel's memory and types (:class:`kcore.KernelMemory`)."""
-        if self._memory is None:
-            self._memory = KernelMemory(self.root)
-        return self._memory
-
-    @property
-    def symbols(self) -> Symbols:
-        """The symbol table (:class:`symbols.Symbols`), which reads its file when it is first asked for an address."""
-        if self._symbols is None:
-            self._symbols = Symbols(self.root)
-        return self._symbols
 
     def tasks(self, name: str) -> Tasks:
         """The tasks in the code of a module."""
