@@ -247,5 +247,6 @@ def line_pattern(name: str, fault: Optional[Fault] = None) -> str:
 
 
 def crashing_late(name: str) -> Fault:
-    """One of LATE, which crashes in its exit and not in its init."""
-    return Fault("-1 - Unloading", parameters="late=1", then=f"timeout {INJECT_DEADLINE_S} rmmod {name}")
+    """One of LATE, which crashes in its exit and not in its init. udev reads a new disk, which is in use as long."""
+    unload = f"timeout 10 udevadm settle; timeout {INJECT_DEADLINE_S} rmmod {name}"
+    return Fault("-1 - Unloading", parameters="late=1", then=unload)
