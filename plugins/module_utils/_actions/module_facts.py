@@ -25,7 +25,8 @@ def chosen(subset: List[str]) -> List[str]:
     unwanted = [word[1:] for word in subset if word.startswith('!')]
     for word in wanted + unwanted:
         if word not in SUBSETS + ('all',):
-            raise KmodError(f'gather the subset {word}', 'there is none of that name',
+            raise KmodError(f'gather the subset {word}' if word else 'gather a subset without a name',
+                            'there is none of that name',
                             'Choose from all, {}'.format(', '.join(SUBSETS)))
     if not wanted or 'all' in wanted:
         wanted = list(SUBSETS)

@@ -23,6 +23,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import 
     locate,
     meanings,
     page_frames,
+    registers,
     sweep,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.bookkeeping import Loaded
@@ -88,6 +89,7 @@ class _Search:
         self._mapped: Set[int] = set()  # the frames of what is mapped page by page, and those that ever were
         self._ever_mapped: Set[int] = set()
         self._stayed: Set[Word] = set()
+        self._unseen = ''  # who ran all the while
 
     def _code_of(self, module: Loaded) -> Iterator[Tuple[int, int]]:
         """Where a module's code is: two parts of mem[], or what comes first in a module_layout."""
@@ -137,6 +139,7 @@ class _Search:
                 words.update((name, self._elsewhere(moved[name])) for name in left)
                 break
             self._sweep_again(until, left, known, words)
+        self._watch_tasks(pattern, words)
         self._memory.kcore.forget()
         return {name: self._judged(name, words[name], swept, begun) for name in names}
 
@@ -166,6 +169,9 @@ class _Search:
         if swept.unfinished or swept.unread:
             why = swept.unfinished or '%d KB of kernel memory could not be read' % (swept.unread >> 10)
             return _answer(UNKNOWN, why, begun, read=swept.bytes)
+        if self._unseen:
+            return _answer(UNKNOWN, self._unseen + ' ran all the while, and what is in a register is in no memory',
+                           begun, read=swept.bytes)
         if self._of_processors(self._loaded[name]):
             return _answer(UNKNOWN, f'{name} has data of its own for each processor, and the kernel may hold their '
                            'offset, which looks like any number', begun, read=swept.bytes)
@@ -297,6 +303,20 @@ class _Search:
                         name = self._owner(left, word)
                         if name and self._counts(name, word):
                             found[name].append(word)
+
+    def _watch_tasks(self, pattern: Pattern, found: Dict[str, List[Word]]) -> None:
+        """What only a register holds is on the stack of whose register that is, once it sleeps."""
+        if all(found.values()):
+            return
+        watched = registers.Registers(self._memory, self._places)
+        for words in watched.words(pattern):
+            for word in words:
+                name = self._owner([name for name, known in found.items() if not known], word)
+                if name:
+                    found[name].append(word)
+            if all(found.values()):
+                return
+        self._unseen = watched.unseen()
 
     def _owner(self, names: List[str], word: Word) -> str:
         return next((name for name in names for start, end in self._own[name] if start <= word.value < end), '')

@@ -202,7 +202,9 @@ def _live(facts: ModuleFacts) -> Judged:
     if holders:
         return 'in_use', f'{name} is held by {listed(named(holders))}.', hazards
     if shown_unreachable(facts):
-        reason = f'{name} has {references} references, and nothing in the kernel points to it: they are leaked.'
+        count = '1 reference' if references == 1 else f'{references} references'
+        reason = '{} has {}, and nothing in the kernel points to it: {} leaked.'.format(
+            name, count, 'it is' if references == 1 else 'they are')
         return 'references_leaked', reason, hazards
     return 'in_use_unknown', f'{_not_seen(facts)}.', hazards
 

@@ -77,11 +77,12 @@ class Places:
             context = types.offset('thread_struct', 'cpu_context') + types.offset('cpu_context', 'sp')
             self._of_task['top'] = self._of_task['thread'] + context
         tasks = task_structs.Tasks(self._memory, self._lookup).all()
-        self._stacks = sorted(stack for stack in map(self._stack_of, tasks) if stack)
+        self._stacks = sorted(stack for stack in map(self.stack_of, tasks) if stack)
         self.workers = [task.kthread for task in tasks if task.kthread and task.command.startswith('kworker')]
         return tasks
 
-    def _stack_of(self, task: task_structs.Task) -> Optional[Stack]:
+    def stack_of(self, task: task_structs.Task) -> Optional[Stack]:
+        """A task's stack as it is now; None where it has none any more."""
         kcore, who = self._memory.kcore, f'{task.command} (pid {task.pid})'
         try:
             start = kcore.u64(task.address + self._of_task['stack'])
