@@ -182,7 +182,7 @@ class Reason(TypedDict):
     reason: str
 
 
-class ShownModule(TypedDict, total=False):
+class ModuleState(TypedDict, total=False):
     """A module as kmod_load returns it; of one that is not loaded, ``state`` alone."""
 
     state: str  # as in ModuleEntry
@@ -194,7 +194,7 @@ class ShownModule(TypedDict, total=False):
     parameters: Dict[str, Fact[str]]
 
 
-class Loaded(ShownModule, total=False):
+class Loaded(ModuleState, total=False):
     """The module of a file's name, where one is loaded, and the states of the modules that the file needs."""
 
     depends: Dict[str, str]
@@ -231,8 +231,8 @@ class Unloading(TypedDict, total=False):
 class ModuleChange(TypedDict):
     """What Ansible shows with --diff."""
 
-    before: Fact[ShownModule]
-    after: Fact[ShownModule]
+    before: Fact[ModuleState]
+    after: Fact[ModuleState]
 
 
 class LoadResult(TypedDict, total=False):
@@ -242,8 +242,8 @@ class LoadResult(TypedDict, total=False):
     name: str
     verdict: str
     reason: str
-    before: Fact[ShownModule]
-    after: Fact[ShownModule]
+    before: Fact[ModuleState]
+    after: Fact[ModuleState]
     parameters: Dict[str, Fact[str]]
     kernel_log: Fact[List[str]]
     unload: Unloading

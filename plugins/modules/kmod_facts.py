@@ -32,8 +32,8 @@ options:
         C(struct module); V(holders) who uses the module; V(oops) the oops in its code; V(reachability) what in the
         kernel's memory points into it.
       - Memory is searched where an unload depends on it, for a module that died, has no exit, or has references that
-        nobody is seen to hold. To have it searched for any module of O(names), name V(reachability) itself. It takes at
-        most four fifths of the O(timeout).
+        nobody is seen to hold. To have it searched for any module of O(names), name V(reachability) itself. It ends
+        after at most four fifths of the O(timeout).
       - The state and the diagnosis of each module are always there.
     type: list
     elements: str

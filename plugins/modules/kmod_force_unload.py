@@ -136,7 +136,7 @@ options:
   timeout:
     description:
       - Seconds for each of reading and acting, above 0 and below a million. A kernel whose locks died gives an answer
-        after that, not a hang. The search of memory takes at most four fifths of it.
+        after that, not a hang. The search of memory ends after four fifths of it.
     type: float
     default: 30
 notes:

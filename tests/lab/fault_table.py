@@ -124,6 +124,7 @@ OPEN_DRIVER = (
     "mknod /dev/cdev_driver c $(sed -n 's/ cdev_driver$//p' /proc/devices) 0"
     " && setsid -f sleep 1000000 >/dev/null 2>&1 </dev/cdev_driver"
 )
+POLL = "setsid -f cat /dev/polls >/dev/null 2>&1 </dev/null; sleep 1"
 A_PAGE = """
 import ctypes, mmap, signal
 area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -177,6 +178,8 @@ FAULTS = {
     ),
     "got_base": Fault("1 - Live", then=f"insmod {GUEST_DIRECTORY}/got_by.ko"),
     "got_by": Fault("0 - Live", needs="got_base"),
+    "polls": Fault("2 polled, Live", then=f"insmod {GUEST_DIRECTORY}/polled.ko; {POLL}"),
+    "polled": Fault("1 - Live", needs="polls", then=POLL),
     "cdev_core": Fault("2 cdev_driver, Live", then=f"insmod {GUEST_DIRECTORY}/cdev_driver.ko && {OPEN_DRIVER}"),
     "cdev_driver": Fault("1 - Live", needs="cdev_core", then=OPEN_DRIVER),
     "hook_asleep": Fault("0 - Live", then=HAVE.format(A_CALL, "hook_asleep")),

@@ -60,6 +60,8 @@ PROC_MODULES = {
     "netns_dev": "netns_dev 12288 0 - Live 0xffffffffc087d000 (OE)",
     "got_base": "got_base 12288 1 - Live 0xffffffffc087d000 (OE)",
     "got_by": "got_by 12288 0 - Live 0xffffffffc087d000 (OE)",
+    "polls": "polls 12288 2 polled, Live 0xffffffffc087d000 (OE)",
+    "polled": "polled 12288 1 - Live 0xffffffffc087d000 (OE)",
     "worker_died": "worker_died 12288 0 - Live 0xffffffffc087d000 (OE)",
     "exit_waits": "exit_waits 12288 -1 - Unloading 0xffffffffc087d000 (OE-)",
     "async_died": "async_died 12288 -1 - Unloading 0xffffffffc087d000 (OE-)",

@@ -188,6 +188,9 @@ EXPECTED: Dict[str, Expectation] = {
                       "echo x >/dev/no_owner; sleep 1; ! pgrep -f '[ ]/dev/no_owner'"),
     'netns_dev': stays('in_use', 'labns0', IN_NAMESPACE),
     'got_base': stays('in_use_unknown', 'could not be seen', 'cat /sys/module/got_by/parameters/call'),
+    # Whom a register alone tells of is met as it sleeps, or is named as who might have it.
+    'polled': stays('in_use_unknown', r'cat \(pid \d+', 'calls() { cat /sys/module/polled/parameters/calls; }; '
+                    'before=$(calls); sleep 3; test $(calls) -gt $before', guest=OWN),
     'init_disk': init('dd if=/dev/init_disk of=/dev/null bs=4096 count=1', beside=False),
     'init_link': init('! ip link add lab9 type init_link', beside=False),
     'init_modnotifier': init('modprobe dummy && rmmod dummy'),
@@ -279,8 +282,8 @@ for _name, _expected in EXPECTED.items():
 LATE = fault_table.LATE
 
 # The host is lost by the exit of the one, however that is called: only the fleet's playbook has to do with it. The
-# other holds got_base, and lets it go with its own exit.
-NOT_RUN = ('exit_panic', 'got_by')
+# others hold got_base, which the exit of got_by lets go, and polled.
+NOT_RUN = ('exit_panic', 'got_by', 'polls')
 
 
 # What a guest and a search of its memory cost is shared; the more, the longer it takes to run each alone after a loss.

@@ -182,6 +182,14 @@ def unpacked(name):
     return lzma.decompress((MODULE_FILES / (name + '.ko.xz')).read_bytes())
 
 
+def damaged(image, changes, cut):
+    """A file with bytes changed, each (place, value), and as much of it as there is before a cut."""
+    changed = bytearray(image)
+    for at, value in changes:
+        changed[at] = value
+    return bytes(changed), bytes(changed[:cut])
+
+
 class Owners:
     """The module os, but that who runs the tests stands for root, and what is ``foreign`` belongs to user 1000."""
 

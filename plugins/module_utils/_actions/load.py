@@ -88,7 +88,7 @@ class Load:
     def _host(self) -> types.LoadingKernel:
         return child_process.with_deadline(lambda: host(self.kernel), self.options.timeout, 'read what this kernel is')
 
-    def _shown(self, loaded: Fact[types.Loaded]) -> Fact[types.ShownModule]:
+    def _shown(self, loaded: Fact[types.Loaded]) -> Fact[types.ModuleState]:
         """What is returned as ``before`` and ``after``: of the parameters, those that were asked for."""
         if is_unavailable(loaded):
             return loaded
@@ -100,7 +100,7 @@ class Load:
                 'permanent': loaded['permanent'], 'build_id': loaded['build_id'], 'srcversion': loaded['srcversion'],
                 'parameters': parameters}
 
-    def _report(self, after: Fact[types.ShownModule], parameters: Dict[str, Fact[str]]) -> None:
+    def _report(self, after: Fact[types.ModuleState], parameters: Dict[str, Fact[str]]) -> None:
         self.result.update({'after': after, 'parameters': parameters,
                             'diff': {'before': self.result['before'], 'after': after}})
 

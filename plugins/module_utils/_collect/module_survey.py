@@ -4,6 +4,7 @@
 """All that is known of one module, from every reader that its state calls for. Dear readers are asked last."""
 
 import os
+import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
@@ -48,7 +49,7 @@ ALL, NEEDED, BRIEF, FREED = 'all', 'needed', 'brief', 'freed'
 MOST_DEPENDENTS = 64
 # Modules that one uses whose holders are looked for.
 MOST_BELOW = 8
-# The part of the time that the search for pointers into modules may take.
+# The part of the time by which the search for pointers into modules has ended: what it found is still to be named.
 SEARCHING = 0.8
 
 
@@ -68,7 +69,7 @@ class Survey:
 
         ``reached``: what :meth:`search` told of modules, of which memory is not searched again.
         """
-        self.root, self._patience = root, SEARCHING * timeout
+        self.root, self._search_until = root, time.monotonic() + SEARCHING * timeout
         self.table = module_table.read(root)
         self.release = kernel['release'] if kernel else os.uname().release
         self.symbols, self.memory = Symbols(root), KernelMemory(root)
@@ -184,7 +185,8 @@ class Survey:
                 found[each] = not_searched(ranges)
         wanted = [each for each in names if each not in found]
         if wanted:
-            found.update(reachability.find(wanted, loaded, self.memory, self.symbols, self._address, self._patience))
+            found.update(reachability.find(wanted, loaded, self.memory, self.symbols, self._address,
+                                           self._search_until - time.monotonic()))
         return found
 
     @property

@@ -138,22 +138,26 @@ class _Search:
             if time.monotonic() + took > until:
                 words.update((name, self._elsewhere(moved[name])) for name in left)
                 break
-            self._sweep_again(until, left, known, words)
-        self._watch_tasks(pattern, words)
+            later = self._sweep_again(until, left, known, words)
+            swept = swept._replace(unfinished=later.unfinished, unread=swept.unread + later.unread)
+        if not swept.unfinished and not all(words.values()):
+            self._watch_tasks(pattern, words)
         self._memory.kcore.forget()
         return {name: self._judged(name, words[name], swept, begun) for name in names}
 
     def _pattern(self, names: List[str]) -> Pattern:
         return Pattern(span for name in names for span in self._own[name])
 
-    def _sweep_again(self, until: float, names: List[str], known: Set[Word], words: Dict[str, List[Word]]) -> None:
+    def _sweep_again(self, until: float, names: List[str], known: Set[Word],
+                     words: Dict[str, List[Word]]) -> sweep.Swept:
         """What was not in its place before was put there meanwhile, so that somebody has it, wherever it is by now."""
-        appeared = [word for word in self._sweep(self._pattern(names), until).words
-                    if word not in known and not self._places.is_stack(word.place)]
+        swept = self._sweep(self._pattern(names), until)
+        appeared = [word for word in swept.words if word not in known and not self._places.is_stack(word.place)]
         if appeared:
             there, moved = self._hits(names, appeared)
             known.update(set(appeared).difference(*moved.values()))
             words.update((name, there[name] or self._elsewhere(moved[name])) for name in names)
+        return swept
 
     def _judged(self, name: str, words: List[Word], swept: sweep.Swept, begun: float) -> Reachability:
         if words:
@@ -306,12 +310,11 @@ class _Search:
 
     def _watch_tasks(self, pattern: Pattern, found: Dict[str, List[Word]]) -> None:
         """What only a register holds is on the stack of whose register that is, once it sleeps."""
-        if all(found.values()):
-            return
         watched = registers.Registers(self._memory, self._places)
         for words in watched.words(pattern):
+            left = [name for name, known in found.items() if not known]
             for word in words:
-                name = self._owner([name for name, known in found.items() if not known], word)
+                name = self._owner(left, word)
                 if name:
                     found[name].append(word)
             if all(found.values()):
@@ -330,10 +333,8 @@ class _Search:
             return words
         if frame in self._mapped:
             return []
-        for page in mapped.get((words[0].place & PAGE_OFFSET, words[0].value), ()):
-            if self._alike(page, self._physical.address(frame)):
-                return []
-        return words
+        pages = mapped.get((words[0].place & PAGE_OFFSET, words[0].value), ())
+        return [] if any(self._alike(page, self._physical.address(frame)) for page in pages) else words
 
     def _alike(self, page: int, other: int) -> bool:
         """Whether two addresses show the same page, which may change meanwhile. Of one that is all but empty nobody can

@@ -15,7 +15,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact
 
 T = TypeVar('T')
-FOREVER = 1e9
 # include/uapi/linux/time.h; Python has a name for it from 3.7 on.
 CLOCK_BOOTTIME = 7
 LONGEST_TIMEOUT = 1000000
@@ -158,7 +157,7 @@ class Child(Generic[T]):
             raise KmodError(tried, f'there is no process to do it in: {error.strerror}',
                             'Free memory, or end processes') from error
 
-    def answer(self, seconds: float = FOREVER, outlives: bool = False) -> T:
+    def answer(self, seconds: float, outlives: bool = False) -> T:
         """What the function returned, if that comes within ``seconds`` from now: see :func:`with_deadline`."""
         try:
             data = _read_until(self._read_end, time.monotonic() + seconds)

@@ -202,9 +202,8 @@ def _live(facts: ModuleFacts) -> Judged:
     if holders:
         return 'in_use', f'{name} is held by {listed(named(holders))}.', hazards
     if shown_unreachable(facts):
-        count = '1 reference' if references == 1 else f'{references} references'
         reason = '{} has {}, and nothing in the kernel points to it: {} leaked.'.format(
-            name, count, 'it is' if references == 1 else 'they are')
+            name, _told_references(references), 'it is' if references == 1 else 'they are')
         return 'references_leaked', reason, hazards
     return 'in_use_unknown', f'{_not_seen(facts)}.', hazards
 
@@ -222,6 +221,10 @@ def _references(facts: ModuleFacts) -> int:
     return 0 if is_unavailable(count) else count
 
 
+def _told_references(count: int) -> str:
+    return '1 reference' if count == 1 else f'{count} references'
+
+
 def _unreferenced(facts: ModuleFacts, lost: List[Holder], hazards: Hazards) -> Judged:
     name = facts['name']
     if lost:
@@ -236,7 +239,7 @@ def _unreferenced(facts: ModuleFacts, lost: List[Holder], hazards: Hazards) -> J
 
 def _not_seen(facts: ModuleFacts) -> str:
     name, references, why = facts['name'], _references(facts), unread(facts['holders'])
-    count = '1 reference' if references == 1 else f'{references} references'
+    count = _told_references(references)
     them = 'it' if references == 1 else 'them'
     if is_unavailable(facts['holders']):
         return '{} has {}; who holds {} was {}'.format(name, count, them, facts['holders']['unavailable'])

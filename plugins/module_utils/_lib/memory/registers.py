@@ -32,7 +32,7 @@ class Registers:
         if memory.btf.has('thread_struct', 'cpu_context'):
             self._saved = memory.btf.offset('thread_struct', 'cpu_context'), memory.btf.size('cpu_context')
         self._tasks = [task for task in places.read_stacks() if task.pid != os.getpid()]
-        self._in_user_mode = {task.address: self._user_time(task) for task in self._tasks}
+        self._user_times = {task.address: self._user_time(task) for task in self._tasks}
 
     def words(self, pattern: Pattern) -> Iterator[List[Word]]:
         """At each look, the words of those that are seen asleep for the first time; ends once all were, or too late."""
@@ -44,7 +44,7 @@ class Registers:
             for task in self._tasks:
                 try:
                     parts = list(self._asleep(task))
-                    if not parts and not (task.mm and self._user_time(task) > self._in_user_mode[task.address]):
+                    if not parts and not (task.mm and self._user_time(task) > self._user_times[task.address]):
                         left.append(task)
                 except KmodError:
                     continue  # it has ended
@@ -56,6 +56,8 @@ class Registers:
 
     def unseen(self) -> str:
         """Who has run all the while, in words; empty where nobody has."""
+        if not self._tasks:
+            return ''
         alive = {task.address for task in self._places.read_stacks()}
         return ', '.join([f'{task.command} (pid {task.pid})' for task in self._tasks if task.address in alive][:3])
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kernel memory, read once from end to end in search of pointers: in order, by all processors, within a time."""
 
+import itertools
 import time
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -17,6 +18,8 @@ Held = Tuple[Sequence[Sequence[int]], Sequence[Sequence[int]], int]
 
 # What one process reads before it answers, and at once.
 PIECE, AT_ONCE = 16 << 20, 1 << 20
+# 8 TB, which no search reads in its time: what asks for more is torn, and a list of its pieces would fill the memory.
+MOST_PIECES = 1 << 19
 # Words found: more would take more memory than this may, and no module has so many.
 MOST_WORDS = 1 << 20
 PAGE = 4096
@@ -49,7 +52,10 @@ def sweep(kcore: Kcore, spans: Iterable[Span], pattern: Pattern, until: float, p
 
     ``begun`` is called once there are the processes that read.
     """
-    pieces = list(_pieces(spans))
+    pieces = list(itertools.islice(_pieces(spans), MOST_PIECES + 1))
+    if len(pieces) > MOST_PIECES:
+        return Swept([], [], 0, 0, 'the kernel says that it has more than %d TB of it mapped'
+                     % (MOST_PIECES * PIECE >> 40))
     total = sum(end - start for piece in pieces for start, end in piece)
 
     def read(piece: List[Span]) -> Optional[Held]:

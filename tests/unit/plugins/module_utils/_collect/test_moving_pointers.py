@@ -171,6 +171,7 @@ def test_the_stack_of_a_process_that_began_meanwhile_is_known(kernel, tmp_path, 
         begun.append(new)
         return swept(*arguments)
 
+    kernel.memory.write(new.start, bytes(new.end - new.start))
     kernel.memory.u64(linear(made.PLAIN, 0x40), FUNCTION)
     kernel.memory.u64(made.AREA + 0xe00, made.PAGES + made.PLAIN * kernel.types.size('page'))
     assert places(kernel.find(tmp_path / 'unknown')) == ['a page of the kernel']

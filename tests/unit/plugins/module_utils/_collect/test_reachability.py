@@ -12,7 +12,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_memory import PAGE
-from reached_kernel import FUNCTION, IMAGE, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places
+from reached_kernel import AREA, FUNCTION, IMAGE, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places
 
 kernel = made.each_kernel
 
@@ -205,6 +205,27 @@ def test_a_search_that_comes_to_no_end_tells_nothing(kernel, tmp_path):
     answer = kernel.find(tmp_path, seconds=-1)
     assert answer['answer'] == 'unknown'
     assert 'MB of kernel memory were read in the time given' in answer['reason']
+
+
+@pytest.mark.parametrize(('member', 'value', 'why'), [
+    ('unfinished', 'only 1 of 2 MB', 'only 1 of 2 MB'), ('unread', 8 << 10, '8 KB of kernel memory could not be read')])
+def test_nor_does_one_that_could_not_be_done_again(kernel, tmp_path, monkeypatch, member, value, why):
+    first, swept = sweep.sweep, []
+
+    def later(*arguments):
+        swept.append(first(*arguments))
+        return swept[-1]._replace(**{member: value}) if len(swept) == 2 else swept[-1]
+
+    monkeypatch.setattr(sweep, 'sweep', later)
+    answer = kernel.find(tmp_path)
+    assert (answer['answer'], why in answer['reason']) == ('unknown', True)
+
+
+def test_areas_that_cannot_be_do_not_fill_the_memory(kernel, tmp_path):
+    first = AREA + kernel.types.offset('vmap_area', 'va_start')
+    kernel.memory.u64(first, 1)
+    answer = kernel.find(tmp_path)
+    assert (answer['answer'], 'more than 8 TB of it mapped' in answer['reason']) == ('unknown', True)
 
 
 @pytest.mark.parametrize(('path', 'why'), [

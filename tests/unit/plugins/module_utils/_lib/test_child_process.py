@@ -145,7 +145,7 @@ def test_a_child_that_waits_for_a_child_hangs_where_that_does(tmp_path):
         child_process.Child(lambda: None, 'end')  # and so it is a zombie
         waited_for = child_process.Child(lambda: time.sleep(60), 'wait')
         (tmp_path / 'pid').write_text(str(waited_for.pid))
-        waited_for.answer()
+        waited_for.answer(60)
 
     with pytest.raises(child_process.Deadline) as caught:
         child_process.with_deadline(hang, 2, 'act')
@@ -154,7 +154,7 @@ def test_a_child_that_waits_for_a_child_hangs_where_that_does(tmp_path):
 
 def test_a_child_knows_who_waits_for_it():
     def waiting():
-        below = child_process.Child(lambda: child_process.waiting, 'tell').answer()
+        below = child_process.Child(lambda: child_process.waiting, 'tell').answer(60)
         return child_process.waiting, below, os.getpid()
 
     first, second, child = child_process.with_deadline(waiting, 10, 'act')

@@ -5,7 +5,7 @@
 
 import pytest
 import reached_kernel as made
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import registers
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import locate, registers
 from kernel_memory import PAGE
 from reached_kernel import FUNCTION, STACK, linear, places, write
 
@@ -69,3 +69,16 @@ def test_who_came_to_user_mode_holds_nothing(kernel, tmp_path, after_looks, runn
     kernel.memory.u64(runner('mm'), STACK)
     after_looks(lambda: [write(tmp_path, runner(member), 4000000) for member in members])
     assert kernel.find(tmp_path)['answer'] == answer
+
+
+def test_where_there_was_no_time_to_search_nobody_is_waited_for(kernel, tmp_path, monkeypatch):
+    monkeypatch.setattr(registers, 'Registers', lambda *_arguments: pytest.fail('waited'))
+    assert 'were read in the time given' in kernel.find(tmp_path, seconds=-1)['reason']
+
+
+def test_the_tasks_are_not_listed_again_where_each_was_seen(kernel, tmp_path, monkeypatch):
+    listed = []
+    read = locate.Places.read_stacks
+    monkeypatch.setattr(locate.Places, 'read_stacks', lambda places: listed.append(places) or read(places))
+    assert kernel.find(tmp_path)['answer'] == 'unreachable'
+    assert len(listed) == 2
