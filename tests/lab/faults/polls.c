@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Whoever reads /dev/polls calls what it took each second, and has its address in a register alone. */
 #include <linux/atomic.h>
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/miscdevice.h>
