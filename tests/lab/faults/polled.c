@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Takes a reference to itself for its function, which a process in polls calls and has in a register alone. */
+/* Takes a reference for its function, which a process in polls has in a register alone. */
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Whoever reads /dev/polls calls what it took each second, and has its address in a register alone. */
+/* Whoever reads /dev/polls calls what it took, and has its address in a register alone. */
 #include <linux/atomic.h>
 #include <linux/fs.h>
 #include <linux/init.h>
@@ -22,8 +22,9 @@ EXPORT_SYMBOL_GPL(polls_take);
 
 static ssize_t polls_read(struct file *file, char __user *to, size_t size, loff_t *at)
 {
-	void (*function)(void) = xchg(&taken, NULL);
+	void (*function)(void);
 
+	function = xchg(&taken, NULL);
 	while (function && !fatal_signal_pending(current)) {
 		unsigned long until = jiffies + HZ;
 
