@@ -182,7 +182,10 @@ FAULTS = {
     "polled": Fault("1 - Live", needs="polls", then=POLL),
     "cdev_core": Fault("2 cdev_driver, Live", then=f"insmod {GUEST_DIRECTORY}/cdev_driver.ko && {OPEN_DRIVER}"),
     "cdev_driver": Fault("1 - Live", needs="cdev_core", then=OPEN_DRIVER),
-    "hook_asleep": Fault("0 - Live", then=HAVE.format(A_CALL, "hook_asleep")),
+    "hook_asleep": Fault(
+        "0 - Live", then=HAVE.format(A_CALL, "hook_asleep"),
+        at_last="cat /proc/[0-9]*/stack 2>/dev/null | grep -q hook_asleep_swapoff",
+    ),
     "sysfs_ref": Fault("1 - Live", then="echo 1 >/sys/module/sysfs_ref/parameters/take"),
     "ref_mapped": Fault("1 - Live", then=HAVE.format(A_PAGE, "ref_mapped")),
     "ref_notifier": Fault("1 - Live", then=HAVE.format(A_WATCH, "ref_notifier")),

@@ -35,8 +35,8 @@ static void notrace hook_asleep_redirect(unsigned long ip, unsigned long parent,
 
 static struct ftrace_ops hook_asleep_ops = {
 	.func = hook_asleep_redirect,
-	.flags = FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_SAVE_REGS_IF_SUPPORTED |
-		 FTRACE_OPS_FL_IPMODIFY,
+	.flags = FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_SAVE_REGS |
+		 FTRACE_OPS_FL_SAVE_REGS_IF_SUPPORTED | FTRACE_OPS_FL_IPMODIFY,
 };
 
 static int __init hook_asleep_init(void)

@@ -12,7 +12,13 @@
 #define FTRACE_OPS_FL_RECURSION FTRACE_OPS_FL_RECURSION_SAFE
 #define ftrace_regs_set_instruction_pointer instruction_pointer_set
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
-#define ftrace_regs_set_instruction_pointer ftrace_instruction_pointer_set
+static inline void ftrace_regs_set_instruction_pointer(struct ftrace_regs *saved, unsigned long at)
+{
+	struct pt_regs *regs = ftrace_get_regs(saved);
+
+	if (regs)
+		instruction_pointer_set(regs, at);
+}
 #endif
 
 #endif
