@@ -41,7 +41,7 @@ REGISTERED = (
     "init_cpuhp", "init_input", "init_crypto", "init_genl", "init_ldisc", "init_key", "init_tcp", "init_pernet",
     "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe", "init_disk", "init_link",
     "init_modnotifier", "init_panic", "init_qdisc", "init_inet", "init_pages", "init_dma", "init_unaligned",
-    "init_requeue", "init_kobject", "init_percpu", "init_moves",
+    "init_requeue", "init_kobject", "init_percpu", "init_moves", "init_class", "init_directories",
 )
 
 # Those that crash in their exit instead, with all that still registered, where they are loaded with late=1.
