@@ -134,6 +134,7 @@ class HelperReport(TypedDict, total=False):
     look: Look
     hidden_symbols: int
     error: int
+    undone: List[str]
     stays: bool  # its code is still to be called
 
 

@@ -224,10 +224,26 @@ class Registered(TypedDict):
     evidence: str
 
 
+class Leftover(TypedDict):
+    """What a module left registered, and the kernel's ``function`` that takes it back; addresses of kernel memory."""
+
+    kind: str  # as in compiled_helper.UNDO_KINDS
+    what: str
+    function: str
+    address: int
+    other: int  # what it is registered with
+    more: int
+    proof: int  # where a word is that leads into the module
+
+
 class Registrations(TypedDict):
-    """All that was found; ``unseen``: why some could not be; ``blind``: why none could be."""
+    """All that was found; ``unseen``: why some could not be; ``blind``: why none could be.
+
+    ``leftovers``: those of what was found that the kernel can take back.
+    """
 
     found: List[Registered]
+    leftovers: List[Leftover]
     unseen: List[str]
     blind: str
 

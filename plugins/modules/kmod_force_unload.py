@@ -51,6 +51,12 @@ options:
       - V(kernel_force) and V(reset) are taken where it is shown that nothing can reach the module's code any more,
         where the hazards that stand in the way are accepted by name (see O(accept_hazards)), or where the reset makes
         the module's own exit run on a module that nothing uses.
+      - V(undo) is for a module whose init or exit died, and is not among the default. Before anything else the compiled
+        helper has the kernel's own functions take back what the module left registered, such as its device, file, hook,
+        timer, work, driver or thread, each of which is a step of its own in RV(steps). What then still leads into the
+        module decides whether it is unloaded by V(reset) or parked, so name those, too. A fixed build can register the
+        same again. Memory that the module allocated stays allocated, and hardware stays as it is. A network device that
+        is up, a driver that has a device, and what the kernel does not give back within ten seconds are left.
       - V(park) unloads nothing. The compiled helper renames the module to C(NAME_parkedN), and its code stays in the
         kernel, so that nothing that it registered dangles and a fixed build of the same name can be loaded beside it.
         That build cannot register the same again, such as a device of the same name. It is the last step for a module
@@ -59,7 +65,7 @@ options:
       - A module whose exported symbols others use is neither reset nor parked.
     type: list
     elements: str
-    choices: [plain, kernel_force, reset, park]
+    choices: [plain, kernel_force, undo, reset, park]
     default: [plain, kernel_force, reset, park]
   run_exit:
     description:
@@ -164,6 +170,11 @@ EXAMPLES = r'''
   kernelops.kmod.kmod_force_unload:
     name: used_base
     cascade: true
+
+- name: Have what a module left taken back, so that the fixed build can register it again
+  kernelops.kmod.kmod_force_unload:
+    name: init_misc
+    methods: [undo, reset, park]
 
 - name: Load the fixed build in the place of the parked one
   kernelops.kmod.kmod_load:
@@ -345,7 +356,7 @@ hangs_in:
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload, unload_each
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload_each, unload_options
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, printable, warn
 
 
@@ -354,7 +365,7 @@ def argument_spec() -> Dict[str, Any]:
     return {
         'name': {'type': 'str'},
         'names': {'type': 'list', 'elements': 'str'},
-        'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'reset', 'park'],
+        'methods': {'type': 'list', 'elements': 'str', 'choices': ['plain', 'kernel_force', 'undo', 'reset', 'park'],
                     'default': ['plain', 'kernel_force', 'reset', 'park']},
         'run_exit': {'type': 'str', 'choices': ['auto', 'always', 'never'], 'default': 'auto'},
         'cascade': {'type': 'bool', 'default': False},
@@ -372,11 +383,11 @@ def main() -> None:
     """Arguments in, one call, the result out."""
     module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[['name', 'names']],
                            required_one_of=[['name', 'names']], supports_check_mode=True)
-    options = unload.Options(check_mode=module.check_mode, **{
-        name: module.params[name] for name in unload.Options._fields if name != 'check_mode'})
+    options = unload_options.Options(check_mode=module.check_mode, **{
+        name: module.params[name] for name in unload_options.Options._fields if name != 'check_mode'})
     names = module.params['names']
     try:
-        result = unload.Unload(options).run() if names is None else unload_each.run(names, options)
+        result = unload_each.one(options) if names is None else unload_each.run(names, options)
     except KmodError as error:
         warn(module, error.facts)
         module.fail_json(**printable(dict(error.facts, msg=str(error))))

@@ -18,8 +18,8 @@ import subprocess
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from expectations import EXPECTED, LATE, Expectation, asked_of, module_of
-from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig
+from expectations import EXPECTED, LATE, UNDONE, Expectation, asked_of, module_of
+from rig import CHECKOUT, GUEST_DIRECTORY, HostLostError, LabError, Rig, fault_table
 from rules import CHECK, PLAIN, Look, Report, Rule, Turn
 
 # Seconds after its start at which the controller's ssh is killed, in turn: from before the module arrives to its end.
@@ -27,6 +27,9 @@ KILL_AFTER_S = (1.2, 1.6, 2.0, 2.4, 2.8, 3.2)
 LEFT_FREE_KB = 40 * 1024
 # Kernels whose symbol table has functions alone: what points to a module has no name there, but for members of structs.
 LISTS_NO_DATA = ('arm64-6.1',)
+# What is taken back there is freed once more of its kind wait for RCU, and no module may ask for it sooner.
+FREED_LATE = (('7.3', 'init_sysctl'),)
+WITH_UNDO = 'plain,kernel_force,undo,reset,park'
 # Answers of in_guest/turns.py to `whole`.
 WHOLE = 4
 DENY = r"""
@@ -82,6 +85,7 @@ class Condition(NamedTuple):
     only: Tuple[str, ...] = ()  # the faults that it is for; empty: all
     whole: Optional[Callable[['Batch'], None]] = None  # what is done once for all faults, before their turns
     late: bool = False  # whether the faults crash in exit and not in init
+    methods: str = ''  # those that are allowed; empty: the default
 
 
 def expectation(condition: Condition, fault: str, kernel: str) -> Expectation:
@@ -92,7 +96,10 @@ def expectation(condition: Condition, fault: str, kernel: str) -> Expectation:
     if condition.late:
         # Nothing of a module that is going can be opened: that the kernel survives it is what counts.
         use = found.use and '( %s ); true' % found.use
-        return found._replace(verdict='exit_died', use=use)
+        found = found._replace(verdict='exit_died', use=use)
+    if 'undo' in condition.methods and fault in UNDONE and (kernel, fault) not in FREED_LATE:
+        use = found.use and '( %s ); true' % found.use
+        found = found._replace(parked=False, beside=True, undone=True, use=use)
     return found
 
 
@@ -106,6 +113,10 @@ class Batch:
         self.names = [module_of(fault) for fault in faults]
         self.reports: Dict[str, Report] = {}
         self.before: Look = {}
+
+    def asked(self, fault: str) -> str:
+        """A fault's module and what is asked for besides, as in_guest/turns.py takes it."""
+        return asked_of(fault) + (self.condition.methods and '=:' + self.condition.methods)
 
     def look(self) -> Look:
         """The host now, once none of a run's processes is left."""
@@ -197,7 +208,8 @@ class Batch:
         last = looks[-1] if looks else None
         if last is None:
             return turns
-        free = [turn.fault for turn in turns if EXPECTED[turn.fault].frees_name and EXPECTED[turn.fault].beside]
+        free = [turn.fault for turn in turns if EXPECTED[turn.fault].frees_name and
+                expectation(self.condition, turn.fault, self.rig.kernel).beside]
         absent = [fault for fault in free if module_of(fault) not in last['table']]
         if not absent:
             return turns
@@ -247,7 +259,7 @@ def together(batch: Batch, faults: List[str]) -> Iterator[Turn]:
     # Of the others check mode tells the same.
     asks = any(EXPECTED[fault].unexplained > 0 for fault in faults)
     to_tell = [module_of(fault) for fault in faults if asks and (EXPECTED[fault].dangles or EXPECTED[fault].reached)]
-    lines = batch.rig.whole([asked_of(fault) for fault in faults], to_tell, batch.names)
+    lines = batch.rig.whole([batch.asked(fault) for fault in faults], to_tell, batch.names)
     if len(lines) < WHOLE:
         raise HostLostError(f'{batch.rig.guest.name}: the run of {", ".join(names)} ended early: {lines[1:]}')
     told, (foreseen, unchanged), (done, after), (again, at_last) = lines
@@ -294,7 +306,7 @@ def killed_ssh(batch: Batch, fault: str) -> Turn:
 
 def two(batch: Batch, fault: str) -> Turn:
     """Two processes of the host at once, as two controllers have them."""
-    reports = batch.rig.both(asked_of(fault))
+    reports = batch.rig.both(batch.asked(fault))
     return Turn(fault, batch.before, batch.look(), reports)
 
 
@@ -325,6 +337,11 @@ def after_role(batch: Batch, fault: str) -> Turn:
 CONDITIONS = {condition.name: condition for condition in (
     Condition('plain', 'a plain run', PLAIN, whole),
     Condition('late', 'crashes in exit, and not in init', PLAIN, whole, only=LATE, late=True),
+    Condition('undo', 'what it left is to be taken back first', PLAIN, whole, only=fault_table.REGISTERED,
+              methods=WITH_UNDO),
+    Condition('undo_late', 'the same, of a crash in exit', PLAIN, whole, only=LATE, late=True, methods=WITH_UNDO),
+    Condition('undo_two', 'the same by two runs at once', Rule('gone; one run changes it', together=True), each(two),
+              only=UNDONE, methods=WITH_UNDO),
     Condition('check', 'check mode', CHECK, check),
     Condition('killed_ssh', 'ssh killed in mid-run', Rule(AFTER_A_KILL, killed=True), each(killed_ssh), again=True),
     Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),

@@ -34,6 +34,7 @@ class Expectation(NamedTuple):
     dangles: str = ''  # what must be named as registered by it, and nothing else; NOTHING; empty: not compared
     reached: str = ''  # what must be named of what points into it; NOTHING: it is unknown; empty: not compared
     unexplained: int = -1  # the references that kmod_facts must find unexplained; -1: not compared
+    undone: bool = False  # whether all of what it left is taken back where undo is among the methods
     hangs: bool = False  # whether whoever asks this kernel may hang for ever, so that processes are left behind
 
 
@@ -214,6 +215,9 @@ EXPECTED: Dict[str, Expectation] = {
     'init_kobject': init(),
     'init_percpu': init(),
     'init_moves': init(WAIT),
+    'init_class': init('cat /dev/init_class', beside=False),
+    'init_directories': init('cat /proc/init_directories/value /sys/kernel/debug/init_directories/value',
+                             beside=False),
     'init_leak': unloads('init_died'),
     'ref_mapped': stays('in_use_unknown', 'orphan_ended of ref_mapped', ORPHAN),
     'ref_notifier': stays('in_use_unknown', 'ref_notifier', END % 'ref_notifier'),
@@ -269,6 +273,7 @@ REACHED = {
     'init_cpuhp': 'cpuhp_hp_states', 'init_input': 'input_handler_list', 'init_ldisc': 'tty_ldiscs',
     'init_key': 'key_types_list', 'init_tcp': 'tcp_cong_list', 'init_socket': 'net_families',
     'init_sysrq': 'sysrq_key_table', 'init_genl': 'radix_tree_node', 'init_disk': r'gendisk\.fops',
+    'init_class': r'kmalloc-', 'init_directories': r'proc_dir_entry\.',
     'init_link': 'link_ops', 'init_inet': 'inet_protos', 'init_kobject': NOTHING,
     'init_percpu': NOTHING,
 }
@@ -278,6 +283,14 @@ for _name, _expected in EXPECTED.items():
         dangles=DANGLES.get(_name, ''), reached=REACHED.get(_name, ''),
         unexplained=UNEXPLAINED.get(_name, 0 if _name in DANGLES else -1))
 
+# What is taken back to the last, so that the module is freed and a fixed build registers it again. Of the others a part
+# stays: the memory of a work with its function, a descriptor of an interrupt, what the kernel has no way to take back.
+UNDONE = (
+    'init_misc', 'init_chrdev', 'init_netdev', 'init_timer', 'init_hrtimer', 'init_kprobe', 'init_notifier',
+    'init_filesystem', 'init_driver', 'init_thread', 'init_proc', 'init_proc_ops', 'init_debugfs', 'init_sysfs',
+    'init_sysctl', 'init_netfilter', 'init_packet', 'init_tracepoint', 'init_ftrace', 'init_work', 'init_workqueue',
+    'init_kretprobe', 'init_net_event', 'init_modnotifier', 'init_panic', 'init_class', 'init_directories',
+)
 # Where they crash in exit instead.
 LATE = fault_table.LATE
 

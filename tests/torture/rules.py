@@ -291,7 +291,8 @@ def _reachability(found: Dict[str, Any], expected: Expectation) -> List[str]:
     """Who can reach it: what is parked was reached, what is freed without its exit was not."""
     if expected.verdict not in SEARCHED or not expected.frees_name:
         return []
-    must = 'unknown' if expected.reached == NOTHING else 'reachable' if expected.parked else 'unreachable'
+    is_reached = expected.parked or expected.undone
+    must = 'unknown' if expected.reached == NOTHING else 'reachable' if is_reached else 'unreachable'
     broken = [] if found.get('answer') == must else ['it should be {}, and is {}: {}'.format(
         must, found.get('answer'), found.get('reason'))]
     words = ['{what} in {place}'.format(**hit) for hit in found.get('hits', [])]

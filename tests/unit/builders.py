@@ -57,6 +57,13 @@ def loader_task(call='finit_module', module='foo', waits_in='msleep', command='i
 
 
 UNREACHABLE = {'answer': 'unreachable', 'reason': '', 'hits': []}
+REACHABLE = {'answer': 'reachable', 'reason': 'misc_list points to f_device of it', 'hits': []}
+
+
+def leftover(kind='misc', what='misc device /dev/foo', function='misc_deregister', address=0xffffffffc0001000, **more):
+    """As leftovers.entry has it."""
+    return dict({'kind': kind, 'what': what, 'function': function, 'address': address, 'other': 0, 'more': 0,
+                 'proof': address + 16}, **more)
 
 
 def oops(module='foo', **changes):
@@ -106,7 +113,7 @@ def facts(state='live', refcount=0, used_by=(), permanent=False, taint='OE', **c
         'tasks': {'tasks': [], 'unreadable': []}, 'loader_tasks': {'tasks': [], 'unreadable': []}, 'namespace': '',
         'spinning': [], 'holders': {}, 'holders_below': {}, 'oopses': [], 'oopses_lost': [],
         'reachability': {'answer': 'unknown', 'reason': 'not looked for', 'hits': []},
-        'registrations': {'found': [], 'unseen': [], 'blind': ''},
+        'registrations': {'found': [], 'unseen': [], 'blind': '', 'leftovers': []},
         'anchors': dict(ANCHORS),
     }, **changes)
 
@@ -137,7 +144,7 @@ def write(directory, place, text):
     path.write_text(text)
 
 
-def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False, interface='2'):
+def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False, interface='3'):
     """A relocatable file with what _module_file reads of a module, by the rules of elf(5), and no code at all."""
     layout = dict(LAYOUT, **(layout or {}))
     vermagic = '%s SMP preempt mod_unload modversions ' % release if release else ''

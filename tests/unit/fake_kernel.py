@@ -7,26 +7,25 @@ import copy
 import ctypes
 import errno
 import marshal
-import shlex
 import struct
 
 import builders
 import pytest
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, load, unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import (
+    compiled_helper,
+    unload,
+    unload_options,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
-    module_details,
-    module_file,
     module_survey,
     module_table,
-    running_kernel,
     struct_module,
 )
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder
 
-REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiIIiI' + 'QQ16s')
+REPORT = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiIIiI' + 'QQ16s' + 'Q64s')
 HELPER = builders.module_image()
 STATES = ['live', 'coming', 'going']
 ANCHORS = builders.ANCHORS
@@ -55,14 +54,27 @@ class FakeModule:
         self.symbols = self.hidden_symbols = 0
         self.address = builders.ADDRESS
         self.hidden = None
-        self.registrations = {'found': [], 'unseen': [], 'blind': ''}
+        self.registrations = {'found': [], 'unseen': [], 'blind': '', 'leftovers': []}
         # It is shown that nothing leads there, so that each step can be seen; see test_unload_unknown.py for the other.
         self.reachability, self.reached_meanwhile = builders.UNREACHABLE, None
         self.loader_tasks = []
+        self.undo_results = {}
         self.build_id = self.srcversion = unavailable('the module declares none')
         self.parameters = {}
         for key, value in changes.items():
             setattr(self, key, value)
+
+    def leave(self, *leftovers):
+        """These are registered, and lead into it."""
+        self.registrations = {**self.registrations, 'leftovers': list(leftovers), 'found': [
+            {'kind': one['kind'], 'what': one['what'], 'evidence': 'seen'} for one in leftovers]}
+        self.reachability = builders.REACHABLE
+
+    def taken_back(self, address):
+        left = [one for one in self.registrations['leftovers'] if one['address'] != address]
+        self.registrations = {**self.registrations, 'leftovers': left, 'found': [
+            {'kind': one['kind'], 'what': one['what'], 'evidence': 'seen'} for one in left]}
+        self.reachability = builders.REACHABLE if left else builders.UNREACHABLE
 
     def entry(self):
         return {'state': self.state, 'refcount': self.refcount, 'init': self.init, 'exit': self.exit}
@@ -89,7 +101,8 @@ class FakeKernel:
         self.modules = {module.name: module for module in modules}
         self.facts = builders.kernel(**facts)
         self.calls = []
-        self.searches = []
+        self.searches, self.undone = [], []
+        self.read_together = []
         self.exits = []
         self.helper = HELPER
         self.anchors = dict(ANCHORS)
@@ -167,26 +180,27 @@ class FakeKernel:
     def init_module(self, image, text):
         """kmod_reset_init of the helper's main.c."""
         asked = dict(word.split('=') for word in text.split(' '))
-        number = {key: int(value) for key, value in asked.items() if key not in ('name', 'new_name')}
+        number = {key: int(value) for key, value in asked.items() if key not in ('name', 'new_name', 'undo')}
         self.calls.append('init_module %s%s' % (asked.get('name', 'loader'), ' look' if 'look' in asked else ''))
         if image != HELPER:
             return errno.ENOEXEC
         found = left = (0, 0, 0, 0)
         reset, loader, buckets, pid = 0, 0, 0, 0
-        looked, hidden = (0, 0, -1, b''), 0
+        looked, hidden, undone = (0, 0, -1, b''), 0, b''
         if 'address' in asked:
             whom = ('nobody', 'tasks', 'user_tasks')[number.get('look_for', 0)]
             if 'look' not in asked:
                 self.looked_for.append(whom)
-            reset, found, left = self._reset(asked['name'], number, self.seen.get(whom), asked.get('new_name'))
+            reset, found, left = self._reset(asked['name'], number, self.seen.get(whom), asked)
             if whom != 'nobody' and reset not in (4, 6):
                 looked = self.seen.get(whom, (1, 0, -1, b''))
+            undone = self._undone(asked) if reset == 12 else b''
             hidden = self.modules[asked['new_name']].hidden_symbols if reset == 8 else 0
         if 'idem_hash' in asked and reset < 3:
             loader, buckets, pid = self._clear_loader()
         result, task, cpu, command = looked
-        report = REPORT.pack(0x3253524b, reset, *(found + left + (
-            loader, buckets, pid, result, task, cpu, 100, hidden, 0, 0, 0, 5000000, command)))
+        report = REPORT.pack(0x3353524b, reset, *(found + left + (
+            loader, buckets, pid, result, task, cpu, 100, hidden, 0, 0, 0, 5000000, command, len(undone), undone)))
         ctypes.memmove(number['report'], report, len(report))
         return errno.ECANCELED
 
@@ -203,7 +217,19 @@ class FakeKernel:
         module.name, module.hidden_symbols, module.symbols = new_name, module.symbols, 0
         return 8, found, found
 
-    def _reset(self, name, number, seen, new_name):
+    def _undone(self, asked):
+        """undo_all of the helper's undo.c: the results by the address; one that is late is the last."""
+        words = [int(word) for word in asked['undo'].split(',')]
+        module, results = self.modules[asked['name']], b''
+        for kind, address in zip(words[::5], words[1::5]):
+            result = 0 if results.endswith(b'\x05') else module.undo_results.get(address, 1)
+            self.undone.append((kind, address, result))
+            results += bytes([result])
+            if result == 1:
+                module.taken_back(address)
+        return results
+
+    def _reset(self, name, number, seen, asked):
         assert (number['modules'], number['module_lock']) == (ANCHORS['modules'], ANCHORS['module_mutex'])
         if self.before_store and 'look' not in number and name in self.modules:
             self.before_store(self.modules[name])
@@ -217,8 +243,10 @@ class FakeKernel:
             return 6, found, found
         if seen:
             return 7, found, found
-        if new_name:
-            return self._park(module, new_name)
+        if 'undo' in asked:
+            return 12, found, found
+        if 'new_name' in asked:
+            return self._park(module, asked['new_name'])
         module.state = STATES[number['new_state']]
         module.refcount, module.init, module.exit = (number['new_' + key] for key in ('refcount', 'init', 'exit'))
         return 1, found, self._packed(module)
@@ -238,6 +266,33 @@ class FakeKernel:
 def direct(function, _seconds, _tried, outlives=False):  # noqa: ARG001 - as the real one
     """with_deadline without the child; what is handed over goes through its letter all the same."""
     return marshal.loads(marshal.dumps(function()))  # noqa: S302
+
+
+class Together:
+    """module_survey.Survey, of a kernel in which several modules are read with one search."""
+
+    kernel = None
+
+    def __init__(self, timeout):
+        assert timeout > 0
+        self.reached = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        pass
+
+    def with_anchors(self, names, depth):
+        asked = self.kernel.read_together
+        if 'fails' in asked:
+            raise KmodError('read', 'no memory')
+        asked.extend(names)
+        found = {name: self.kernel.survey(name, depth=depth) for name in names}
+        self.reached = {name: facts['reachability'] for name, facts in found.items()
+                        if facts['module']['state'] in ('coming', 'going')}
+        self.kernel.searches.append(tuple(self.reached))
+        return found
 
 
 class Host:
@@ -260,8 +315,8 @@ class Host:
                 (module_table, 'names', lambda: sorted(kernel.modules)),
                 (child_process, 'with_deadline', direct), (loader_syscalls, 'init_module', kernel.init_module),
                 (loader_syscalls, 'delete_module', kernel.delete_module), (module_survey, 'module', kernel.survey),
-                (module_survey, 'search', kernel.search),
-                (module_survey, 'dependents', kernel.dependents),
+                (module_survey, 'search', kernel.search), (Together, 'kernel', kernel),
+                (module_survey, 'Survey', Together), (module_survey, 'dependents', kernel.dependents),
                 (compiled_helper, 'read_helper', read_helper), (struct_module, 'layout', lambda: builders.LAYOUT),
                 (unload.os, 'geteuid', lambda: 0)):
             self.monkeypatch.setattr(module, name, replacement)
@@ -269,9 +324,9 @@ class Host:
 
     @staticmethod
     def options(name='', **given):
-        values = {'methods': list(ladder.METHODS), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
+        values = {'methods': list(ladder.BY_DEFAULT), 'run_exit': 'auto', 'cascade': False, 'accept_hazards': [],
                   'helper': 'compiled', 'helper_path': None, 'timeout': 30.0, 'check_mode': False}
-        return unload.Options(name=name, **dict(values, **given))
+        return unload_options.Options(name=name, **dict(values, **given))
 
     def unload(self, name, **options):
         return unload.Unload(self.options(name, **options), self.kernel.facts).run()
@@ -280,104 +335,4 @@ class Host:
         """The error of an unload that is refused, and fails."""
         with pytest.raises(KmodError) as caught:
             self.unload(name, **options)
-        return caught.value
-
-
-class LoadingKernel(FakeKernel):
-    """A kernel that also takes modules by init_module(2), and what is read of it then."""
-
-    def __init__(self, *modules, **facts):
-        super().__init__(*modules, **dict({'crc': None, 'layout': builders.LAYOUT, 'compiler': unavailable('unknown'),
-                                           'vermagic': builders.RELEASE + ' SMP preempt mod_unload modversions '},
-                                          **facts))
-        self.log = ['[    1.000000] Linux version 6.1']
-        self.oopses = []
-        self.builtin = []
-        self.files = {}
-        # What init_module answers, what becomes of init (returns, dies, hangs), and what is written to the log then.
-        self.answer, self.init, self.words = 0, 'returns', []
-        # Values as sysfs shows them, other than asked for; None where there is no file.
-        self.shows = {}
-
-    def load(self, image, text):
-        file = dict(module_file.describe(image, 'a.ko'), **load.identity(image, 'a.ko', ''))
-        name = module_file.describe(image, 'a.ko')['name']
-        self.calls.append('init_module %s %s' % (name, text))
-        self.log += self.words
-        if self.answer:
-            return self.answer
-        values = dict(dict(word.split('=', 1) for word in shlex.split(text)), **self.shows)
-        module = self.modules[name] = FakeModule(
-            name, build_id=file['build_id'] or unavailable('the file has none'), srcversion=file['srcversion'],
-            parameters={key: value for key, value in values.items() if value is not None})
-        if file['layout']['exit'] is None:
-            module.exit, module.cleanup = 0, None
-        if self.init == 'dies':
-            module.state, module.refcount, module.oopses = 'coming', 2, [builders.oops(name)]
-            raise KmodError('load a.ko', 'the process that acted ended without a word', 'Look at the kernel log')
-        if self.init == 'hangs':
-            module.state, module.refcount = 'coming', 2
-            module.tasks = [builders.task('python3', 77)]
-        if self.init in ('hangs', 'is late'):
-            raise child_process.Deadline('load a.ko', 'no answer within 30 seconds', hangs_in='msleep')
-        return 0
-
-    def details(self, name, _files, _root='/'):
-        module = self.modules[name]
-        return {'build_id': module.build_id, 'srcversion': module.srcversion, 'parameters': module.parameters,
-                'version': unavailable('the module declares none'), 'file': unavailable('loaded from elsewhere')}
-
-
-class LoadingHost(Host):
-    """A kernel in memory under kmod_load."""
-
-    def start(self, *modules, **facts):
-        kernel = LoadingKernel(*modules, **facts)
-        self.monkeypatch.setattr('fake_kernel.FakeKernel', lambda *_modules, **_facts: kernel)
-        self.boot()
-
-        class Survey:
-            """module_survey.Survey of this kernel."""
-
-            def __init__(self, *_given):
-                self.table = {'modules': {name: {'state': module.state} for name, module in kernel.modules.items()}}
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_exception):
-                pass
-
-            def module(self, name, _depth):
-                found = kernel.survey(name, kernel.facts)
-                if name in kernel.builtin:
-                    found['module']['state'] = 'builtin'
-                return found
-
-        class Since:
-            """log_source.Since of this kernel."""
-
-            def __init__(self):
-                self.told = len(kernel.log)
-
-            def lines(self):
-                return kernel.log[self.told:]
-
-        for module, name, replacement in (
-                (module_survey, 'Survey', Survey), (loader_syscalls, 'init_module', kernel.load),
-                (module_details, 'read', kernel.details), (module_details, 'files', lambda *_a, **_k: kernel.files),
-                (module_table, 'is_builtin', lambda name, *_where: name in kernel.builtin),
-                (log_source, 'Since', Since), (running_kernel, 'read', lambda: kernel.facts),
-                (load, 'host', lambda _kernel: dict(kernel.facts, loader='wedged' if kernel.oopses else 'ok'))):
-            self.monkeypatch.setattr(module, name, replacement)
-        return kernel
-
-    def load(self, path, *, check_mode=False, **options):
-        values = dict({'params': {}, 'replace': False, 'timeout': 30.0}, **options)
-        return load.Load(load.Options(path=str(path), check_mode=check_mode, **values)).run()
-
-    def load_refused(self, path, **options):
-        """The error of a load that is refused, or fails."""
-        with pytest.raises(KmodError) as caught:
-            self.load(path, **options)
         return caught.value

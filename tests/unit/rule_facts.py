@@ -15,7 +15,7 @@ USER_TASK = builders.tasks(builders.task('cat', 6, 'f_read'))
 INSMOD = builders.tasks(builders.loader_task())
 REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'struct miscdevice is f_device'},
                         {'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
-              'unseen': ['work items'], 'blind': ''}
+              'unseen': ['work items'], 'blind': '', 'leftovers': []}
 HIDDEN_KERNEL = builders.kernel(kptr_restrict=2)
 ELSEWHERE = builders.oops(module='', of=None, call=None, died_in=None, function='static_call_module_notify')
 SHOWN = {'reachability': builders.UNREACHABLE}

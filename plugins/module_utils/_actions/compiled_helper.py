@@ -14,7 +14,7 @@ import os
 import re
 import struct
 import time
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_file, struct_module
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
@@ -26,6 +26,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
     Entry,
     Fact,
     Kernel,
+    Leftover,
     StructLayout,
 )
 
@@ -34,14 +35,21 @@ Parameters = Dict[str, Union[int, str, None]]
 
 NAME = 'kmod_reset'
 # struct reset_report of kmod_reset.h
-REPORT = struct.Struct('<IIIiQQIiQQIIiIiiIIiIQQ16s')
-MAGIC = 0x3253524b
+REPORT = struct.Struct('<IIIiQQIiQQIIiIiiIIiIQQ16sQ64s')
+MAGIC = 0x3353524b
 # What the helper's modinfo says where parameters and report are those known here.
-INTERFACE = b'interface=2\0'
+INTERFACE = b'interface=3\0'
 RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed', 'in_use', 'parked',
-          'name_taken', 'has_dependents', 'not_renamed')
+          'name_taken', 'has_dependents', 'not_renamed', 'undone')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
 LOOKS = ('not_asked', 'clear', 'task', 'cpu', 'silent', 'stalled', 'unfinished')
+# What it takes back, and what came of it.
+UNDO_KINDS = ('nothing', 'misc', 'cdev', 'device', 'class', 'proc', 'debugfs', 'sysfs_file', 'kobject', 'timer',
+              'hrtimer', 'work', 'delayed_work', 'interrupt', 'kprobe', 'kretprobe', 'atomic_notifier',
+              'blocking_notifier', 'netdevice_notifier', 'netfilter', 'packet', 'netdev', 'filesystem', 'sysctl',
+              'tracepoint', 'ftrace', 'driver', 'thread')
+UNDO_RESULTS = ('not_tried', 'done', 'not_there', 'in_use', 'unknown', 'late')
+MOST_UNDONE = 64
 # Whom the helper looks for in the module's code before it writes anything.
 LOOK_FOR = ('nobody', 'tasks', 'user_tasks')
 LIMIT = 16 * 1024 * 1024
@@ -175,10 +183,12 @@ def parse_report(data: bytes) -> HelperReport:
 
     ``look`` is what the kernel saw before it wrote: ``result`` by name, ``pid``, ``command`` and ``cpu`` of what was
     found (cpu -1: a task off its CPU), the address ``at`` in the module's code, how many ``tasks`` were looked at, in
-    how many ``nanoseconds``. ``hidden_symbols`` counts those of a parked module, ``error`` is why it was not renamed.
+    how many ``nanoseconds``. ``hidden_symbols`` counts those of a parked module, ``error`` is why it was not renamed,
+    ``undone`` what came of each that was to be taken back.
     """
     fields = REPORT.unpack(data)
-    if fields[0] != MAGIC or fields[1] >= len(RESETS) or fields[10] >= len(LOADERS) or fields[13] >= len(LOOKS):
+    if fields[0] != MAGIC or fields[1] >= len(RESETS) or fields[10] >= len(LOADERS) or fields[13] >= len(LOOKS) \
+            or any(result >= len(UNDO_RESULTS) for result in fields[24]):
         raise KmodError('read the helper\'s report', 'it is not one', 'Is the helper file that of this collection')
     return {
         'reset': RESETS[fields[1]], 'found': _entry(*fields[2:6]), 'left': _entry(*fields[6:10]),
@@ -187,6 +197,7 @@ def parse_report(data: bytes) -> HelperReport:
                  'at': fields[20], 'nanoseconds': fields[21],
                  'command': fields[22].split(b'\0')[0].decode('utf-8', 'backslashreplace')},
         'hidden_symbols': fields[17], 'error': -fields[18],
+        'undone': [UNDO_RESULTS[result] for result in fields[24][:fields[23]]],
     }
 
 
@@ -298,6 +309,19 @@ class Target:
         report = load_helper(self._image, {**self._expecting(expect, look_for), 'new_name': new_name})
         if report['reset'] != 'parked':
             raise self._refusal(tried, report)
+        return report
+
+    def undo(self, expect: Entry, leftovers: List[Leftover], look_for: str) -> HelperReport:
+        """Takes back the first :data:`MOST_UNDONE` of the ``leftovers`` where the module's entry is ``expect``.
+
+        ``undone`` in the report says what came of each. Raises KmodError where nothing was tried.
+        """
+        words = [(UNDO_KINDS.index(one['kind']), one['address'], one['other'], one['more'], one['proof'])
+                 for one in leftovers[:MOST_UNDONE]]
+        told = ','.join(str(word) for step in words for word in step)
+        report = load_helper(self._image, {**self._expecting(expect, look_for), 'undo': told})
+        if report['reset'] != 'undone':
+            raise self._refusal(f'take back what {self.name} left', report)
         return report
 
     def _expecting(self, expect: Entry, look_for: str) -> Parameters:

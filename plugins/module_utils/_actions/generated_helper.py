@@ -19,7 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.elf import store_code, writer
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._returns import HelperReport
-from ansible_collections.kernelops.kmod.plugins.module_utils._types import Anchors, Entry, Kernel
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Anchors, Entry, Kernel, Leftover
 
 CODE, TABLE = '.init.text', '.data'
 MODINFO, VERSIONS = '.modinfo', '__versions'
@@ -208,6 +208,11 @@ class Target:
     def park(self, _expect: Entry, new_name: str, look_for: str) -> HelperReport:  # noqa: ARG002  (as of the other kind)
         """Raises KmodError: a rename takes functions of the kernel."""
         raise KmodError(f'park {self.name} as {new_name}', 'a synthesized helper calls nothing in the kernel',
+                        'Build the helper by the role kernelops.kmod.force_unload')
+
+    def undo(self, _expect: Entry, _leftovers: List[Leftover], _look_for: str) -> HelperReport:
+        """Raises KmodError: what is registered is taken back by functions of the kernel."""
+        raise KmodError(f'take back what {self.name} left', 'a synthesized helper calls nothing in the kernel',
                         'Build the helper by the role kernelops.kmod.force_unload')
 
     def steps(self, expect: Entry, write_values: Entry) -> Tuple[List[store_code.Compare], List[store_code.Store]]:

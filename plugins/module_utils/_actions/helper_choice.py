@@ -50,7 +50,8 @@ class HelperChoice:
         try:
             return self._compiled(layout)
         except KmodError as error:
-            if self._wanted == 'auto' and method != 'park' and not (refused['unsigned'] or refused['from_memory']):
+            may_be_loaded = not (refused['unsigned'] or refused['from_memory'])
+            if self._wanted == 'auto' and method not in ladder.CALL_THE_KERNEL and may_be_loaded:
                 return self._generated(str(error), method)
             raise KmodError(error.tried, error.why, self._have_it_built()) from error
 
@@ -69,8 +70,9 @@ class HelperChoice:
 
     def _generated(self, why: str, method: str) -> generated_helper.Helper:
         release, refused = self._kernel['release'], self._kernel['loads_refused']
-        if method == 'park' or refused['unsigned'] or refused['from_memory']:
-            lacks = refused['from_memory'] or refused['unsigned'] or 'it calls nothing in the kernel: it cannot park'
+        if method in ladder.CALL_THE_KERNEL or refused['unsigned'] or refused['from_memory']:
+            cannot = f'it calls nothing in the kernel: it cannot {method}'
+            lacks = refused['from_memory'] or refused['unsigned'] or cannot
             raise KmodError('use a helper that is written on the spot', lacks, self._have_it_built())
         donor = generated_helper.Donor._make(child_process.with_deadline(
             lambda: tuple(generated_helper.find_donor(release)), self._timeout, self._tried))

@@ -8,7 +8,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _file_types as types
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import check_files, unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import check_files, unload, unload_options
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     module_details,
     module_file,
@@ -127,7 +127,7 @@ class Load:
 
     def _unload(self) -> None:
         """Unloads the build that is loaded by the plain method, as rmmod does. Raises KmodError where it stays."""
-        options = unload.Options(
+        options = unload_options.Options(
             name=self.name, methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',
             helper_path=None, timeout=self.options.timeout, check_mode=self.options.check_mode)
         try:

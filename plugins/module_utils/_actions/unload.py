@@ -7,10 +7,11 @@ import errno
 import os
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, steps
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import loader_table, steps, undo
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import Helper, HelperChoice, Target
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.steps import described
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import loader_data, module_survey, module_table
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload_options import Options
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_table
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
@@ -41,21 +42,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
 # What can still reach a module, by its name (:func:`module_survey.search`).
 Search = Callable[[str], Reachability]
 T = TypeVar('T')
-
-
-class Options(NamedTuple):
-    """The options of kmod_force_unload, and whether it runs in check mode."""
-
-    name: str
-    methods: List[str]
-    run_exit: str
-    cascade: bool
-    accept_hazards: List[str]
-    helper: str
-    helper_path: Optional[str]
-    timeout: float
-    check_mode: bool
-    helper_will_be_built: bool = False
 
 
 class Done(NamedTuple):
@@ -127,16 +113,14 @@ class Unload:
         if plan['method'] == 'none':
             return {**result, 'msg': diagnosis['reason']}
         if self.read_before and not self.options.check_mode:
-            return Unload(self.options, self.kernel, reached=self.reached, search=self.search).run()
+            return self._again(self.reached)
         if ladder.frees_without_exit(ahead['verdict'], plan) and not diagnose.shown_unreachable(facts):
             result['warnings'] = [f'The exit of {self.name} does not run, and the kernel may still reach its code: '
                                   '{}.'.format(facts['reachability']['reason'])]
         try:
             done = self._carry_out(ahead['verdict'], plan, facts, dependents)
         except ReachedMeanwhile as meanwhile:
-            other = Unload(self.options, self.kernel, reached={self.name: meanwhile.reached}, search=self.search)
-            other.steps, other.told = self.steps, self.told
-            return other.run()
+            return self._again({self.name: meanwhile.reached})
         except KmodError as error:
             return self._failed(error, result, before)
         if self.choice.state['kind'] == 'synthesized':
@@ -152,6 +136,12 @@ class Unload:
             raise KmodError(f'unload {self.name}', 'the kernel accepted it, but shows it as {}'.format(
                 done.after['state']), 'Look at the kernel log, and whether someone loads it again', **result)
         return {**result, 'msg': self._told(result)}
+
+    def _again(self, reached: Optional[Dict[str, Reachability]]) -> Report:
+        """Another run, by what there is then; what this one did is among its steps."""
+        other = Unload(self.options, self.kernel, reached=reached, search=self.search)
+        other.steps, other.told = self.steps, self.told
+        return other.run()
 
     def _failed(self, error: KmodError, result: Report, before: ShownEntry) -> Report:
         """The return values where it is absent all the same. Raises KmodError with them as its facts otherwise."""
@@ -219,7 +209,7 @@ class Unload:
     def _survey(self) -> ModuleFacts:
         facts, self.facts = self.facts, None
         return facts or child_process.with_deadline(
-            lambda: module_survey.module(self.name, kernel=self.kernel, depth=depth_for(self.options),
+            lambda: module_survey.module(self.name, kernel=self.kernel, depth=self.options.depth(),
                                          timeout=self.options.timeout, reached=self.reached),
             self.options.timeout, f'read the state of {self.name}')
 
@@ -276,12 +266,15 @@ class Unload:
         method, expect = plan['method'], ladder.expected(facts)
         if method == 'park':
             self._step('park', 'rename', f'would be renamed to {parked_as}', True)
+        elif method == 'undo':
+            self.steps += undo.foreseen(self.name, facts['registrations']['leftovers'])
+            self._step('undo', 'delete_module', 'would unload, or park where anything is left', True)
         else:
             if method == 'reset' and expect:
                 write = ladder.reset_values(facts, verdict, plan['runs_exit'], expect)
                 self._step('reset', 'reset', f'would write {described(expect, write)}', True)
             self._step(method, 'delete_module', 'would unload', True)
-        if method in ladder.HELPED and self._loader(verdict, facts):
+        if method in ladder.HELPED and loader_table.parameters(verdict, facts):
             self._step(method, 'clear_loader', 'would clear what the dead load left there', True)
 
     def _act(self, verdict: str, plan: Plan, facts: ModuleFacts, helper: Optional[Helper], parked_as: str) -> None:
@@ -294,11 +287,8 @@ class Unload:
             else:
                 self._deleted(method, self._to_its_end(lambda: loader_syscalls.delete_module(name)))
             return
-        address, anchors = facts['module']['struct_address'], facts['anchors']
-        if is_unavailable(address) or is_unavailable(anchors):
-            raise KmodError(f'unload {name}', 'where it is in memory is not known any more', 'Run the task again')
-        target = helper.target(name, address, anchors)
-        loader = self._loader(verdict, facts)
+        target = self._target(helper, facts)
+        loader = loader_table.parameters(verdict, facts)
         look_for = ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
         if parked_as:
             self._park(target, facts, parked_as, look_for)
@@ -306,7 +296,13 @@ class Unload:
         else:
             report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
         if loader:
-            self._report_loader(method, report, loader, helper, anchors)
+            self._report_loader(method, report, loader, helper, facts['anchors'])
+
+    def _target(self, helper: Optional[Helper], facts: ModuleFacts) -> Target:
+        address, anchors = facts['module']['struct_address'], facts['anchors']
+        if helper is None or is_unavailable(address) or is_unavailable(anchors):
+            raise KmodError(f'unload {self.name}', 'where it is in memory is not known any more', 'Run the task again')
+        return helper.target(self.name, address, anchors)
 
     def _search_again(self) -> None:
         """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
@@ -337,16 +333,6 @@ class Unload:
             raise KmodError(f'unload {self.name}', f'the kernel answered {loader_syscalls.errno_text(error)}',
                             'Run the task again: it reads what holds the module now')
 
-    @staticmethod
-    def _loader(verdict: str, facts: ModuleFacts) -> Dict[str, int]:
-        """The helper's parameters to clear the loader's table of running loads; empty where that is not called for."""
-        anchors = facts['anchors']
-        if is_unavailable(anchors) or verdict != 'init_died':
-            return {}  # only a load that died leaves an entry behind
-        # A table of another size is not the one known here.
-        known = (anchors['idem_bytes'] or 0) >= loader_data.IDEM_BYTES
-        return compiled_helper.loader_parameters(anchors, loader_data.IDEM_BUCKETS) if known else {}
-
     def _park(self, target: Target, facts: ModuleFacts, parked_as: str, look_for: str) -> None:
         report = self._to_its_end(lambda: steps.park(target, ladder.expected(facts), parked_as, look_for))
         self.look = report['look']
@@ -368,28 +354,9 @@ class Unload:
         return report
 
     def _report_loader(self, method: str, report: HelperReport, loader: Dict[str, int], helper: Helper,
-                       anchors: Anchors) -> None:
-        if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
+                       anchors: Fact[Anchors]) -> None:
+        if report.get('loader') not in ('clean', 'cleared', 'lock_busy') and not is_unavailable(anchors):
             # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
             report = self._to_its_end(lambda: helper.clear_loader(loader, anchors))
-        words = {
-            'clean': 'no stale entry',
-            'cleared': 'stale entries cleared: %d' % report['buckets'],
-            'in_use': 'left alone: task %d is inside finit_module' % report['loading_pid'],
-            'lock_busy': 'left alone: its lock could not be taken',
-        }
-        self._step(method, 'clear_loader', words[report['loader']], report['loader'] == 'cleared')
-        if report['loader'] in ('in_use', 'lock_busy'):
-            raise KmodError(
-                f'clear what the dead load of {self.name} left in the loader',
-                'the module is {}, but the loader was {}'.format(
-                    'parked' if method == 'park' else 'unloaded', words[report['loader']]),
-                'Load nothing by finit_module(2) (modprobe, insmod) on this host until it has been rebooted')
-
-
-def depth_for(options: Options) -> str:
-    """How much of a module is read."""
-    if options.run_exit == 'never':
-        return module_survey.FREED
-    # Only a plain unload gets by without the anchors; then the kernel itself looks before it acts.
-    return module_survey.NEEDED if 'plain' in options.methods else module_survey.ALL
+        self.steps.append(loader_table.told(self.name, method, report))
+        loader_table.demand(self.steps[-1], report)

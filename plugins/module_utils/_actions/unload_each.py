@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gets several modules out, one after the other, in one task."""
 
+import contextlib
 import time
 from typing import Dict, List, Optional, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import undo, unload, unload_options
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -48,7 +49,7 @@ class _Searches:
         self._found = {}
 
 
-def run(names: List[str], options: unload.Options) -> Reports:
+def run(names: List[str], options: unload_options.Options) -> Reports:
     """What :meth:`unload.Unload.run` returned of each, in this order, under ``modules``, each with ``name``,
     ``failed`` and ``msg``; ``changed`` and ``failed`` if any did; ``msg`` of those that failed, or else of all. One
     that is refused keeps no other from being tried.
@@ -58,7 +59,13 @@ def run(names: List[str], options: unload.Options) -> Reports:
     before may have changed what holds it, and memory is searched again before the first is freed. Where one failed half
     way the rest are left as they are: the kernel may have died under it.
     """
-    known, reached = _read(names, options) if options.check_mode or len(names) > 1 else ({}, {})
+    with contextlib.ExitStack() as held:
+        ready = _ready(names, options, held, together=options.check_mode or len(names) > 1)
+        return _each(names, _afterwards(options), *ready)
+
+
+def _each(names: List[str], options: unload_options.Options, read: undo.Read, undone: undo.Undone) -> Reports:
+    known, reached = read
     searches = _Searches(reached, options.timeout)
     told: List[Report] = []
     diffs: List[Diff] = []
@@ -66,9 +73,11 @@ def run(names: List[str], options: unload.Options) -> Reports:
     broken = ''
     for name in names:
         facts = _ahead(known[name], told) if name in known and options.check_mode else known.get(name)
-        if broken:
-            result: Report = {'failed': True,
-                              'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}
+        if name in undone.failed:
+            result: Report = {'failed': True, 'msg': str(undone.failed[name])}
+        elif broken:
+            result = {'failed': True,
+                      'msg': f'{name} was not tried, since the unload of {broken} failed half way.'}
         else:
             result = _run_one(options._replace(name=name), facts, reached, searches)
         if result.get('changed') and not options.check_mode:
@@ -80,6 +89,7 @@ def run(names: List[str], options: unload.Options) -> Reports:
             searches.forget()
         if result['failed'] and result.get('changed'):
             broken = name
+        result = undone.with_steps(name, result)
         warnings += result.pop('warnings', [])
         diff: Diff = {'before': {}, 'after': {}}
         diffs.append({**result.pop('diff', diff), 'before_header': name, 'after_header': name})
@@ -90,13 +100,56 @@ def run(names: List[str], options: unload.Options) -> Reports:
             'diff': diffs, 'warnings': list(dict.fromkeys(warnings))}
 
 
-def _may_have_run_an_exit(result: Report, options: unload.Options) -> bool:
+def one(options: unload_options.Options) -> Report:
+    """The same of one module, as :meth:`unload.Unload.run` returns it. Raises KmodError where it stays."""
+    name = options.name
+    with contextlib.ExitStack() as held:
+        (known, reached), undone = _ready([name], options, held, together=False)
+        if name in undone.failed:
+            raise undone.failed[name]
+        try:
+            done = unload.Unload(_afterwards(options), facts=known.get(name), reached=reached).run()
+        except KmodError as error:
+            error.facts = {**undone.with_steps(name, error.facts)}
+            raise
+        return undone.with_steps(name, done)
+
+
+def _ready(names: List[str], options: unload_options.Options, held: contextlib.ExitStack, *,
+           together: bool) -> Tuple[undo.Read, undo.Undone]:
+    """What is known of them, after what those that died left was taken back: nobody else is at those until ``held``
+    ends. Where none died they are read ``together``, or not at all.
+    """
+    undone = undo.Undone(options, lambda: _read(names, options))
+    died = _half_way(names, options) if 'undo' in options.methods and not options.check_mode else []
+    if died:
+        held.enter_context(undo.alone(died, options.timeout))
+        return undone.take_back(), undone
+    return _read(names, options) if together else undo.Read({}, {}), undone
+
+
+def _half_way(names: List[str], options: unload_options.Options) -> List[str]:
+    """None where that cannot be read: each of them says why."""
+    try:
+        return child_process.with_deadline(lambda: undo.half_way(map(kernel_name, names)), options.timeout,
+                                           'read the state of the modules')
+    except KmodError:
+        return []
+
+
+def _afterwards(options: unload_options.Options) -> unload_options.Options:
+    """The options of the runs that follow: what could be taken back is taken back."""
+    methods = [method for method in options.methods if method != 'undo' or options.check_mode]
+    return options._replace(methods=methods)
+
+
+def _may_have_run_an_exit(result: Report, options: unload_options.Options) -> bool:
     steps = [step for step in result.get('steps', []) if step['action'] == 'delete_module']
     verdict = result.get('verdict', '')
     return len(steps) > 1 or bool(steps and verdict != 'no_exit' and ladder.keeps_exit(verdict, options.run_exit))
 
 
-def _run_one(options: unload.Options, facts: Optional[ModuleFacts], reached: Dict[str, Reachability],
+def _run_one(options: unload_options.Options, facts: Optional[ModuleFacts], reached: Dict[str, Reachability],
              searches: _Searches) -> Report:
     try:
         return {**unload.Unload(options, facts=facts, reached=reached, search=searches.again).run(), 'failed': False}
@@ -114,11 +167,11 @@ def _ahead(facts: ModuleFacts, told: List[Report]) -> ModuleFacts:
     return without_dependents(facts, gone)
 
 
-def _read(names: List[str], options: unload.Options) -> Tuple[Dict[str, ModuleFacts], Dict[str, Reachability]]:
+def _read(names: List[str], options: unload_options.Options) -> undo.Read:
     """The facts of each, read together, and what can still reach those that may be freed; nothing where that fails:
     each is read by itself then, and says what failed.
     """
-    depth = unload.depth_for(options)
+    depth = options.depth()
 
     def read() -> Tuple[Dict[str, ModuleFacts], Dict[str, Reachability]]:
         with module_survey.Survey(timeout=options.timeout) as survey:
@@ -129,5 +182,5 @@ def _read(names: List[str], options: unload.Options) -> Tuple[Dict[str, ModuleFa
         facts, reached = child_process.with_deadline(read, (1 + module_survey.SEARCHING) * options.timeout,
                                                      'read the state of the modules')
     except KmodError:
-        return {}, {}
-    return {name: facts[asked[name]] for name in names}, reached
+        return undo.Read({}, {})
+    return undo.Read({name: facts[asked[name]] for name in names}, reached)

@@ -35,11 +35,22 @@ HEADS = ('raw_notifier_head', 'atomic_notifier_head', 'blocking_notifier_head', 
 MINOR_BITS = 20
 
 
+class Undo(NamedTuple):
+    """How an entry is taken back: what of :class:`_types.Leftover` is known where it is read."""
+
+    kind: str
+    function: str
+    address: int
+    other: int = 0
+    proof: int = 0
+
+
 class Entry(NamedTuple):
     """One thing registered: where its struct lies and what it points to, by the names of the members."""
 
     what: Callable[[], str]
     pointers: List[Tuple[str, int]]
+    undo: Optional[Undo] = None
 
 
 class Listed(NamedTuple):
@@ -52,10 +63,12 @@ class Listed(NamedTuple):
     pointers: Tuple[str, ...]
     name: str
     shown: str
+    undo: Tuple[str, str] = ('', '')
 
 
 LISTED = {
-    'misc device': Listed('misc_list', 'miscdevice', 'list', 'ring', ('fops',), '*name', '/dev/%s'),
+    'misc device': Listed('misc_list', 'miscdevice', 'list', 'ring', ('fops',), '*name', '/dev/%s',
+                          ('misc', 'misc_deregister')),
     'network protocol': Listed('proto_list', 'proto', 'node', 'ring', ('owner',), 'name', '%s'),
     'terminal driver': Listed('tty_drivers', 'tty_driver', 'tty_drivers', 'ring', ('owner', 'ops'), '*driver_name',
                               '%s'),
@@ -63,8 +76,10 @@ LISTED = {
 }
 # The same kind in another shape; the first that this kernel's types have.
 FILE_SYSTEMS = (
-    Listed('file_systems', 'file_system_type', 'next', 'next', ('owner',), '*name', '%s'),
-    Listed('file_systems', 'file_system_type', 'list', 'hlist', ('owner',), '*name', '%s'),
+    Listed('file_systems', 'file_system_type', 'next', 'next', ('owner',), '*name', '%s',
+           ('filesystem', 'unregister_filesystem')),
+    Listed('file_systems', 'file_system_type', 'list', 'hlist', ('owner',), '*name', '%s',
+           ('filesystem', 'unregister_filesystem')),
 )
 
 
@@ -125,7 +140,8 @@ class Callbacks:
         for address, data in found:
             pointers = [(f'struct {row.struct}', address)]
             pointers += [(f'{row.struct}.{member}', pointer(data, offsets[member])) for member in row.pointers]
-            yield Entry(self._namer(row, data, offsets[name]), pointers)
+            undo = Undo(*row.undo, address=address, proof=address + offsets[row.pointers[0]]) if any(row.undo) else None
+            yield Entry(self._namer(row, data, offsets[name]), pointers, undo)
 
     def _namer(self, row: Listed, data: bytes, at: int) -> Callable[[], str]:
         def name() -> str:
@@ -159,7 +175,8 @@ class Callbacks:
                     known[device] += [(f'cdev.{member}', pointer(members, at)) for member, at in cdev.items()]
                 pointers += known.get(device, [])
                 number = struct.unpack_from('<I', data, probe['dev'])[0]
-                yield Entry(_numbered(number, names), pointers)
+                yield Entry(_numbered(number, names), pointers,
+                            Undo('cdev', 'cdev_del', device, proof=device + cdev['ops']) if device else None)
 
     def _network_devices(self) -> Iterator[Entry]:
         members = ['name', 'netdev_ops', 'ethtool_ops']
@@ -167,7 +184,8 @@ class Callbacks:
             for place, data, at in net_namespaces.devices(self._memory, namespace.address, members, NAME_LENGTH):
                 pointers = [('struct net_device', place)]
                 pointers += [(f'net_device.{member}', pointer(data, at[member])) for member in members[1:]]
-                yield Entry(_constant(_string(data[at['name']:][:16])), pointers)
+                yield Entry(_constant(_string(data[at['name']:][:16])), pointers,
+                            Undo('netdev', 'unregister_netdev', place, proof=place + at['netdev_ops']))
 
     def _timers(self) -> Iterator[Entry]:
         """The timer wheels of all processors: timer_bases in kernel/time/timer.c, an hlist for each of its slots."""
@@ -192,20 +210,21 @@ class Callbacks:
         """The timers of one slot of a wheel. They move all the time: a chain that got lost is walked again."""
         found = kernel_lists.again(lambda: list(kernel_lists.chain(
             self._memory.kcore, self._memory.kcore.u64(slot), timer['entry'], timer['function'] + 8, 'a timer wheel')))
-        return [Entry(_constant(''), [('timer_list.function', pointer(data, timer['function'])),
-                                      ('struct timer_list', seen.count(address)),
-                                      *self._delayed(address, pointer(data, timer['function']))])
+        return [self._timer(seen.count(address), pointer(data, timer['function']), timer['function'])
                 for address, data in found]
 
-    def _delayed(self, timer: int, function: int) -> List[Tuple[str, int]]:
-        """What is called when the timer is a delayed work's: one that queues itself again stays nowhere for long."""
+    def _timer(self, timer: int, function: int, at: int) -> Entry:
+        """A timer; of a delayed work, which queues itself again and so stays nowhere for long, what that calls."""
         if self._delays is None:
             self._delays = self._symbols.address('delayed_work_timer_fn') or 0
+        pointers = [('timer_list.function', function), ('struct timer_list', timer)]
         if function != self._delays:
-            return []
+            return Entry(_constant(''), pointers, Undo('timer', 'timer_delete_sync', timer, proof=timer + at))
         types = self._memory.btf
         work = timer - types.offset('delayed_work', 'timer') + types.offset('delayed_work', 'work')
-        return [('work_struct.func', self._memory.kcore.u64(work + types.offset('work_struct', 'func')))]
+        called = work + types.offset('work_struct', 'func')
+        return Entry(_constant(''), [*pointers, ('work_struct.func', self._memory.kcore.u64(called))],
+                     Undo('delayed_work', 'cancel_delayed_work_sync', work, proof=called))
 
     def _cpu_offsets(self) -> List[int]:
         """What is added to a per-processor symbol for each processor that the kernel has room for."""
@@ -227,7 +246,8 @@ class Callbacks:
                 pointers = [('struct irqaction', address)]
                 pointers += [(f'irqaction.{member}', pointer(data, action[member])) for member in
                              ('handler', 'thread_fn')]
-                yield Entry(self._interrupt(kcore.u32(descriptor + number), pointer(data, action['name'])), pointers)
+                yield Entry(self._interrupt(kcore.u32(descriptor + number), pointer(data, action['name'])), pointers,
+                            Undo('interrupt', 'free_irq', address, proof=address + action['handler']))
 
     def _interrupt(self, number: int, name: int) -> Callable[[], str]:
         return lambda: '%d (%s)' % (number, self._memory.kcore.text(name) if name else 'no name')
@@ -251,7 +271,11 @@ class Callbacks:
             return self._memory.kcore.text(symbol) if symbol else 'at %#x' % pointer(data, offsets['addr'])
 
         pointers = [(f'kprobe.{member}', pointer(data, offsets[member])) for member in ('pre_handler', 'post_handler')]
-        return Entry(name, [*pointers, ('struct kprobe', address)])
+        # A kretprobe begins with its kprobe, which calls the kernel.
+        returns = pointer(data, offsets['pre_handler']) == self._symbols.address('pre_handler_kretprobe')
+        undo = Undo('kretprobe', 'unregister_kretprobe', address) if returns else \
+            Undo('kprobe', 'unregister_kprobe', address, proof=address + offsets['pre_handler'])
+        return Entry(name, [*pointers, ('struct kprobe', address)], undo)
 
     def _notifiers(self) -> Iterator[Entry]:
         """Every notifier chain that has a symbol. Four kinds of head look alike there: each place is tried."""
@@ -270,15 +294,16 @@ class Callbacks:
                 continue
             if data and pointer(data, 0) not in code:  # else it is a notifier_block
                 for head in within:
-                    yield from self._notifier_chain(name, pointer(data, head), block)
+                    yield from self._notifier_chain(name, start, head, pointer(data, head), block)
 
     def _notifiers_by_code(self, block: Dict[str, int]) -> Iterator[Entry]:
         """Every notifier chain for which there is a function to register with it."""
         for function, head, kind in static_data.notifier_chains(self._symbols, self._memory):
-            first = self._memory.kcore.u64(head + self._memory.btf.offset(kind, 'head'))
-            yield from self._notifier_chain(f'the chain of {function}', first, block)
+            within = self._memory.btf.offset(kind, 'head')
+            yield from self._notifier_chain(f'the chain of {function}', head, within,
+                                            self._memory.kcore.u64(head + within), block)
 
-    def _notifier_chain(self, name: str, first: int, block: Dict[str, int]) -> List[Entry]:
+    def _notifier_chain(self, name: str, start: int, head: int, first: int, block: Dict[str, int]) -> List[Entry]:
         """The blocks of a chain; none where what was taken for its head leads nowhere."""
         try:
             found = list(kernel_lists.pointers_chain(self._memory.kcore, first, block['next'],
@@ -286,7 +311,18 @@ class Callbacks:
         except KmodError:
             return []
         return [Entry(_constant('on ' + name), [('notifier_block.notifier_call', pointer(data, block['notifier_call'])),
-                                                ('struct notifier_block', address)]) for address, data in found]
+                                                ('struct notifier_block', address)],
+                      self._undo_notifier(name, start, head, address, address + block['notifier_call']))
+                for address, data in found]
+
+    def _undo_notifier(self, name: str, start: int, head: int, address: int, proof: int) -> Optional[Undo]:
+        """By which function a block is taken off, which is told by where its chain's head has the first."""
+        if name == 'netdev_chain':
+            return Undo('netdevice_notifier', 'unregister_netdevice_notifier', address, proof=proof)
+        for kind in ('atomic', 'blocking'):
+            if head == self._memory.btf.offset(f'{kind}_notifier_head', 'head'):
+                return Undo(f'{kind}_notifier', f'{kind}_notifier_chain_unregister', address, start, proof)
+        return None
 
 
 def _constant(text: str) -> Callable[[], str]:

@@ -19,6 +19,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import bound_devices, find_holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import attribution, log_source, oops
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers import find_leftovers
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import bookkeeping
@@ -27,9 +29,11 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
     Anchors,
     Fact,
+    Hit,
     Holder,
     Holders,
     Kernel,
+    Leftover,
     ModuleEntry,
     ModuleFacts,
     Oops,
@@ -103,7 +107,9 @@ class Survey:
         found = {name: self._module(name, depth) for name in names}
         wanted = [name for name, facts in found.items() if _asks_who_points_there(facts, depth)]
         for name, answer in self.search(wanted).items():
-            found[name]['reachability'] = _with_registered(answer, found[name]['registrations']['found'])
+            registered = found[name]['registrations']
+            found[name]['reachability'] = _with_registered(answer, registered['found'])
+            registered['leftovers'] = self._leftovers(found[name]['module'], registered['leftovers'], answer['hits'])
         return {name: {**facts, 'kernel': self.kernel} for name, facts in found.items()}
 
     def _module(self, name: str, depth: str) -> ModuleFacts:
@@ -113,7 +119,7 @@ class Survey:
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': _no_tasks(), 'loader_tasks': _no_tasks(), 'namespace': '', 'spinning': [], 'holders': {},
             'holders_below': {}, 'oopses': [], 'oopses_lost': [], 'reachability': not_searched('nothing depends on it'),
-            'registrations': {'found': [], 'unseen': [], 'blind': ''},
+            'registrations': {'found': [], 'leftovers': [], 'unseen': [], 'blind': ''},
         }
         if entry['state'] in ('absent', 'builtin'):
             return facts
@@ -295,6 +301,15 @@ class Survey:
             {'kind': 'device', 'what': device['what'] if is_unavailable(device['path']) else device['path'],
              'evidence': device['evidence']} for device in devices]
         return {**registered, 'found': registered['found'] + found, 'unseen': unknown + registered['unseen']}
+
+    def _leftovers(self, entry: ModuleEntry, listed: List[Leftover], hits: List[Hit]) -> List[Leftover]:
+        """What of a module that died the kernel's own functions take back."""
+        address = entry['struct_address']
+        ranges = struct_module.ranges(address, self.memory)
+        if entry['state'] == 'live' or is_unavailable(address) or is_unavailable(ranges):
+            return []
+        known = Known(entry['name'], address, ranges, hits)
+        return find_leftovers.find(known, listed, self.memory, self.symbols, self._address)
 
     def _address(self, name: str) -> Optional[int]:
         try:

@@ -10,7 +10,7 @@ From kernel memory (:mod:`callbacks`) where a registered struct, or a pointer in
 import bisect
 import os
 import re
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils import _types
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import callbacks
@@ -18,7 +18,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._errors import Kmod
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
-from ansible_collections.kernelops.kmod.plugins.module_utils._types import Ranges, Registered
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover, Ranges, Registered
 
 # Where an entry points, its number among those of its kind, which of its pointers that is, and that pointer's name.
 Pointer = Tuple[int, int, int, str, callbacks.Entry]
@@ -45,6 +45,7 @@ class Registrations:
         at all of the kernel's lists could be read, or an empty text.
         """
         found: List[Registered] = []
+        leftovers: List[Leftover] = []
         lost: Dict[str, List[str]] = {}
         for kind, read in self._callbacks.kinds.items():
             pointers = self._read(kind, read)
@@ -53,7 +54,9 @@ class Registrations:
             elif not ranges:
                 lost.setdefault('where the memory of the module lies is not known', []).append(kind)
             else:
-                found += self._matches(kind, pointers, name, ranges)
+                matches = self._matches(kind, pointers, name, ranges)
+                found += _told(match for match, _entry in matches)
+                leftovers += [_leftover(match, entry.undo) for match, entry in matches if entry.undo]
         blind = '; '.join(lost) if sum(map(len, lost.values())) == len(self._callbacks.kinds) else ''
         for kind, look in (('high-resolution timer', self._high_resolution_timers), ('driver', self._drivers)):
             try:
@@ -61,7 +64,7 @@ class Registrations:
             except OSError as error:
                 lost.setdefault(f'{error.filename}: {error.strerror}', []).append(kind)
         unseen = ['{}: {}'.format(', '.join(f'{kind}s' for kind in kinds), why) for why, kinds in lost.items()]
-        return {'found': found, 'unseen': unseen, 'blind': blind}
+        return {'found': found, 'leftovers': leftovers, 'unseen': unseen, 'blind': blind}
 
     def _read(self, kind: str, read: Callable[[], Iterator[callbacks.Entry]]) -> Union[List[Pointer], str]:
         """The pointers of a kind's entries in the order of where they point, or why there are none."""
@@ -74,7 +77,8 @@ class Registrations:
                 self._pointers[kind] = str(error)
         return self._pointers[kind]
 
-    def _matches(self, kind: str, pointers: List[Pointer], name: str, ranges: Ranges) -> List[Registered]:
+    def _matches(self, kind: str, pointers: List[Pointer], name: str,
+                 ranges: Ranges) -> List[Tuple[Registered, callbacks.Entry]]:
         first: Dict[int, Tuple[int, str, int, callbacks.Entry]] = {}
         for start, end in ranges:
             for at in range(bisect.bisect_left(pointers, (start,)), len(pointers)):
@@ -83,7 +87,7 @@ class Registrations:
                     break
                 if number not in first or order < first[number][0]:
                     first[number] = (order, member, address, entry)
-        found: List[Registered] = []
+        found: List[Tuple[Registered, callbacks.Entry]] = []
         for number in sorted(first):
             _order, member, address, entry = first[number]
             where = self._symbols.within(name, address)
@@ -91,9 +95,7 @@ class Registrations:
             if kind in ('timer', 'notifier'):
                 # Neither has a name of its own: that of its function serves.
                 what = f'{where} {what}'.strip()
-            one: Registered = {'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}
-            if one not in found:
-                found.append(one)
+            found.append(({'kind': kind, 'what': what, 'evidence': f'{member} is {where}'}, entry))
         return found
 
     def _high_resolution_timers(self, name: str) -> List[Registered]:
@@ -118,3 +120,17 @@ class Registrations:
             return []
         return [{'kind': 'driver', 'what': driver, 'evidence': f'/sys/module/{name}/drivers'}
                 for driver in sorted(os.listdir(directory))]
+
+
+def _told(found: Iterable[Registered]) -> List[Registered]:
+    """Each once: a device of several numbers, a timer that was met twice."""
+    told: List[Registered] = []
+    for one in found:
+        if one not in told:
+            told.append(one)
+    return told
+
+
+def _leftover(found: Registered, undo: callbacks.Undo) -> Leftover:
+    return {'kind': undo.kind, 'what': '{kind} {what}'.format(**found), 'function': undo.function,
+            'address': undo.address, 'other': undo.other, 'more': 0, 'proof': undo.proof}

@@ -19,8 +19,11 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
     Plan,
 )
 
-METHODS = ('plain', 'kernel_force', 'reset', 'park')
-HELPED = ('reset', 'park')
+METHODS = ('plain', 'kernel_force', 'undo', 'reset', 'park')
+BY_DEFAULT = ('plain', 'kernel_force', 'reset', 'park')
+HELPED = ('undo', 'reset', 'park')
+# They call functions of the kernel, which a helper that Python writes cannot.
+CALL_THE_KERNEL = ('undo', 'park')
 # MODULE_REF_BASE in kernel/module/main.c: the loader's own reference
 REFCOUNT_BASE = 1
 # By default the code of these stays: nobody uses them, and what they left may still be called.
@@ -66,6 +69,7 @@ def _guards(diagnosis: Diagnosis, facts: ModuleFacts, methods: List[str], runs_e
         'plain': runs_exit and facts['module']['refcount'] == 0 and live and has_exit,
         # Without O_TRUNC's help the kernel would free a module whose exit is lost and never run it.
         'kernel_force': forced and (runs_exit if has_exit else verdict == 'no_exit' or not runs_exit),
+        'undo': verdict in DIED and not runs_exit and bool(facts['registrations']['leftovers']),
         'reset': True,
         # A live module that is in use keeps its name, unless parking it is all that was asked for.
         'park': not is_parked(facts['name']) and (by_default or list(methods) == ['park']),
@@ -92,13 +96,13 @@ def _seen_to(hazard: Hazard, verdict: str, method: str, runs_exit: bool) -> bool
     if code == 'foreign_oops':
         return method not in HELPED
     if code in ('dangling_references', 'reachability_unknown'):
-        return runs_exit or method == 'park'
+        return runs_exit or method in CALL_THE_KERNEL
     if verdict in HALF_WAY:
         return False
     if code == 'locks_held':
         return method == 'park' and _is_own_lock(hazard)
     threads_alone = code == 'running_task' and all(task.get('kernel_thread') for task in hazard['evidence'])
-    if method == 'park':
+    if method in CALL_THE_KERNEL:
         # A process in the code of one that died may be the very init or exit, and alive.
         return code in ('undecided', 'in_use') or threads_alone or (code == 'running_task' and verdict not in DIED)
     # The module's own exit stops its kernel threads: one that holds a reference is in_use as well.
@@ -127,7 +131,7 @@ def look_for(verdict: str, method: str, runs_exit: bool, accepted: Collection[st
     """
     if 'running_task' in accepted:
         return 'nobody'
-    if method == 'park':
+    if method in CALL_THE_KERNEL:
         return 'user_tasks' if verdict in HALF_WAY + DIED else 'nobody'
     return 'user_tasks' if runs_exit and verdict not in HALF_WAY + ('no_exit',) else 'tasks'
 
@@ -145,13 +149,13 @@ def helper_lacks(helpers: Dict[str, str], method: str, wanted: str = 'auto') -> 
     """Why the step cannot be taken for want of a helper; empty where one will do, or none is needed.
 
     ``helpers``: for each kind (compiled, synthesized) why it cannot be used, or an empty text. ``wanted``: the option
-    helper. A rename takes functions of the kernel, which a synthesized helper cannot call.
+    helper. A rename takes functions of the kernel, which a synthesized helper cannot call, and so does the undo.
     """
     if method not in HELPED:
         return ''
-    if method == 'park' and wanted == 'synthesized':
-        return 'a synthesized helper cannot park: it calls nothing in the kernel'
-    if method == 'park' or wanted == 'compiled':
+    if method in CALL_THE_KERNEL and wanted == 'synthesized':
+        return f'a synthesized helper cannot {method}: it calls nothing in the kernel'
+    if method in CALL_THE_KERNEL or wanted == 'compiled':
         return helpers['compiled']
     if wanted == 'auto' and not helpers['compiled']:
         return ''
@@ -206,7 +210,7 @@ def _refusal(facts: ModuleFacts, diagnosis: Diagnosis, blocked: List[Hazard], la
     if lacks and all(hazard['code'] in ('dangling_references', 'reachability_unknown') for hazard in blocked):
         blocked = []  # what is lacking is what it takes to see them, too
     if blocked:
-        advice = PARK if free == ['park'] else _advice(facts, diagnosis, blocked)
+        advice = PARK if free and set(free) <= set(CALL_THE_KERNEL) else _advice(facts, diagnosis, blocked)
         return 'it is not safe: {}'.format('; '.join(hazard['reason'] for hazard in blocked)), \
             f'{advice}. {override(blocked)}'
     if lacks and not free:

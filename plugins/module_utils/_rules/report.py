@@ -128,7 +128,7 @@ def _oops(facts: ModuleFacts) -> Fact[Oops]:
 
 def _diagnosed(facts: ModuleFacts, found: Surveyed) -> Remedy:
     diagnosis = diagnose.diagnose(facts)
-    plan = ladder.plan(facts, diagnosis, list(ladder.METHODS))
+    plan = ladder.plan(facts, diagnosis, list(ladder.BY_DEFAULT))
     following = plan['next'] or 'nothing'
     if plan['method'] != 'none':
         following = UNLOAD % facts['name']
@@ -154,7 +154,7 @@ def with_dependents(facts: ModuleFacts, dependents: Dict[str, ModuleFacts]) -> s
         left += users
         # It is judged as it will be once those that use it are gone.
         alone = without_dependents(dependents[name])
-        diagnosis, methods = diagnose.diagnose(alone), list(ladder.METHODS)
+        diagnosis, methods = diagnose.diagnose(alone), list(ladder.BY_DEFAULT)
         plan = ladder.plan(alone, diagnosis, [method for method in methods if method != 'park'])
         if plan['refusal'] and ladder.plan(alone, diagnosis, methods)['method'] == 'park':
             return (f'{name}, which uses it, can only be parked: its code stays, and holds {facts["name"]} until the '

@@ -5,7 +5,8 @@
 
 from typing import Any, Dict
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload import Options, Unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload import Unload
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload_options import Options
 
 # The module's defaults; an option that is not named here is None.
 DEFAULTS: Dict[str, Any] = {

@@ -147,7 +147,7 @@ def quiet() -> None:
     child_process.with_deadline = lambda function, *_arguments, **_named: function()
     symbols.Symbols._text = once  # type: ignore[assignment]
     log_source._records = from_last_clear
-    none: Registrations = {'found': [], 'unseen': [], 'blind': ''}
+    none: Registrations = {'found': [], 'unseen': [], 'blind': '', 'leftovers': []}
     module_survey.Survey._registrations = lambda *_arguments: none  # type: ignore[method-assign]
     nothing = module_survey.not_searched('200 times would take an hour')
     module_survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]

@@ -18,7 +18,7 @@ import json
 import os
 import sys
 import traceback
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import as_ansible
 import witness
@@ -28,13 +28,19 @@ SERVICE = '/run/turns'
 ASKED, ANSWERED, ERRORS = (os.path.join(SERVICE, name) for name in ('asked', 'answered', 'errors'))
 
 
-def started(word: str, seconds: float, check: bool = False) -> as_ansible.Call:
-    """kmod_force_unload of a name and what that carries."""
+def options_of(word: str) -> str:
+    """What a name carries."""
+    return word.partition('=')[2]
+
+
+def started(word: str, seconds: float, check: bool = False, names: Sequence[str] = ()) -> as_ansible.Call:
+    """kmod_force_unload of a name and what that carries, or of several ``names`` that carry the same."""
     name, _equals, more = word.partition('=')
     accepted, _colon, methods = more.partition(':')
     options: Dict[str, Any] = {'methods': methods.split(',')} if methods else {}
+    options.update({'names': list(names)} if names else {'name': name})
     return as_ansible.start('kmod_force_unload', dict(
-        options, name=name, timeout=seconds, accept_hazards=accepted.split(',') if accepted else []), check)
+        options, timeout=seconds, accept_hazards=accepted.split(',') if accepted else []), check)
 
 
 def seen(word: str, seconds: float, names: List[str]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
@@ -53,11 +59,12 @@ def told(names: List[str], seconds: float) -> Dict[str, Any]:
 
 def returned(words: List[str], seconds: float, check: bool = False) -> Dict[str, Any]:
     """What is returned of each, by one call where none carries options of its own."""
-    if len(words) == 1 or any('=' in word for word in words):
-        return {word.partition('=')[0]: as_ansible.end(started(word, seconds, check)) for word in words}
-    answer = as_ansible.end(as_ansible.start('kmod_force_unload', {'names': words, 'timeout': seconds}, check))
+    names = [word.partition('=')[0] for word in words]
+    if len(words) == 1 or len({options_of(word) for word in words}) > 1:
+        return {name: as_ansible.end(started(word, seconds, check)) for name, word in zip(names, words)}
+    answer = as_ansible.end(started(words[0], seconds, check, names))
     lacking = {'no_report': answer.get('msg', 'nothing')}
-    return dict(dict.fromkeys(words, lacking), **{entry['name']: entry for entry in answer.get('modules', [])})
+    return dict(dict.fromkeys(names, lacking), **{entry['name']: entry for entry in answer.get('modules', [])})
 
 
 def do(how: str, seconds: float, words: List[str], to_tell: List[str], names: List[str]) -> None:

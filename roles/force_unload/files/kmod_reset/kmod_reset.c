@@ -9,4 +9,6 @@
 #include "code.c"
 #include "look.c"
 #include "park.c"
+#include "undo_kinds.c"
+#include "undo.c"
 #include "main.c"

@@ -3,16 +3,18 @@
 #define KMOD_RESET_H
 
 #include <linux/compiler.h>
+#include <linux/completion.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/types.h>
 
-#define REPORT_MAGIC	0x3253524b	/* "KRS2" */
+#define REPORT_MAGIC	0x3353524b	/* "KRS3" */
 /* What user space finds in modinfo: the parameters and the report as they are here. */
-#define INTERFACE	"2"
+#define INTERFACE	"3"
 #define COMMAND_LENGTH	16
 #define LOCK_TRIES	100
 #define LOCK_PAUSE_MS	20
+#define MOST_UNDONE	64
 
 enum reset_result {
 	RESET_NOT_ASKED,
@@ -27,6 +29,7 @@ enum reset_result {
 	RESET_NAME_TAKEN,
 	RESET_HAS_DEPENDENTS,
 	RESET_NOT_RENAMED,
+	RESET_UNDONE,
 };
 
 enum loader_result {
@@ -52,6 +55,65 @@ enum look_result {
 	LOOK_SILENT,		/* a CPU does not answer */
 	LOOK_STALLED,		/* no grace period ends: some CPU is stuck in the kernel */
 	LOOK_UNFINISHED,	/* tasks came and went too fast, or are too many */
+};
+
+/* What the kernel's own functions take back. */
+enum undo_kind {
+	UNDO_NOTHING,
+	UNDO_MISC,
+	UNDO_CDEV,
+	UNDO_DEVICE,
+	UNDO_CLASS,
+	UNDO_PROC,
+	UNDO_DEBUGFS,
+	UNDO_SYSFS_FILE,
+	UNDO_KOBJECT,
+	UNDO_TIMER,
+	UNDO_HRTIMER,
+	UNDO_WORK,
+	UNDO_DELAYED_WORK,
+	UNDO_INTERRUPT,
+	UNDO_KPROBE,
+	UNDO_KRETPROBE,
+	UNDO_ATOMIC_NOTIFIER,
+	UNDO_BLOCKING_NOTIFIER,
+	UNDO_NETDEVICE_NOTIFIER,
+	UNDO_NETFILTER,
+	UNDO_PACKET,
+	UNDO_NETDEV,
+	UNDO_FILESYSTEM,
+	UNDO_SYSCTL,
+	UNDO_TRACEPOINT,
+	UNDO_FTRACE,
+	UNDO_DRIVER,
+	UNDO_THREAD,
+	UNDO_KINDS,
+};
+
+enum undo_result {
+	UNDO_NOT_TRIED,
+	UNDO_DONE,
+	UNDO_NOT_THERE,		/* it is no longer registered, or not the target's */
+	UNDO_IN_USE,
+	UNDO_UNKNOWN,		/* this kernel has none of that kind */
+	UNDO_LATE,		/* the kernel's function has not returned: this module must stay */
+};
+
+/* As the parameter undo has it, word by word. */
+struct undo_step {
+	unsigned long kind;
+	unsigned long address;
+	unsigned long other;	/* what it is registered with */
+	unsigned long more;
+	unsigned long proof;	/* where a word is that leads into the target */
+};
+
+struct undoing {
+	struct completion ended;
+	struct undo_step step;
+	struct module *target;
+	unsigned long deadline;
+	enum undo_result result;
 };
 
 struct reset_entry {
@@ -80,14 +142,20 @@ struct reset_report {
 	u64 at;			/* the address in the target's code */
 	u64 nanoseconds;
 	u8 command[COMMAND_LENGTH];
+	u64 undo_count;
+	u8 undone[MOST_UNDONE];
 };
 
 bool grace_period_ends(void);
 enum look_result look_for_users(struct module *mod, enum look_for whom, struct reset_report *r);
 bool still_needed(void);
+void stay(void);
 
 enum reset_result park(struct module *mod, const char *new_name, struct list_head *modules,
 		       struct reset_report *r);
+
+void undo_all(struct module *mod, const struct undo_step *steps, unsigned int count,
+	      struct reset_report *r);
 
 enum loader_result clear_loader(struct hlist_head *heads, unsigned int buckets, spinlock_t *lock,
 				bool only_count, struct reset_report *r);

@@ -88,6 +88,13 @@ bool still_needed(void)
 	return given_up;
 }
 
+/* For good: what is not known to have ended may need the code at any time. */
+void stay(void)
+{
+	__module_get(THIS_MODULE);
+	given_up = true;
+}
+
 static void grace_period_ended(struct rcu_head *unused)
 {
 	end_call(&grace_period_call);

@@ -22,6 +22,8 @@
 
 #include "kmod_reset.h"
 
+#define WORDS_OF_STEP	(sizeof(struct undo_step) / sizeof(unsigned long))
+
 #ifndef CONFIG_MODULE_UNLOAD
 #error "this kernel cannot unload modules (CONFIG_MODULE_UNLOAD is not set)"
 #endif
@@ -65,6 +67,10 @@ static unsigned long idem_lock;
 module_param(idem_lock, ulong, 0);
 static unsigned int idem_buckets;
 module_param(idem_buckets, uint, 0);
+
+static unsigned long undo_words[MOST_UNDONE * WORDS_OF_STEP];
+static unsigned int undo_length;
+module_param_array_named(undo, undo_words, ulong, &undo_length, 0);
 
 static unsigned long report;
 module_param(report, ulong, 0);
@@ -112,7 +118,16 @@ static enum reset_result store(struct module *mod, struct reset_report *r)
 	return RESET_DONE;
 }
 
-static enum reset_result reset_locked(struct reset_report *r, bool stalled)
+/* Held by a reference, it is as nobody else expects it to be, and stays. */
+static enum reset_result hold(struct module *mod, struct module **held)
+{
+	if (atomic_cmpxchg(&mod->refcnt, old_refcount, old_refcount + 1) != old_refcount)
+		return RESET_CHANGED;
+	*held = mod;
+	return RESET_UNDONE;
+}
+
+static enum reset_result reset_locked(struct reset_report *r, bool stalled, struct module **held)
 {
 	struct module *mod = find_target();
 
@@ -142,6 +157,8 @@ static enum reset_result reset_locked(struct reset_report *r, bool stalled)
 		if (!is_as_expected(mod, r))
 			return RESET_CHANGED;
 	}
+	if (undo_length)
+		return stalled ? RESET_IN_USE : hold(mod, held);
 	if (*new_name)
 		return park(mod, new_name, (struct list_head *)modules, r);
 	/* Nothing could be freed, and delete_module(2) would hang half way. */
@@ -155,6 +172,7 @@ static enum reset_result reset_locked(struct reset_report *r, bool stalled)
 static enum reset_result reset_target(struct reset_report *r, bool stalled)
 {
 	struct mutex *lock = (struct mutex *)module_lock;
+	struct module *held = NULL;
 	enum reset_result result;
 	int tries;
 
@@ -169,8 +187,13 @@ static enum reset_result reset_target(struct reset_report *r, bool stalled)
 	 * takes milliseconds, and else the target could be unloaded meanwhile and
 	 * another build be running its init at the same address.
 	 */
-	result = reset_locked(r, stalled);
+	result = reset_locked(r, stalled, &held);
 	mutex_unlock(lock);
+	if (held) {
+		undo_all(held, (struct undo_step *)undo_words, undo_length / WORDS_OF_STEP, r);
+		atomic_dec(&held->refcnt);
+		read_entry(held, &r->left);
+	}
 	return result;
 }
 

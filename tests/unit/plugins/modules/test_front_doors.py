@@ -122,7 +122,7 @@ def test_fragment_documents_check_and_diff_mode():
 def test_choices_are_those_of_the_judgement():
     specification = door('kmod_force_unload').argument_spec()
     assert tuple(specification['methods']['choices']) == ladder.METHODS
-    assert specification['methods']['default'] == list(ladder.METHODS)
+    assert specification['methods']['default'] == list(ladder.BY_DEFAULT)
     assert specification['accept_hazards']['default'] == []
     assert set(specification['accept_hazards']['choices']) == set(hazards.HAZARDS)
 
@@ -254,7 +254,7 @@ def test_check_mode_is_supported(name, monkeypatch):
 @pytest.mark.parametrize(('name', 'module', 'what'), [
     ('kmod_force_unload', unload, 'Unload'), ('kmod_build', build, 'Build')])
 def test_an_error_becomes_one_failure_with_its_facts(name, module, what, monkeypatch, capfd):
-    def fail(_options):
+    def fail(_options, **_known):
         raise KmodError('act', 'it rained', 'Wait', package='umbrella')
 
     monkeypatch.setattr(module, what, fail)
@@ -270,7 +270,7 @@ def test_options_arrive_with_their_defaults(name, module, what, check_mode, monk
     seen = []
 
     class Action:
-        def __init__(self, options):
+        def __init__(self, options, **_known):
             seen.append(options)
 
         def run(self):
@@ -281,9 +281,10 @@ def test_options_arrive_with_their_defaults(name, module, what, check_mode, monk
     [options] = seen
     assert options.check_mode is check_mode
     specification = door(name).argument_spec()
+    expected = {option: specification.get(option, {}).get('default') for option in options._fields}
     for option, value in options._asdict().items():
         if option not in required(name) and option != 'check_mode':
-            assert value == specification[option].get('default'), option
+            assert value == expected[option], option
 
 
 # --- kmod_build ---------------------------------------------------------------------------------------------------

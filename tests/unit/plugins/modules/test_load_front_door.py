@@ -12,7 +12,8 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import load_plan
 from ansible_collections.kernelops.kmod.plugins.modules import kmod_load
-from fake_kernel import FakeModule, LoadingHost
+from fake_kernel import FakeModule
+from loading_kernel import LoadingHost
 
 OLD, NEW = {'srcversion': 'OLD'}, {'srcversion': 'NEW'}
 

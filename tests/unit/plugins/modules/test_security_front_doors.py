@@ -13,7 +13,8 @@ from ansible_collections.kernelops.kmod.plugins.modules import (
     kmod_facts,
     kmod_toolchain_facts,
 )
-from fake_kernel import FakeModule, Host, LoadingHost
+from fake_kernel import FakeModule, Host
+from loading_kernel import LoadingHost
 from test_front_doors import called
 from test_security_texts import CONTROL, ESCAPED, HOSTILE
 
@@ -34,7 +35,7 @@ def texts(value):
 @pytest.mark.parametrize('hostile', [
     {'tasks': [builders.task('insmod' + HOSTILE)]},
     {'oopses': [builders.oops('foo', cause='BUG' + HOSTILE, function='f' + HOSTILE)], 'registrations': {
-        'found': [], 'unseen': ['x' + HOSTILE], 'blind': ''}},
+        'found': [], 'unseen': ['x' + HOSTILE], 'blind': '', 'leftovers': []}},
 ], ids=['a task', 'an oops'])
 def test_unload(hostile, monkeypatch, capfd):
     host = Host(monkeypatch)

@@ -22,21 +22,23 @@ LOADER = {'idem_hash': 0xffffffffb0000100, 'idem_lock': 0xffffffffb0000900, 'ide
 
 
 def packed(*, reset=1, found=(1, 2, builders.INIT, builders.EXIT), left=(0, 1, 0, 0), loader=0, buckets=0, pid=0,
-           look=(1, 0, -1, 105, 0, 4300000, b''), hidden=0, error=0, magic=0x3253524b):
+           look=(1, 0, -1, 105, 0, 4300000, b''), hidden=0, error=0, magic=0x3353524b, undone=b''):
     """A report in the fixed widths of struct reset_report in kmod_reset.h."""
-    form = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiI' + 'IiI' + 'QQ16s')
+    form = struct.Struct('=II' + 'IiQQ' * 2 + 'IIi' + 'IiiI' + 'IiI' + 'QQ16s' + 'Q64s')
     result, task, cpu, tasks, at, nanoseconds, command = look
     return form.pack(magic, reset, *(tuple(found) + tuple(left) + (
-        loader, buckets, pid, result, task, cpu, tasks, hidden, error, 0, at, nanoseconds, command)))
+        loader, buckets, pid, result, task, cpu, tasks, hidden, error, 0, at, nanoseconds, command, len(undone),
+        undone)))
 
 
 CLEAR = {'result': 'clear', 'pid': 0, 'cpu': -1, 'tasks': 105, 'at': 0, 'nanoseconds': 4300000, 'command': ''}
 
 
 def test_report():
-    assert compiled_helper.parse_report(packed(loader=2, buckets=3, pid=77, hidden=4, error=-17)) == {
+    assert compiled_helper.parse_report(packed(loader=2, buckets=3, pid=77, hidden=4, error=-17,
+                                               undone=b'\1\5\0')) == {
         'reset': 'done', 'found': ENTRY, 'left': MENDED, 'loader': 'cleared', 'buckets': 3, 'loading_pid': 77,
-        'look': CLEAR, 'hidden_symbols': 4, 'error': 17}
+        'look': CLEAR, 'hidden_symbols': 4, 'error': 17, 'undone': ['done', 'late', 'not_tried']}
 
 
 def test_what_the_look_saw():
@@ -47,12 +49,12 @@ def test_what_the_look_saw():
 
 
 def test_the_report_is_as_long_as_the_helpers():
-    assert compiled_helper.REPORT.size == len(packed()) == 128
+    assert compiled_helper.REPORT.size == len(packed()) == 200
 
 
 @pytest.mark.parametrize(('number', 'name'), list(enumerate(
     ['not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed', 'in_use', 'parked', 'name_taken',
-     'has_dependents', 'not_renamed'])))
+     'has_dependents', 'not_renamed', 'undone'])))
 def test_results_are_numbered_as_in_the_helper(number, name):
     assert compiled_helper.parse_report(packed(reset=number))['reset'] == name
 
@@ -72,9 +74,9 @@ def test_results_of_the_look_are_numbered_as_in_the_helper(number, name):
 OLD_MAGIC = 0x5453524b
 
 
-@pytest.mark.parametrize('data', [packed(magic=0), packed(magic=OLD_MAGIC), packed(reset=12), packed(loader=5),
-                                  packed(look=(7, 0, 0, 0, 0, 0, b'')), b'\0' * 128],
-                         ids=['magic', 'magic of an older helper', 'reset', 'loader', 'look', 'untouched'])
+@pytest.mark.parametrize('data', [packed(magic=0), packed(magic=OLD_MAGIC), packed(reset=13), packed(loader=5),
+                                  packed(look=(7, 0, 0, 0, 0, 0, b'')), packed(undone=b'\6'), b'\0' * 200],
+                         ids=['magic', 'magic of an older helper', 'reset', 'loader', 'look', 'undone', 'untouched'])
 def test_what_is_no_report(data):
     with pytest.raises(KmodError, match='Is the helper file that of this collection'):
         compiled_helper.parse_report(data)

@@ -9,7 +9,8 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_file
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import is_unavailable
-from fake_kernel import FakeModule, LoadingHost
+from fake_kernel import FakeModule
+from loading_kernel import LoadingHost
 
 HEALTHY = builders.unpacked('healthy-6.1')
 

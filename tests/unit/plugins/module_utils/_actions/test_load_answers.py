@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import load
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
-from fake_kernel import FakeModule, LoadingHost
+from fake_kernel import FakeModule
+from loading_kernel import LoadingHost
 
 OLD = {'srcversion': 'OLD'}
 

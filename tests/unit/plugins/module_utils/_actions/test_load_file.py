@@ -7,9 +7,9 @@ import builders
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import load
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
-from fake_kernel import LoadingHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading_kernel import LoadingHost
 
 HEALTHY = builders.unpacked('healthy-6.1')
 

@@ -34,33 +34,9 @@ def host(monkeypatch):
 
 
 @pytest.fixture
-def read(monkeypatch, host):
+def read(host):
     """The names for which the host was read together; where it cannot be, by 'fails'."""
-    asked = []
-
-    class Together:
-        def __init__(self, timeout):
-            assert timeout > 0
-            self.reached = {}
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_exception):
-            pass
-
-        def with_anchors(self, names, depth):
-            if 'fails' in asked:
-                raise KmodError('read', 'no memory')
-            asked.extend(names)
-            found = {name: host.kernel.survey(name, depth=depth) for name in names}
-            self.reached = {name: facts['reachability'] for name, facts in found.items()
-                            if facts['module']['state'] in ('coming', 'going')}
-            host.kernel.searches.append(tuple(self.reached))
-            return found
-
-    monkeypatch.setattr(module_survey, 'Survey', Together)
-    return asked
+    return host.kernel.read_together
 
 
 def test_each_is_tried_and_the_refused_ones_are_told(host, read):

@@ -105,7 +105,7 @@ def test_where_code_is_freed_that_may_be_reached_that_is_warned_of(fault, option
 
 
 REGISTERED = {'found': [{'kind': 'misc device', 'what': '/dev/foo', 'evidence': 'fops is foo_fops'}], 'unseen': [],
-              'blind': ''}
+              'blind': '', 'leftovers': []}
 
 
 @pytest.mark.parametrize(('fault', 'options', 'method'), [

@@ -45,7 +45,7 @@ DEVICES = [builders.holder('disk loop0', '', device='loop0', path='/sys/block/lo
 FILES = {'processes': [], 'mounts': [builders.holder()], 'network': []}
 HOLDERS = dict(FILES, devices=DEVICES)
 REGISTERED = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}],
-              'unseen': ['work items'], 'blind': ''}
+              'unseen': ['work items'], 'blind': '', 'leftovers': []}
 ALL_REGISTERED = [*REGISTERED['found'], {'kind': 'device', 'what': '/sys/block/loop0',
                                          'evidence': 'block major 7 (loop), 2 sectors'}]
 
@@ -267,7 +267,7 @@ def test_what_is_registered_is_asked_of_one_reader_for_all(readers, root):
         found = [survey.module(name)['registrations'] for name in ('stuck', 'dying', 'idle', 'leaked')]
     assert readers.asked.count('of') == 2
     assert found[0]['found'] == found[1]['found'] == ALL_REGISTERED
-    assert found[2] == found[3] == {'found': [], 'unseen': [], 'blind': ''}
+    assert found[2] == found[3] == {'found': [], 'unseen': [], 'blind': '', 'leftovers': []}
 
 
 def test_what_cannot_be_seen_of_its_registrations_is_said(readers, root, monkeypatch):

@@ -15,6 +15,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._actions import (
     load,
     module_facts,
     unload,
+    unload_options,
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     host_compilers,
@@ -96,7 +97,7 @@ def test_unload_where_the_kernel_is_not_read(monkeypatch, hangs):
     monkeypatch.setattr(unload.os, 'geteuid', lambda: 0)
     monkeypatch.setattr(module_table, 'read', lambda *_root: {'modules': {}, 'warnings': []})
     monkeypatch.setattr(running_kernel, 'read', hangs)
-    in_time(lambda: unload.Unload(unload.Options(
+    in_time(lambda: unload.Unload(unload_options.Options(
         name='foo', methods=['plain'], run_exit='auto', cascade=False, accept_hazards=[], helper='auto',
         helper_path=None, timeout=SECONDS, check_mode=False)).run())
 

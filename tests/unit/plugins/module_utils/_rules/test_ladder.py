@@ -154,7 +154,7 @@ REFUSALS = {
                                 'mount /mnt/data; tasks run', 'accept_hazards=in_use,running_task'),
 }
 TIMER = {'found': [{'kind': 'timer', 'what': 'f_tick', 'evidence': 'timer_list.function is f_tick'}], 'unseen': [],
-         'blind': ''}
+         'blind': '', 'leftovers': []}
 
 # id: (facts, the hazards that stand in the way of freeing it, method once all of them are accepted)
 ACCEPTED = {

@@ -18,13 +18,13 @@ def dangerous(verdict, code, *, kernel_threads=False):
 # hazard: for (a live module whose exit runs, the same without its exit, one that died half way, one that may still run
 # half way): the methods that it forbids
 FREES = ('plain', 'kernel_force', 'reset')
-EACH = (*FREES, 'park')
+EACH = (*FREES, 'undo', 'park')
 FORBIDS = {
     'running_task': (FREES, FREES, EACH, EACH),
     'running_task in kernel threads alone': ((), FREES, FREES, EACH),
     'undecided': (FREES, FREES, FREES, EACH),
     'in_use': (FREES, FREES, FREES, EACH),
-    'foreign_oops': (('reset', 'park'),) * 4,
+    'foreign_oops': (('undo', 'reset', 'park'),) * 4,
     'locks_held': (EACH,) * 4,
     'dangling_references': ((), FREES, FREES, FREES),
     'reachability_unknown': ((), FREES, FREES, FREES),

@@ -22,7 +22,9 @@ from rule_facts import (
     shown,
 )
 
-DANGLING = {'registrations': {'found': [{'kind': 'device', 'what': 'foo', 'evidence': 'x'}], 'unseen': []}}
+LEFT = {'registrations': {'found': [], 'unseen': [], 'blind': '', 'leftovers': [builders.leftover()]}}
+DANGLING = {'registrations': {'found': [{'kind': 'device', 'what': 'foo', 'evidence': 'x'}], 'unseen': [],
+                              'leftovers': []}}
 # id: (facts, methods, accepted, method taken)
 PARKED = {
     'the last step of the default': (INIT_DIED, ALL, [], 'park'),
@@ -30,6 +32,12 @@ PARKED = {
     'accepted in part: it stays': (dict(INIT_DIED, **DANGLING), ALL, ['dangling_references'], 'park'),
     'accepted: then it is freed': (dict(INIT_DIED, **DANGLING), ALL, ['dangling_references', 'reachability_unknown'],
                                    'reset'),
+    'what it left can be taken back first': (dict(INIT_DIED, **LEFT), ALL, [], 'undo'),
+    'nothing leads there, but a fixed build would meet it': (dict(shown(INIT_DIED), **LEFT), ALL, [], 'undo'),
+    'not to be taken back': (dict(INIT_DIED, **LEFT), ['reset', 'park'], [], 'park'),
+    'never of one that lives': (dict(builders.facts(permanent=True), **LEFT), ALL, [], 'park'),
+    'never with an oops elsewhere, what it left': (
+        dict(builders.facts('coming', 1, oopses=[builders.oops(), ELSEWHERE]), **LEFT), ALL, [], 'none'),
     'where nothing leads there, less is kept': (shown(INIT_DIED), ALL, [], 'reset'),
     'where it is the only one': (shown(INIT_DIED), ['park'], [], 'park'),
     'not named': (INIT_DIED, FREE, [], 'none'),
@@ -86,3 +94,7 @@ def test_where_a_call_died_the_module_may_be_parked_by_name():
     assert refused['next'].startswith('methods=park frees its name')
     assert plan(CALL_DIED, ['park'])['method'] == 'park'
     assert plan(CALL_DIED, ALL, 'auto', ['locks_held'])['method'] == 'plain'
+
+
+def test_where_the_exit_is_to_run_it_takes_back_what_it_left():
+    assert plan(dict(INIT_DIED, **LEFT), ALL, 'always', [])['method'] == 'reset'

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, kernelops.kmod contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Leftovers that no longer lead into the module, and that it keeps a pointer to: directories that are empty by now, a
+class of devices. The fixed build could not make them again.
+"""
+
+import contextlib
+import struct
+from typing import Dict, Iterator, List, Tuple
+
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known, leftover
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover
+
+# include/uapi/linux/stat.h
+S_IFMT, S_IFDIR = 0o170000, 0o040000
+# Bytes of a module's memory that are looked through, and directories above each other.
+MOST_DATA, DEEPEST = 4 << 20, 16
+WORD = 8
+# MINORBITS in include/linux/kdev_t.h
+MINOR_BITS = 20
+
+
+class Kept:
+    """Reads what a module keeps a pointer to."""
+
+    def __init__(self, memory: KernelMemory, symbols: Symbols) -> None:
+        self._memory, self._symbols = memory, symbols
+
+    def _offset(self, name: str, member: str) -> int:
+        return self._memory.btf.offset(name, member)
+
+    def of(self, known: Known) -> Iterator[Leftover]:
+        """Each is of a kind that only who made it has a use for, and holds nothing any more."""
+        words = self._words(known)
+        yield from self._classes(words)
+        for address, place in words.items():
+            for read in (self._proc, self._debugfs, self._kobject):
+                with contextlib.suppress(KmodError):
+                    yield from read(address, place)
+
+    def _words(self, known: Known) -> Dict[int, int]:
+        """What its memory holds that may be a pointer to something else, and where. What the loader keeps in its struct
+        module is not its own.
+        """
+        found: Dict[int, int] = {}
+        of_loader = range(known.address, known.address + self._memory.btf.size('module'))
+        for start, end in known.ranges:
+            data = self._memory.kcore.read(start, min(end - start, MOST_DATA) // WORD * WORD)
+            for number, (word,) in enumerate(struct.iter_unpack('<Q', data)):
+                place = start + WORD * number
+                if word >> 56 == 0xff and word % WORD == 0 and not known.has(word) and place not in of_loader:
+                    found.setdefault(word, place)
+        return found
+
+    def _proc(self, entry: int, place: int) -> Iterator[Leftover]:
+        """A directory below /proc's root that holds nothing."""
+        kcore, at = self._memory.kcore, {member: self._offset('proc_dir_entry', member) for member in (
+            'parent', 'mode', 'subdir', 'name', 'namelen')}
+        root, above = self._symbols.data('proc_root')[0], entry
+        for _level in range(DEEPEST):
+            above = kcore.u64(above + at['parent'])
+            if above == root:
+                break
+        else:
+            return
+        mode = struct.unpack('<H', kcore.read(entry + at['mode'], 2))[0]
+        name = kcore.text(kcore.u64(entry + at['name']))
+        if mode & S_IFMT == S_IFDIR and not kcore.u64(entry + at['subdir']) and \
+                len(name) == kcore.read(entry + at['namelen'], 1)[0]:
+            yield leftover('proc', f'/proc directory {name}', 'proc_remove', entry, place)
+
+    def _debugfs(self, dentry: int, place: int) -> Iterator[Leftover]:
+        """A directory in debugfs that holds nothing."""
+        kcore = self._memory.kcore
+        mount = kcore.u64(self._symbols.data('debugfs_mount')[0])
+        if not mount or kcore.u64(dentry + self._offset('dentry', 'd_sb')) != \
+                kcore.u64(mount + self._offset('vfsmount', 'mnt_sb')):
+            return
+        inode = kcore.u64(dentry + self._offset('dentry', 'd_inode'))
+        mode = struct.unpack('<H', kcore.read(inode + self._offset('inode', 'i_mode'), 2))[0]
+        below = dentry + self._memory.btf.first_offset('dentry', 'd_subdirs', 'd_children')
+        is_hlist = self._memory.btf.has('dentry', 'd_children')
+        if mode & S_IFMT == S_IFDIR and kcore.u64(below) == (0 if is_hlist else below):
+            name = kcore.text(kcore.u64(dentry + self._offset('dentry', 'd_name') + self._offset('qstr', 'name')))
+            yield leftover('debugfs', f'debugfs directory {name}', 'debugfs_remove', dentry, place)
+
+    def _kobject(self, kobject: int, place: int) -> Iterator[Leftover]:
+        """A directory that kobject_create_and_add() made, which holds nothing, and which nobody else has."""
+        kcore = self._memory.kcore
+        if kcore.u64(kobject + self._offset('kobject', 'ktype')) != self._symbols.data('dynamic_kobj_ktype')[0]:
+            return
+        node = kcore.u64(kobject + self._offset('kobject', 'sd'))
+        children = self._offset('kernfs_node', 'dir') + self._offset('kernfs_elem_dir', 'children')
+        if node and not kcore.u64(node + children) and kcore.u32(kobject + self._offset('kobject', 'kref')) == 1:
+            name = kcore.text(kcore.u64(kobject + self._offset('kobject', 'name')))
+            yield leftover('kobject', f'sysfs directory {name}', 'kobject_put', kobject, place)
+
+    def _classes(self, words: Dict[int, int]) -> List[Leftover]:
+        """A class that class_create() made, with the devices that device_create() made in it."""
+        found: List[Leftover] = []
+        with contextlib.suppress(KmodError):
+            for private, address in self._all_classes():
+                if address in words and self._is_made(address, 'class', 'class_release', 'class_create_release'):
+                    found += self._class(private, address, words[address])
+        return found
+
+    def _all_classes(self) -> Iterator[Tuple[int, int]]:
+        """The struct subsys_private and the struct class of each class (drivers/base/class.c)."""
+        kset = self._memory.kcore.u64(self._symbols.data('class_kset')[0])
+        link = self._offset('subsys_private', 'subsys') + self._offset('kset', 'kobj')
+        link += self._offset('kobject', 'entry')
+        of = self._offset('subsys_private', 'class')
+        for private, _data in kernel_lists.ring(self._memory.kcore, kset + self._offset('kset', 'list'), link, 0,
+                                                'class_kset'):
+            yield private, self._memory.kcore.u64(private + of)
+
+    def _is_made(self, address: int, name: str, member: str, by: str) -> bool:
+        # Drivers of the kernel's own have functions of these names, too, which do the same.
+        return self._memory.kcore.u64(address + self._offset(name, member)) in self._symbols.addresses(by)
+
+    def _class(self, private: int, address: int, place: int) -> List[Leftover]:
+        kcore = self._memory.kcore
+        name = kcore.text(kcore.u64(address + self._offset('class', 'name')))
+        head = private + self._offset('subsys_private', 'klist_devices') + self._offset('klist', 'k_list')
+        link = self._offset('device_private', 'knode_class') + self._offset('klist_node', 'n_node')
+        numbered = self._offset('device', 'devt')
+        found: List[Leftover] = []
+        for entry, data in kernel_lists.ring(kcore, head, link, self._memory.btf.size('device_private'),
+                                             'the devices of a class'):
+            device = struct.unpack_from('<Q', data, self._offset('device_private', 'device'))[0]
+            number = kcore.u32(device + numbered)
+            if not entry or not number or not self._is_made(device, 'device', 'release', 'device_create_release'):
+                return []  # somebody else's device is of this class
+            what = 'device %s of class %s' % (kcore.text(kcore.u64(device + self._offset('device', 'kobj') +
+                                                                   self._offset('kobject', 'name'))), name)
+            found.append(leftover('device', what, 'device_destroy', address, place, other=number))
+        return [*found, leftover('class', f'class {name}', 'class_destroy', address, place)]
