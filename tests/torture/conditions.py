@@ -97,9 +97,10 @@ def expectation(condition: Condition, fault: str, kernel: str) -> Expectation:
         # Nothing of a module that is going can be opened: that the kernel survives it is what counts.
         use = found.use and '( %s ); true' % found.use
         found = found._replace(verdict='exit_died', use=use)
-    if 'undo' in condition.methods and fault in UNDONE and (kernel, fault) not in FREED_LATE:
-        use = found.use and '( %s ); true' % found.use
-        found = found._replace(parked=False, beside=True, undone=True, use=use)
+    if 'undo' in condition.methods and fault in UNDONE:
+        found = found._replace(use=found.use and '( %s ); true' % found.use)
+        if (kernel, fault) not in FREED_LATE:
+            found = found._replace(parked=False, beside=True, undone=True)
     return found
 
 
