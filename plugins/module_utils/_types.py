@@ -225,11 +225,10 @@ class Registered(TypedDict):
 
 
 class Leftover(TypedDict):
-    """What a module left registered, and the kernel's ``function`` that takes it back; addresses of kernel memory."""
+    """What a module left registered, and the kernel takes back; addresses of kernel memory."""
 
     kind: str  # as in compiled_helper.UNDO_KINDS
     what: str
-    function: str
     address: int
     other: int  # what it is registered with
     more: int

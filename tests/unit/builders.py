@@ -60,9 +60,9 @@ UNREACHABLE = {'answer': 'unreachable', 'reason': '', 'hits': []}
 REACHABLE = {'answer': 'reachable', 'reason': 'misc_list points to f_device of it', 'hits': []}
 
 
-def leftover(kind='misc', what='misc device /dev/foo', function='misc_deregister', address=0xffffffffc0001000, **more):
+def leftover(kind='misc', what='misc device /dev/foo', address=0xffffffffc0001000, **more):
     """As leftovers.entry has it."""
-    return dict({'kind': kind, 'what': what, 'function': function, 'address': address, 'other': 0, 'more': 0,
+    return dict({'kind': kind, 'what': what, 'address': address, 'other': 0, 'more': 0,
                  'proof': address + 16}, **more)
 
 

@@ -68,13 +68,10 @@ class FakeModule:
         """These are registered, and lead into it."""
         self.registrations = {**self.registrations, 'leftovers': list(leftovers), 'found': [
             {'kind': one['kind'], 'what': one['what'], 'evidence': 'seen'} for one in leftovers]}
-        self.reachability = builders.REACHABLE
+        self.reachability = builders.REACHABLE if leftovers else builders.UNREACHABLE
 
     def taken_back(self, address):
-        left = [one for one in self.registrations['leftovers'] if one['address'] != address]
-        self.registrations = {**self.registrations, 'leftovers': left, 'found': [
-            {'kind': one['kind'], 'what': one['what'], 'evidence': 'seen'} for one in left]}
-        self.reachability = builders.REACHABLE if left else builders.UNREACHABLE
+        self.leave(*(one for one in self.registrations['leftovers'] if one['address'] != address))
 
     def entry(self):
         return {'state': self.state, 'refcount': self.refcount, 'init': self.init, 'exit': self.exit}

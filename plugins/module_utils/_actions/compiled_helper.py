@@ -43,11 +43,19 @@ RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself',
           'name_taken', 'has_dependents', 'not_renamed', 'undone')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
 LOOKS = ('not_asked', 'clear', 'task', 'cpu', 'silent', 'stalled', 'unfinished')
-# What it takes back, and what came of it.
-UNDO_KINDS = ('nothing', 'misc', 'cdev', 'device', 'class', 'proc', 'debugfs', 'sysfs_file', 'kobject', 'timer',
-              'hrtimer', 'work', 'delayed_work', 'interrupt', 'kprobe', 'kretprobe', 'atomic_notifier',
-              'blocking_notifier', 'netdevice_notifier', 'netfilter', 'packet', 'netdev', 'filesystem', 'sysctl',
-              'tracepoint', 'ftrace', 'driver', 'thread')
+# What it takes back by which function of the kernel, in the order of its enum undo_kind, and what came of it.
+UNDO_KINDS = {
+    'nothing': '', 'misc': 'misc_deregister', 'cdev': 'cdev_del', 'device': 'device_destroy', 'class': 'class_destroy',
+    'proc': 'proc_remove', 'debugfs': 'debugfs_remove', 'sysfs_file': 'sysfs_remove_file', 'kobject': 'kobject_put',
+    'timer': 'timer_delete_sync', 'hrtimer': 'hrtimer_cancel', 'work': 'cancel_work_sync',
+    'delayed_work': 'cancel_delayed_work_sync', 'interrupt': 'free_irq', 'kprobe': 'unregister_kprobe',
+    'kretprobe': 'unregister_kretprobe', 'atomic_notifier': 'atomic_notifier_chain_unregister',
+    'blocking_notifier': 'blocking_notifier_chain_unregister', 'netdevice_notifier': 'unregister_netdevice_notifier',
+    'netfilter': 'nf_unregister_net_hook', 'packet': 'dev_remove_pack', 'netdev': 'unregister_netdev',
+    'filesystem': 'unregister_filesystem', 'sysctl': 'unregister_sysctl_table',
+    'tracepoint': 'tracepoint_probe_unregister', 'ftrace': 'unregister_ftrace_function',
+    'driver': 'driver_unregister', 'thread': 'kthread_stop',
+}
 UNDO_RESULTS = ('not_tried', 'done', 'not_there', 'in_use', 'unknown', 'late')
 MOST_UNDONE = 64
 # Whom the helper looks for in the module's code before it writes anything.
@@ -316,7 +324,8 @@ class Target:
 
         ``undone`` in the report says what came of each. Raises KmodError where nothing was tried.
         """
-        words = [(UNDO_KINDS.index(one['kind']), one['address'], one['other'], one['more'], one['proof'])
+        numbers = {kind: number for number, kind in enumerate(UNDO_KINDS)}
+        words = [(numbers[one['kind']], one['address'], one['other'], one['more'], one['proof'])
                  for one in leftovers[:MOST_UNDONE]]
         told = ','.join(str(word) for step in words for word in step)
         report = load_helper(self._image, {**self._expecting(expect, look_for), 'undo': told})

@@ -7,11 +7,11 @@ from typing import Optional, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper, generated_helper
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import struct_module
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._returns import HelperState
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladder
-from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Kernel, StructLayout
+from ansible_collections.kernelops.kmod.plugins.module_utils._types import Fact, Kernel, ModuleFacts, StructLayout
 
 Helper = Union[compiled_helper.Helper, generated_helper.Helper]
 Target = Union[compiled_helper.Target, generated_helper.Target]
@@ -79,3 +79,11 @@ class HelperChoice:
         self.state.update({'kind': 'synthesized', 'usable': True, 'path': donor.path,
                            'reason': f'written on the spot: {why}'})
         return generated_helper.Helper(donor)
+
+
+def target_of(helper: Optional[Helper], name: str, facts: ModuleFacts) -> Target:
+    """A module's entry, as the helper reaches it. Raises KmodError where it is not known where that is."""
+    address, anchors = facts['module']['struct_address'], facts['anchors']
+    if helper is None or is_unavailable(address) or is_unavailable(anchors):
+        raise KmodError(f'unload {name}', 'where it is in memory is not known any more', 'Run the task again')
+    return helper.target(name, address, anchors)

@@ -10,10 +10,15 @@ import os
 import time
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import Helper, HelperChoice
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import compiled_helper
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import (
+    Helper,
+    HelperChoice,
+    target_of,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload_options import Options
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_table
-from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
 from ansible_collections.kernelops.kmod.plugins.module_utils._returns import Diff, Report, ShownEntry, Step
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import diagnose, ladder
@@ -29,8 +34,6 @@ WORDS = {
     'late': 'left: the kernel\'s function has not returned',
     'not_tried': 'left: not tried, since the one before has not returned',
 }
-
-
 Key = Tuple[str, int, int]
 # What a module left may hide what it left below: directories that are empty by then.
 ROUNDS = 3
@@ -98,10 +101,7 @@ class Undone:
 
 
 def _by_helper(helper: Optional[Helper], name: str, facts: ModuleFacts, leftovers: List[Leftover]) -> List[str]:
-    address, anchors = facts['module']['struct_address'], facts['anchors']
-    if helper is None or is_unavailable(address) or is_unavailable(anchors):
-        return []
-    target = helper.target(name, address, anchors)
+    target = target_of(helper, name, facts)
     return target.undo(ladder.expected(facts) or target.look(), leftovers, 'user_tasks')['undone']
 
 
@@ -109,9 +109,9 @@ def _key(leftover: Leftover) -> Key:
     return leftover['kind'], leftover['address'], leftover['other']
 
 
-def half_way(names: Iterable[str], root: str = '/') -> List[str]:
+def half_way(names: Iterable[str]) -> List[str]:
     """Those of the modules that are loading or unloading, and so may have died."""
-    table = module_table.read(root)['modules']
+    table = module_table.read()['modules']
     return sorted(name for name in set(names) if name in table and table[name]['state'] in ('coming', 'going'))
 
 
@@ -149,12 +149,12 @@ def _is_locked(directory: int, tried: str) -> bool:
 
 def _told(name: str, leftovers: List[Leftover], results: List[str]) -> List[Step]:
     """A step for each, by the function that was called."""
-    return [{'module': name, 'method': 'undo', 'action': one['function'],
+    return [{'module': name, 'method': 'undo', 'action': compiled_helper.UNDO_KINDS[one['kind']],
              'result': '{}: {}'.format(one['what'], WORDS[result]), 'changed': result == 'done'}
             for one, result in zip(leftovers, results)]
 
 
 def foreseen(name: str, leftovers: List[Leftover]) -> List[Step]:
     """The same in check mode."""
-    return [{'module': name, 'method': 'undo', 'action': one['function'],
+    return [{'module': name, 'method': 'undo', 'action': compiled_helper.UNDO_KINDS[one['kind']],
              'result': '{}: would be taken back'.format(one['what']), 'changed': True} for one in leftovers]

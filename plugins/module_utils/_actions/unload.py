@@ -8,7 +8,12 @@ import os
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import loader_table, steps, undo
-from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import Helper, HelperChoice, Target
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions.helper_choice import (
+    Helper,
+    HelperChoice,
+    Target,
+    target_of,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.steps import described
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload_options import Options
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, module_table
@@ -287,7 +292,7 @@ class Unload:
             else:
                 self._deleted(method, self._to_its_end(lambda: loader_syscalls.delete_module(name)))
             return
-        target = self._target(helper, facts)
+        target, anchors = target_of(helper, name, facts), facts['anchors']
         loader = loader_table.parameters(verdict, facts)
         look_for = ladder.look_for(verdict, method, plan['runs_exit'], self.options.accept_hazards)
         if parked_as:
@@ -295,14 +300,8 @@ class Unload:
             report: HelperReport = {}
         else:
             report = self._reset_and_delete(target, verdict, plan, facts, loader, look_for)
-        if loader:
-            self._report_loader(method, report, loader, helper, facts['anchors'])
-
-    def _target(self, helper: Optional[Helper], facts: ModuleFacts) -> Target:
-        address, anchors = facts['module']['struct_address'], facts['anchors']
-        if helper is None or is_unavailable(address) or is_unavailable(anchors):
-            raise KmodError(f'unload {self.name}', 'where it is in memory is not known any more', 'Run the task again')
-        return helper.target(self.name, address, anchors)
+        if loader and not is_unavailable(anchors):
+            self._report_loader(method, report, loader, helper, anchors)
 
     def _search_again(self) -> None:
         """Raises ReachedMeanwhile where the module cannot be shown to be unreachable any more."""
@@ -354,8 +353,8 @@ class Unload:
         return report
 
     def _report_loader(self, method: str, report: HelperReport, loader: Dict[str, int], helper: Helper,
-                       anchors: Fact[Anchors]) -> None:
-        if report.get('loader') not in ('clean', 'cleared', 'lock_busy') and not is_unavailable(anchors):
+                       anchors: Anchors) -> None:
+        if report.get('loader') not in ('clean', 'cleared', 'lock_busy'):
             # Not asked yet; or in use, and whoever waited for the module that died has been woken by now.
             report = self._to_its_end(lambda: helper.clear_loader(loader, anchors))
         self.steps.append(loader_table.told(self.name, method, report))

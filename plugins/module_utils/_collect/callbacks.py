@@ -39,7 +39,6 @@ class Undo(NamedTuple):
     """How an entry is taken back: what of :class:`_types.Leftover` is known where it is read."""
 
     kind: str
-    function: str
     address: int
     other: int = 0
     proof: int = 0
@@ -63,12 +62,11 @@ class Listed(NamedTuple):
     pointers: Tuple[str, ...]
     name: str
     shown: str
-    undo: Tuple[str, str] = ('', '')
+    undo: str = ''
 
 
 LISTED = {
-    'misc device': Listed('misc_list', 'miscdevice', 'list', 'ring', ('fops',), '*name', '/dev/%s',
-                          ('misc', 'misc_deregister')),
+    'misc device': Listed('misc_list', 'miscdevice', 'list', 'ring', ('fops',), '*name', '/dev/%s', 'misc'),
     'network protocol': Listed('proto_list', 'proto', 'node', 'ring', ('owner',), 'name', '%s'),
     'terminal driver': Listed('tty_drivers', 'tty_driver', 'tty_drivers', 'ring', ('owner', 'ops'), '*driver_name',
                               '%s'),
@@ -76,10 +74,8 @@ LISTED = {
 }
 # The same kind in another shape; the first that this kernel's types have.
 FILE_SYSTEMS = (
-    Listed('file_systems', 'file_system_type', 'next', 'next', ('owner',), '*name', '%s',
-           ('filesystem', 'unregister_filesystem')),
-    Listed('file_systems', 'file_system_type', 'list', 'hlist', ('owner',), '*name', '%s',
-           ('filesystem', 'unregister_filesystem')),
+    Listed('file_systems', 'file_system_type', 'next', 'next', ('owner',), '*name', '%s', 'filesystem'),
+    Listed('file_systems', 'file_system_type', 'list', 'hlist', ('owner',), '*name', '%s', 'filesystem'),
 )
 
 
@@ -140,7 +136,7 @@ class Callbacks:
         for address, data in found:
             pointers = [(f'struct {row.struct}', address)]
             pointers += [(f'{row.struct}.{member}', pointer(data, offsets[member])) for member in row.pointers]
-            undo = Undo(*row.undo, address=address, proof=address + offsets[row.pointers[0]]) if any(row.undo) else None
+            undo = Undo(row.undo, address, proof=address + offsets[row.pointers[0]]) if row.undo else None
             yield Entry(self._namer(row, data, offsets[name]), pointers, undo)
 
     def _namer(self, row: Listed, data: bytes, at: int) -> Callable[[], str]:
@@ -176,7 +172,7 @@ class Callbacks:
                 pointers += known.get(device, [])
                 number = struct.unpack_from('<I', data, probe['dev'])[0]
                 yield Entry(_numbered(number, names), pointers,
-                            Undo('cdev', 'cdev_del', device, proof=device + cdev['ops']) if device else None)
+                            Undo('cdev', device, proof=device + cdev['ops']) if device else None)
 
     def _network_devices(self) -> Iterator[Entry]:
         members = ['name', 'netdev_ops', 'ethtool_ops']
@@ -185,7 +181,7 @@ class Callbacks:
                 pointers = [('struct net_device', place)]
                 pointers += [(f'net_device.{member}', pointer(data, at[member])) for member in members[1:]]
                 yield Entry(_constant(_string(data[at['name']:][:16])), pointers,
-                            Undo('netdev', 'unregister_netdev', place, proof=place + at['netdev_ops']))
+                            Undo('netdev', place, proof=place + at['netdev_ops']))
 
     def _timers(self) -> Iterator[Entry]:
         """The timer wheels of all processors: timer_bases in kernel/time/timer.c, an hlist for each of its slots."""
@@ -219,12 +215,12 @@ class Callbacks:
             self._delays = self._symbols.address('delayed_work_timer_fn') or 0
         pointers = [('timer_list.function', function), ('struct timer_list', timer)]
         if function != self._delays:
-            return Entry(_constant(''), pointers, Undo('timer', 'timer_delete_sync', timer, proof=timer + at))
+            return Entry(_constant(''), pointers, Undo('timer', timer, proof=timer + at))
         types = self._memory.btf
         work = timer - types.offset('delayed_work', 'timer') + types.offset('delayed_work', 'work')
         called = work + types.offset('work_struct', 'func')
         return Entry(_constant(''), [*pointers, ('work_struct.func', self._memory.kcore.u64(called))],
-                     Undo('delayed_work', 'cancel_delayed_work_sync', work, proof=called))
+                     Undo('delayed_work', work, proof=called))
 
     def _cpu_offsets(self) -> List[int]:
         """What is added to a per-processor symbol for each processor that the kernel has room for."""
@@ -247,7 +243,7 @@ class Callbacks:
                 pointers += [(f'irqaction.{member}', pointer(data, action[member])) for member in
                              ('handler', 'thread_fn')]
                 yield Entry(self._interrupt(kcore.u32(descriptor + number), pointer(data, action['name'])), pointers,
-                            Undo('interrupt', 'free_irq', address, proof=address + action['handler']))
+                            Undo('interrupt', address, proof=address + action['handler']))
 
     def _interrupt(self, number: int, name: int) -> Callable[[], str]:
         return lambda: '%d (%s)' % (number, self._memory.kcore.text(name) if name else 'no name')
@@ -273,8 +269,8 @@ class Callbacks:
         pointers = [(f'kprobe.{member}', pointer(data, offsets[member])) for member in ('pre_handler', 'post_handler')]
         # A kretprobe begins with its kprobe, which calls the kernel.
         returns = pointer(data, offsets['pre_handler']) == self._symbols.address('pre_handler_kretprobe')
-        undo = Undo('kretprobe', 'unregister_kretprobe', address) if returns else \
-            Undo('kprobe', 'unregister_kprobe', address, proof=address + offsets['pre_handler'])
+        undo = Undo('kretprobe', address) if returns else \
+            Undo('kprobe', address, proof=address + offsets['pre_handler'])
         return Entry(name, [*pointers, ('struct kprobe', address)], undo)
 
     def _notifiers(self) -> Iterator[Entry]:
@@ -316,12 +312,12 @@ class Callbacks:
                 for address, data in found]
 
     def _undo_notifier(self, name: str, start: int, head: int, address: int, proof: int) -> Optional[Undo]:
-        """By which function a block is taken off, which is told by where its chain's head has the first."""
+        """How a block is taken off, which is told by where its chain's head has the first."""
         if name == 'netdev_chain':
-            return Undo('netdevice_notifier', 'unregister_netdevice_notifier', address, proof=proof)
+            return Undo('netdevice_notifier', address, proof=proof)
         for kind in ('atomic', 'blocking'):
             if head == self._memory.btf.offset(f'{kind}_notifier_head', 'head'):
-                return Undo(f'{kind}_notifier', f'{kind}_notifier_chain_unregister', address, start, proof)
+                return Undo(f'{kind}_notifier', address, start, proof)
         return None
 
 

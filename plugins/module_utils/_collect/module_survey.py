@@ -29,7 +29,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
     Anchors,
     Fact,
-    Hit,
     Holder,
     Holders,
     Kernel,
@@ -107,9 +106,7 @@ class Survey:
         found = {name: self._module(name, depth) for name in names}
         wanted = [name for name, facts in found.items() if _asks_who_points_there(facts, depth)]
         for name, answer in self.search(wanted).items():
-            registered = found[name]['registrations']
-            found[name]['reachability'] = _with_registered(answer, registered['found'])
-            registered['leftovers'] = self._leftovers(found[name]['module'], registered['leftovers'], answer['hits'])
+            found[name]['reachability'] = _with_registered(answer, found[name]['registrations']['found'])
         return {name: {**facts, 'kernel': self.kernel} for name, facts in found.items()}
 
     def _module(self, name: str, depth: str) -> ModuleFacts:
@@ -147,10 +144,11 @@ class Survey:
         return facts
 
     def with_anchors(self, names: Iterable[str], depth: str = NEEDED) -> Dict[str, ModuleFacts]:
-        """:meth:`modules` and, under ``anchors`` of each, what it takes to reset it, if need be."""
+        """:meth:`modules` and, under ``anchors`` of each, what it takes to reset it, if need be; all its leftovers."""
         found = self.modules(names, depth)
         for facts in found.values():
             facts['anchors'] = self.anchors() if _may_be_reset(facts['module'], depth) else {}
+            facts['registrations']['leftovers'] = self._leftovers(facts)
         return found
 
     def dependents(self, users: List[str]) -> Dict[str, ModuleFacts]:
@@ -302,14 +300,16 @@ class Survey:
              'evidence': device['evidence']} for device in devices]
         return {**registered, 'found': registered['found'] + found, 'unseen': unknown + registered['unseen']}
 
-    def _leftovers(self, entry: ModuleEntry, listed: List[Leftover], hits: List[Hit]) -> List[Leftover]:
+    def _leftovers(self, facts: ModuleFacts) -> List[Leftover]:
         """What of a module that died the kernel's own functions take back."""
-        address = entry['struct_address']
-        ranges = struct_module.ranges(address, self.memory)
-        if entry['state'] == 'live' or is_unavailable(address) or is_unavailable(ranges):
+        name, entry = facts['name'], facts['module']
+        if name not in self._reached or entry['state'] not in ('coming', 'going'):
             return []
-        known = Known(entry['name'], address, ranges, hits)
-        return find_leftovers.find(known, listed, self.memory, self.symbols, self._address)
+        address, ranges = entry['struct_address'], struct_module.ranges(entry['struct_address'], self.memory)
+        if is_unavailable(address) or is_unavailable(ranges):
+            return []
+        return find_leftovers.find(Known(name, address, ranges, facts['reachability']['hits']),
+                                   facts['registrations']['leftovers'], self.memory, self.symbols, self._address)
 
     def _address(self, name: str) -> Optional[int]:
         try:

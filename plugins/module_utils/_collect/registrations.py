@@ -132,5 +132,5 @@ def _told(found: Iterable[Registered]) -> List[Registered]:
 
 
 def _leftover(found: Registered, undo: callbacks.Undo) -> Leftover:
-    return {'kind': undo.kind, 'what': '{kind} {what}'.format(**found), 'function': undo.function,
-            'address': undo.address, 'other': undo.other, 'more': 0, 'proof': undo.proof}
+    return {'kind': undo.kind, 'what': '{kind} {what}'.format(**found), 'address': undo.address, 'other': undo.other,
+            'more': 0, 'proof': undo.proof}

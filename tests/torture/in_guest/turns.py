@@ -58,7 +58,7 @@ def told(names: List[str], seconds: float) -> Dict[str, Any]:
 
 
 def returned(words: List[str], seconds: float, check: bool = False) -> Dict[str, Any]:
-    """What is returned of each, by one call where none carries options of its own."""
+    """What is returned of each, by one call where all carry the same options, or none."""
     names = [word.partition('=')[0] for word in words]
     if len(words) == 1 or len({options_of(word) for word in words}) > 1:
         return {name: as_ansible.end(started(word, seconds, check)) for name, word in zip(names, words)}

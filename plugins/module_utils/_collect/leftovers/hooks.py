@@ -37,8 +37,8 @@ class Hooks:
             for handler, data in kernel_lists.ring(kcore, head, link, function + 8, 'the handlers of packets'):
                 called = pointer(data, function)
                 if known.has(handler) or known.has(called):
-                    yield leftover('packet', 'packet handler ' + self._symbols.within(known.name, called),
-                                   'dev_remove_pack', handler, handler + function)
+                    what = 'packet handler ' + self._symbols.within(known.name, called)
+                    yield leftover('packet', what, handler, handler + function)
 
     def _packet_lists(self) -> Iterator[int]:
         types = self._memory.btf
@@ -68,8 +68,7 @@ class Hooks:
                     function = kcore.u64(operations + hook)
                     if known.has(function):
                         what = 'netfilter hook ' + self._symbols.within(known.name, function)
-                        yield leftover('netfilter', what, 'nf_unregister_net_hook', operations, operations + hook,
-                                       other=space)
+                        yield leftover('netfilter', what, operations, operations + hook, other=space)
 
     def _hook_entries(self, space: int) -> Iterator[int]:
         types = self._memory.btf
@@ -94,8 +93,8 @@ class Hooks:
                     break
                 if known.has(called):
                     what = 'tracepoint probe on ' + kcore.text(kcore.u64(tracepoint + name))
-                    yield leftover('tracepoint', what, 'tracepoint_probe_unregister', called, entry + function,
-                                   other=tracepoint, more=pointer(data, data_at))
+                    yield leftover('tracepoint', what, called, entry + function, other=tracepoint,
+                                   more=pointer(data, data_at))
                 entry += size
 
     def _tracepoint_structs(self) -> Iterator[int]:
@@ -115,4 +114,4 @@ class Hooks:
             called = pointer(data, function)
             if known.has(operations):
                 what = 'ftrace function ' + self._symbols.within(known.name, called)
-                yield leftover('ftrace', what, 'unregister_ftrace_function', operations, operations + function)
+                yield leftover('ftrace', what, operations, operations + function)

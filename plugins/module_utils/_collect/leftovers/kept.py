@@ -9,7 +9,12 @@ import contextlib
 import struct
 from typing import Dict, Iterator, List, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known, leftover
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import (
+    WORD,
+    Known,
+    dentry_name,
+    leftover,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
@@ -18,11 +23,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._types import Lefto
 
 # include/uapi/linux/stat.h
 S_IFMT, S_IFDIR = 0o170000, 0o040000
-# Bytes of a module's memory that are looked through, and directories above each other.
-MOST_DATA, DEEPEST = 4 << 20, 16
-WORD = 8
-# MINORBITS in include/linux/kdev_t.h
-MINOR_BITS = 20
+# Directories above each other.
+DEEPEST = 16
 
 
 class Kept:
@@ -49,12 +51,9 @@ class Kept:
         """
         found: Dict[int, int] = {}
         of_loader = range(known.address, known.address + self._memory.btf.size('module'))
-        for start, end in known.ranges:
-            data = self._memory.kcore.read(start, min(end - start, MOST_DATA) // WORD * WORD)
-            for number, (word,) in enumerate(struct.iter_unpack('<Q', data)):
-                place = start + WORD * number
-                if word >> 56 == 0xff and word % WORD == 0 and not known.has(word) and place not in of_loader:
-                    found.setdefault(word, place)
+        for place, word in known.words(self._memory.kcore):
+            if word >> 56 == 0xff and word % WORD == 0 and not known.has(word) and place not in of_loader:
+                found.setdefault(word, place)
         return found
 
     def _proc(self, entry: int, place: int) -> Iterator[Leftover]:
@@ -72,7 +71,7 @@ class Kept:
         name = kcore.text(kcore.u64(entry + at['name']))
         if mode & S_IFMT == S_IFDIR and not kcore.u64(entry + at['subdir']) and \
                 len(name) == kcore.read(entry + at['namelen'], 1)[0]:
-            yield leftover('proc', f'/proc directory {name}', 'proc_remove', entry, place)
+            yield leftover('proc', f'/proc directory {name}', entry, place)
 
     def _debugfs(self, dentry: int, place: int) -> Iterator[Leftover]:
         """A directory in debugfs that holds nothing."""
@@ -86,8 +85,7 @@ class Kept:
         below = dentry + self._memory.btf.first_offset('dentry', 'd_subdirs', 'd_children')
         is_hlist = self._memory.btf.has('dentry', 'd_children')
         if mode & S_IFMT == S_IFDIR and kcore.u64(below) == (0 if is_hlist else below):
-            name = kcore.text(kcore.u64(dentry + self._offset('dentry', 'd_name') + self._offset('qstr', 'name')))
-            yield leftover('debugfs', f'debugfs directory {name}', 'debugfs_remove', dentry, place)
+            yield leftover('debugfs', f'debugfs directory {dentry_name(self._memory, dentry)}', dentry, place)
 
     def _kobject(self, kobject: int, place: int) -> Iterator[Leftover]:
         """A directory that kobject_create_and_add() made, which holds nothing, and which nobody else has."""
@@ -98,7 +96,7 @@ class Kept:
         children = self._offset('kernfs_node', 'dir') + self._offset('kernfs_elem_dir', 'children')
         if node and not kcore.u64(node + children) and kcore.u32(kobject + self._offset('kobject', 'kref')) == 1:
             name = kcore.text(kcore.u64(kobject + self._offset('kobject', 'name')))
-            yield leftover('kobject', f'sysfs directory {name}', 'kobject_put', kobject, place)
+            yield leftover('kobject', f'sysfs directory {name}', kobject, place)
 
     def _classes(self, words: Dict[int, int]) -> List[Leftover]:
         """A class that class_create() made, with the devices that device_create() made in it."""
@@ -138,5 +136,5 @@ class Kept:
                 return []  # somebody else's device is of this class
             what = 'device %s of class %s' % (kcore.text(kcore.u64(device + self._offset('device', 'kobj') +
                                                                    self._offset('kobject', 'name'))), name)
-            found.append(leftover('device', what, 'device_destroy', address, place, other=number))
-        return [*found, leftover('class', f'class {name}', 'class_destroy', address, place)]
+            found.append(leftover('device', what, address, place, other=number))
+        return [*found, leftover('class', f'class {name}', address, place)]

@@ -6,7 +6,12 @@
 import struct
 from typing import Callable, Dict, Iterator, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known, leftover
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import (
+    Known,
+    dentry_name,
+    leftover,
+)
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.queued import of_work
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
@@ -45,15 +50,14 @@ class OfHits:
     def _proc(self, _known: Known, entry: int, place: int) -> Optional[Leftover]:
         kcore = self._memory.kcore
         name = kcore.text(kcore.u64(entry + self._memory.btf.offset('proc_dir_entry', 'name')))
-        return leftover('proc', f'/proc file {name}', 'proc_remove', entry, place)
+        return leftover('proc', f'/proc file {name}', entry, place)
 
     def _dentry(self, _known: Known, dentry: int, place: int) -> Optional[Leftover]:
         types, kcore = self._memory.btf, self._memory.kcore
         superblock = kcore.u64(dentry + types.offset('dentry', 'd_sb'))
         if kcore.u64(superblock + types.offset('super_block', 's_magic')) != DEBUGFS_MAGIC:
             return None
-        name = kcore.text(kcore.u64(dentry + types.offset('dentry', 'd_name') + types.offset('qstr', 'name')))
-        return leftover('debugfs', f'debugfs file {name}', 'debugfs_remove', dentry, place)
+        return leftover('debugfs', f'debugfs file {dentry_name(self._memory, dentry)}', dentry, place)
 
     def _debugfs_inode(self, known: Known, info: int, place: int) -> Optional[Leftover]:
         types = self._memory.btf
@@ -71,36 +75,31 @@ class OfHits:
         if kcore.u64(kobject + types.offset('kobject', 'sd')) != above or known.has(kobject):
             return None
         name, attribute = kcore.text(kcore.u64(node + at['name'])), kcore.u64(place)
-        return leftover('sysfs_file', f'sysfs attribute {name}', 'sysfs_remove_file', kobject, place, other=attribute)
+        return leftover('sysfs_file', f'sysfs attribute {name}', kobject, place, other=attribute)
 
     def _is_file(self, node: int) -> bool:
         flags = node + self._memory.btf.offset('kernfs_node', 'flags')
         return bool(struct.unpack('<H', self._memory.kcore.read(flags, 2))[0] & KERNFS_FILE)
 
-    def _work(self, known: Known, work: int, place: int) -> Optional[Leftover]:
-        types, kcore = self._memory.btf, self._memory.kcore
-        what = 'work ' + self._symbols.within(known.name, kcore.u64(place))
-        function = work + types.offset('delayed_work', 'timer') + types.offset('timer_list', 'function')
-        if kcore.u64(function) == (self._symbols.address('delayed_work_timer_fn') or 0):
-            return leftover('delayed_work', what, 'cancel_delayed_work_sync', work, place)
-        return leftover('work', what, 'cancel_work_sync', work, place)
+    def _work(self, known: Known, work: int, _place: int) -> Optional[Leftover]:
+        return of_work(known, work, self._memory, self._symbols)
 
     def _timer(self, known: Known, timer: int, place: int) -> Optional[Leftover]:
         what = 'timer ' + self._symbols.within(known.name, self._memory.kcore.u64(place))
-        return leftover('timer', what, 'timer_delete_sync', timer, place)
+        return leftover('timer', what, timer, place)
 
     def _sysctl(self, _known: Known, header: int, place: int) -> Optional[Leftover]:
         kcore, table = self._memory.kcore, self._memory.kcore.u64(place)
         name = kcore.text(kcore.u64(table + self._memory.btf.offset('ctl_table', 'procname')))
-        return leftover('sysctl', f'sysctl {name}', 'unregister_sysctl_table', header, place)
+        return leftover('sysctl', f'sysctl {name}', header, place)
 
     def _driver(self, _known: Known, _private: int, place: int) -> Optional[Leftover]:
         kcore, driver = self._memory.kcore, self._memory.kcore.u64(place)
         name = kcore.text(kcore.u64(driver + self._memory.btf.offset('device_driver', 'name')))
-        return leftover('driver', f'driver {name}', 'driver_unregister', driver, place)
+        return leftover('driver', f'driver {name}', driver, place)
 
     def _thread(self, _known: Known, kthread: int, place: int) -> Optional[Leftover]:
         pid = self._threads().get(kthread)
         if not pid:
             return None
-        return leftover('thread', f'kernel thread (pid {pid})', 'kthread_stop', pid, place, other=kthread)
+        return leftover('thread', f'kernel thread (pid {pid})', pid, place, other=kthread)

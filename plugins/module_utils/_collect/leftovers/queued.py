@@ -4,8 +4,7 @@
 """Leftovers that the kernel is to call at a time: works that wait or run, high-resolution timers."""
 
 import contextlib
-import struct
-from typing import Iterator, List
+from typing import Iterable, Iterator, List, Optional
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known, leftover
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
@@ -14,11 +13,22 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore i
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover
 
-# Bytes of a module's memory that are looked through.
-MOST_DATA = 4 << 20
-WORD = 8
+# What the timer of a delayed work calls.
+DELAYED = 'delayed_work_timer_fn'
 # HRTIMER_MAX_CLOCK_BASES in include/linux/hrtimer_defs.h
 MOST_BASES = 8
+
+
+def of_work(known: Known, work: int, memory: KernelMemory, symbols: Symbols) -> Optional[Leftover]:
+    """The work_struct at an address, of a delayed work or not; None where its function is not the module's."""
+    types, kcore = memory.btf, memory.kcore
+    place = work + types.offset('work_struct', 'func')
+    function = kcore.u64(place)
+    if not known.has(function):
+        return None
+    timer = work + types.offset('delayed_work', 'timer') + types.offset('timer_list', 'function')
+    kind = 'delayed_work' if kcore.u64(timer) == (symbols.address(DELAYED) or 0) else 'work'
+    return leftover(kind, 'work ' + symbols.within(known.name, function), work, place)
 
 
 class Queued:
@@ -32,31 +42,22 @@ class Queued:
 
     def delayed_works(self, known: Known) -> Iterator[Leftover]:
         """Those in the module's own memory, queued or not: each has a timer that calls delayed_work_timer_fn()."""
-        called = self._symbols.address('delayed_work_timer_fn')
+        called = self._symbols.address(DELAYED)
         at = self._offset('delayed_work', 'timer') + self._offset('timer_list', 'function')
-        for start, end in known.ranges:
-            data = self._memory.kcore.read(start, min(end - start, MOST_DATA) // WORD * WORD)
-            for number, (word,) in enumerate(struct.iter_unpack('<Q', data)):
-                if called and word == called:
-                    yield from self._of_work(known, start + WORD * number - at)
+        return self._of([place - at for place, word in known.words(self._memory.kcore) if called and word == called],
+                        known)
 
-    def _of_work(self, known: Known, work: int) -> Iterator[Leftover]:
-        """The work whose function is the module's."""
-        place = work + self._offset('work_struct', 'func')
-        function = self._memory.kcore.u64(place)
-        if known.has(function):
-            what = 'work ' + self._symbols.within(known.name, function)
-            timer = work + self._offset('delayed_work', 'timer') + self._offset('timer_list', 'function')
-            if self._memory.kcore.u64(timer) == self._symbols.address('delayed_work_timer_fn'):
-                yield leftover('delayed_work', what, 'cancel_delayed_work_sync', work, place)
-            else:
-                yield leftover('work', what, 'cancel_work_sync', work, place)
+    def _of(self, works: Iterable[int], known: Known) -> Iterator[Leftover]:
+        """Those whose function is the module's. They come and go: one that cannot be read is left out."""
+        for work in works:
+            with contextlib.suppress(KmodError):
+                found = of_work(known, work, self._memory, self._symbols)
+                if found:
+                    yield found
 
     def works(self, known: Known) -> Iterator[Leftover]:
         """Those that wait in a pool or in a workqueue, and those that run (kernel/workqueue.c)."""
-        for work in self._queued():
-            with contextlib.suppress(KmodError):
-                yield from self._of_work(known, work)
+        return self._of(self._queued(), known)
 
     def _queued(self) -> Iterator[int]:
         kcore, entry = self._memory.kcore, self._offset('work_struct', 'entry')
@@ -95,7 +96,7 @@ class Queued:
                 called = self._memory.kcore.u64(timer + function)
                 if known.has(called):
                     what = 'high-resolution timer ' + self._symbols.within(known.name, called)
-                    yield leftover('hrtimer', what, 'hrtimer_cancel', timer, timer + function)
+                    yield leftover('hrtimer', what, timer, timer + function)
 
     def _trees(self) -> Iterator[int]:
         first = self._symbols.data('hrtimer_bases')[0] + self._offset('hrtimer_cpu_base', 'clock_base')

@@ -157,8 +157,6 @@ static enum reset_result reset_locked(struct reset_report *r, bool stalled, stru
 		if (!is_as_expected(mod, r))
 			return RESET_CHANGED;
 	}
-	if (undo_length)
-		return stalled ? RESET_IN_USE : hold(mod, held);
 	if (*new_name)
 		return park(mod, new_name, (struct list_head *)modules, r);
 	/* Nothing could be freed, and delete_module(2) would hang half way. */
@@ -166,6 +164,8 @@ static enum reset_result reset_locked(struct reset_report *r, bool stalled, stru
 		r->look = LOOK_STALLED;
 		return RESET_IN_USE;
 	}
+	if (undo_length)
+		return hold(mod, held);
 	return store(mod, r);
 }
 

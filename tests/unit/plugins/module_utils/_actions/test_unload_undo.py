@@ -15,8 +15,8 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._rules import ladde
 from fake_kernel import FAULTS, FakeModule, Host
 
 MISC = builders.leftover()
-PROC = builders.leftover('proc', '/proc file foo', 'proc_remove', 0xffff888000001000, proof=0xffff888000001040)
-TIMER = builders.leftover('timer', 'timer f_tick', 'timer_delete_sync', 0xffffffffc0001100)
+PROC = builders.leftover('proc', '/proc file foo', 0xffff888000001000, proof=0xffff888000001040)
+TIMER = builders.leftover('timer', 'timer f_tick', 0xffffffffc0001100)
 DONE, NOT_THERE, IN_USE, UNKNOWN, LATE = range(1, 6)
 
 
@@ -51,7 +51,7 @@ def test_all_of_it_is_taken_back_and_the_module_is_freed(host, died):
                                ('misc_deregister', 'misc device /dev/foo: taken back'),
                                ('proc_remove', '/proc file foo: taken back')]
     assert [step['action'] for step in report['steps']][3:] == ['reset', 'delete_module']
-    kinds = [compiled_helper.UNDO_KINDS[kind] for kind, _address, _result in died.undone]
+    kinds = [list(compiled_helper.UNDO_KINDS)[kind] for kind, _address, _result in died.undone]
     assert kinds == ['timer', 'misc', 'proc']
     assert (report['before']['state'], report['diff']['before']['state']) == ('coming', 'coming')
     assert died.modules == {}
@@ -79,7 +79,7 @@ def test_after_one_that_does_not_return_nothing_more_is_tried(host, died):
 
 def test_what_is_seen_once_the_first_is_gone_is_taken_back_too(host, died):
     module = died.modules['init_oops']
-    taken_back, directory = module.taken_back, builders.leftover('kobject', 'sysfs directory foo', 'kobject_put', 0x10)
+    taken_back, directory = module.taken_back, builders.leftover('kobject', 'sysfs directory foo', 0x10)
 
     def then_seen(address):
         taken_back(address)

@@ -19,6 +19,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
 )
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.holders import bound_devices, find_holders
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source, oops
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers import find_leftovers
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._rules import diagnose
 
@@ -260,6 +261,19 @@ def test_hidden_symbols_of_a_permanent_module_say_why(root, tmp_path):
     builders.write(tmp_path, 'proc/kallsyms', '0000000000000000 t cleanup_module\t[stuck]\n')
     found = module_survey.module('stuck', root, builders.kernel())
     assert 'hidden' in found['cleanup_module']['unavailable']
+
+
+@pytest.mark.usefixtures('readers', 'searches')
+def test_what_can_be_taken_back_is_read_for_those_alone_who_may(root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(find_leftovers, 'find', lambda known, *_more: asked.append(known.name) or ['found'])
+    with module_survey.Survey(root, builders.kernel()) as survey:
+        told = survey.modules(['dying', 'leaked'], module_survey.ALL)
+        assert asked == []
+        found = survey.with_anchors(['dying', 'leaked'], module_survey.ALL)
+    assert asked == ['dying']
+    assert found['dying']['registrations']['leftovers'] == ['found']
+    assert told['dying']['registrations']['leftovers'] == found['leaked']['registrations']['leftovers'] == []
 
 
 def test_what_is_registered_is_asked_of_one_reader_for_all(readers, root):

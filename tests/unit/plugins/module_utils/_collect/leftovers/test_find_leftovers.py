@@ -307,7 +307,7 @@ def test_a_class_that_others_may_have_made_is_left(kernel, releases):
 
 
 def test_they_come_in_the_order_in_which_they_are_taken_back(kernel):
-    listed = [{'kind': kind, 'what': kind, 'function': '', 'address': number, 'other': 0, 'more': 0, 'proof': 0}
+    listed = [{'kind': kind, 'what': kind, 'address': number, 'other': 0, 'more': 0, 'proof': 0}
               for number, kind in enumerate(['misc', 'timer', 'misc', 'thread', 'kobject', 'delayed_work', 'work'])]
     listed[6]['address'] = listed[5]['address']  # the same work
     again = [*listed, {**listed[0]}]
