@@ -109,7 +109,9 @@ def _build_into(image: images.Image, directory: Path) -> None:
     with workplace(image) as place:
         place.make([name for name in FAULTS if name not in PADDED], partial)
         same = [name for name in FAULTS if name not in PADDED and not mentions_fixed(SOURCES / f"{name}.c")]
-        place.make([name for name in FAULTS if name not in same], partial / "fixed", "-DFIXED")
+        other = [name for name in FAULTS if name not in same]
+        needed = {FAULTS[name].needs for name in other} - {"", *other}
+        place.make([*other, *sorted(needed)], partial / "fixed", "-DFIXED")
         for name in same:
             shutil.copyfile(partial / f"{name}.ko", partial / "fixed" / f"{name}.ko")
         header = padded(_module_header(image).read_text(encoding="utf-8"))

@@ -235,6 +235,8 @@ FAULTS = {
     "exit_core": Fault("-1 - Unloading", then=f"timeout {INJECT_DEADLINE_S} rmmod exit_core"),
     "needed": Fault("1 init_needed, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_needed.ko"),
     "init_needed": Fault("1 - Loading", needs="needed", load=INIT_MODULE),
+    "shared": Fault("1 init_shared, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_shared.ko"),
+    "init_shared": Fault("1 - Loading", needs="shared", load=INIT_MODULE),
     "healthy": Fault("0 - Live"),
     "exit_panic": Fault("1 - Live"),
     "bystander": Fault("0 - Live", at_last=UNTIL_IT_OOPSED.format("bystander_die")),

@@ -338,8 +338,8 @@ def after_role(batch: Batch, fault: str) -> Turn:
 CONDITIONS = {condition.name: condition for condition in (
     Condition('plain', 'a plain run', PLAIN, whole),
     Condition('late', 'crashes in exit, and not in init', PLAIN, whole, only=LATE, late=True),
-    Condition('undo', 'what it left is to be taken back first', PLAIN, whole, only=fault_table.REGISTERED,
-              methods=WITH_UNDO),
+    Condition('undo', 'what it left is to be taken back first', PLAIN, whole,
+              only=(*fault_table.REGISTERED, 'shared', 'init_shared'), methods=WITH_UNDO),
     Condition('undo_late', 'the same, of a crash in exit', PLAIN, whole, only=LATE, late=True, methods=WITH_UNDO),
     Condition('undo_two', 'the same by two runs at once', Rule('gone; one run changes it', together=True), each(two),
               only=UNDONE, methods=WITH_UNDO),

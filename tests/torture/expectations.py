@@ -58,6 +58,9 @@ def stays(verdict: str, names: str, use: str = '', *, guest: str = '', own_alarm
 
 
 WAIT = 'sleep 3'
+# All that it made is there, and it can be unloaded once nobody has its pointers.
+SHARED = """ls -d /dev/shared /sys/class/shared/shared /proc/shared /sys/kernel/shared /sys/kernel/debug/shared &&
+{ grep init_shared_parked /proc/modules || { rmmod shared && insmod /root/lab/shared.ko; }; }"""
 RMDIR = 'mkdir /tmp/lab-directory && rmdir /tmp/lab-directory'
 PACKET = """python3 -c 'import socket; socket.socket(2, 2).sendto(b"lab", ("127.0.0.1", 9))'"""
 NAMESPACE = 'unshare -n true'
@@ -174,6 +177,8 @@ EXPECTED: Dict[str, Expectation] = {
     # What it calls of the other crashes however it is built.
     'init_needed': unloads('init_died', beside=False),
     'needed': stays('has_dependents', r'\binit_needed\b'),
+    'init_shared': init('! cat /dev/init_shared', beside=False),
+    'shared': stays('has_dependents', r'\binit_shared\b', SHARED),
     'exit_core': unloads('exit_died'),
     'worker_died': stays('unloadable', 'worker_died_run', guest=OF_CRASHED),
     'lock_died': stays('unloadable', r'sh died in lock_died_write', guest=OF_CRASHED),
@@ -290,6 +295,7 @@ UNDONE = (
     'init_filesystem', 'init_driver', 'init_thread', 'init_proc', 'init_proc_ops', 'init_debugfs', 'init_sysfs',
     'init_sysctl', 'init_netfilter', 'init_packet', 'init_tracepoint', 'init_ftrace', 'init_work', 'init_workqueue',
     'init_kretprobe', 'init_net_event', 'init_modnotifier', 'init_panic', 'init_class', 'init_directories',
+    'init_shared',
 )
 # Where they crash in exit instead.
 LATE = fault_table.LATE
