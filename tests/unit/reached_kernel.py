@@ -236,11 +236,18 @@ class ReachedKernel:
 
     def find_all(self, directory, names, seconds=60.0):
         """The answers for several."""
+        return self._asked(directory, reachability.find, names, seconds)
+
+    def holders(self, directory, addresses, seconds=60.0):
+        """Where addresses stand."""
+        return self._asked(directory, reachability.holders, addresses, seconds)
+
+    def _asked(self, directory, ask, what, seconds):
         root = self.root(directory)
         loaded = [bookkeeping.Loaded('stuck', THIS, [(CODE, CODE + PAGE), (DATA, DATA + PAGE)]),
                   bookkeeping.Loaded('other', OTHER_STRUCT, [(OTHER, OTHER + OTHER_PAGES * PAGE)])]
         with kcore.KernelMemory(root) as memory:
-            return reachability.find(names, loaded, memory, symbols.Symbols(root), SYMBOLS.get, seconds)
+            return ask(what, loaded, memory, symbols.Symbols(root), SYMBOLS.get, seconds)
 
 
 @pytest.fixture(params=ALL_KERNELS)

@@ -8,7 +8,7 @@ import time
 from typing import Dict, List, Optional, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions import undo, unload, unload_options
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import memory_search, module_survey
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.module_table import kernel_name
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
@@ -33,7 +33,7 @@ class _Searches:
     def again(self, name: str) -> Reachability:
         """The reachability of a module by now. Raises KmodError."""
         self._wanted.add(name)
-        until, answer = self._found.get(name, (0.0, module_survey.not_searched('not yet')))
+        until, answer = self._found.get(name, (0.0, memory_search.not_searched('not yet')))
         if answer['answer'] != 'unreachable' or time.monotonic() > until:
             begun, wanted = time.monotonic(), sorted(self._wanted)
             found = child_process.with_deadline(lambda: module_survey.search(wanted, self._timeout), self._timeout,

@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
     loader_data,
+    memory_search,
     module_table,
     module_tasks,
-    reachability,
     registrations,
     running_kernel,
     struct_module,
@@ -23,7 +23,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError, is_unavailable, unavailable
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import bookkeeping
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import (
@@ -72,13 +71,14 @@ class Survey:
 
         ``reached``: what :meth:`search` told of modules, of which memory is not searched again.
         """
-        self.root, self._search_until = root, time.monotonic() + SEARCHING * timeout
+        self.root = root
         self.table = module_table.read(root)
         self.release = kernel['release'] if kernel else os.uname().release
         self.symbols, self.memory = Symbols(root), KernelMemory(root)
         self._seen: Optional[task_scan.Scan] = None
         self._registered: Optional[registrations.Registrations] = None
-        self._reached = dict(reached or {})
+        self._memory_search = memory_search.MemorySearch(
+            self.table, self.memory, self.symbols, self._address, reached, time.monotonic() + SEARCHING * timeout)
         self._known: Dict[str, Any] = {'kernel': kernel} if kernel else {}
 
     def __enter__(self) -> 'Survey':
@@ -115,7 +115,8 @@ class Survey:
             'name': name, 'module': entry, 'live': unavailable(f'{name} is not loaded'),
             'cleanup_module': None, 'exit_offsets': unavailable('its exit is not lost'),
             'tasks': _no_tasks(), 'loader_tasks': _no_tasks(), 'namespace': '', 'spinning': [], 'holders': {},
-            'holders_below': {}, 'oopses': [], 'oopses_lost': [], 'reachability': not_searched('nothing depends on it'),
+            'holders_below': {}, 'oopses': [], 'oopses_lost': [],
+            'reachability': memory_search.not_searched('nothing depends on it'),
             'registrations': {'found': [], 'leftovers': [], 'unseen': [], 'blind': ''},
         }
         if entry['state'] in ('absent', 'builtin'):
@@ -171,32 +172,13 @@ class Survey:
         return {**found, 'devices': bound_devices.find(name, self.root)}
 
     def search(self, names: Iterable[str]) -> Dict[str, Reachability]:
-        """What :func:`reachability.find` tells of each, by one search for those that it was not asked of before."""
-        unknown = sorted({each for each in names if each not in self._reached})
-        if unknown:
-            self._reached.update(self._found_of(unknown))
-        return {each: self._reached[each] for each in names}
-
-    def _found_of(self, names: List[str]) -> Dict[str, Reachability]:
-        loaded: List[bookkeeping.Loaded] = []
-        found = {each: not_searched('it is not loaded') for each in names if each not in self.table['modules']}
-        for each in self.table['modules']:
-            address = module_table.struct_address(each, self.root)
-            ranges = struct_module.ranges(address, self.memory)
-            if not is_unavailable(address) and not is_unavailable(ranges):
-                loaded.append(bookkeeping.Loaded(each, address, ranges))
-            elif each in names and is_unavailable(ranges):  # which hands back why the address is not known
-                found[each] = not_searched(ranges)
-        wanted = [each for each in names if each not in found]
-        if wanted:
-            found.update(reachability.find(wanted, loaded, self.memory, self.symbols, self._address,
-                                           self._search_until - time.monotonic()))
-        return found
+        """See :meth:`memory_search.MemorySearch.of`."""
+        return self._memory_search.of(names)
 
     @property
     def reached(self) -> Dict[str, Reachability]:
         """What the searches of memory told by now."""
-        return self._reached
+        return self._memory_search.reached
 
     def _holders_below(self, name: str) -> Holders:
         """Who holds the modules that this one uses: what its init or exit waits for may be theirs."""
@@ -302,14 +284,12 @@ class Survey:
 
     def _leftovers(self, facts: ModuleFacts) -> List[Leftover]:
         """What of a module that died the kernel's own functions take back."""
-        name, entry = facts['name'], facts['module']
-        if name not in self._reached or entry['state'] not in ('coming', 'going'):
+        name, listed = facts['name'], facts['registrations']['leftovers']
+        if facts['module']['state'] not in ('coming', 'going') or name not in self.reached:
             return []
-        address, ranges = entry['struct_address'], struct_module.ranges(entry['struct_address'], self.memory)
-        if is_unavailable(address) or is_unavailable(ranges):
-            return []
-        return find_leftovers.find(Known(name, address, ranges, facts['reachability']['hits']),
-                                   facts['registrations']['leftovers'], self.memory, self.symbols, self._address)
+        one = self._memory_search.loaded.get(name)
+        return find_leftovers.find(Known(name, one.address, one.ranges, facts['reachability']['hits']), listed,
+                                   self.memory, self.symbols, self._address, self._memory_search.holders) if one else []
 
     def _address(self, name: str) -> Optional[int]:
         try:
@@ -333,13 +313,6 @@ class Survey:
 
 def _no_tasks() -> Tasks:
     return {'tasks': [], 'unreadable': []}
-
-
-def not_searched(why: Union[str, Unavailable]) -> Reachability:
-    """The reachability of a module into which no pointers were searched for."""
-    reason = why['unavailable'] if is_unavailable(why) else why
-    return {'answer': 'unknown', 'reason': f'memory was not searched for pointers into it: {reason}', 'hits': [],
-            'count': 0, 'bytes': 0, 'seconds': 0.0}
 
 
 def _with_registered(reached: Reachability, found: List[Registered]) -> Reachability:

@@ -45,8 +45,6 @@ MOD_TEXT, MOD_INIT_TEXT = 0, 4
 AGAIN = 2
 # Looks at the processors' own data, and seconds before each.
 WATCHES, WATCH_PAUSE = 10, 0.01
-# Two readings of one page: of a hundred words that are not 0 so many are the same, and there are so many at least.
-ALIKE, FEWEST_ALIKE = 90, 16
 
 
 def find(names: List[str], loaded: List[Loaded], memory: KernelMemory, symbols: Symbols, lookup: Lookup,
@@ -63,6 +61,13 @@ def find(names: List[str], loaded: List[Loaded], memory: KernelMemory, symbols: 
         return search.answers(names, begun, begun + seconds)
     except KmodError as error:
         return {name: _answer(UNKNOWN, str(error), begun) for name in names}
+
+
+def holders(values: List[int], loaded: List[Loaded], memory: KernelMemory, symbols: Symbols, lookup: Lookup,
+            seconds: float) -> Dict[int, List[int]]:
+    """Where in memory that is in use each of some addresses stands. Raises KmodError where not all could be read."""
+    until = time.monotonic() + seconds
+    return _Search(loaded, memory, symbols, lookup).holders(values, until)
 
 
 def _answer(answer: str, reason: str, begun: float, hits: Sequence[Hit] = (), count: int = 0,
@@ -118,13 +123,28 @@ class _Search:
         places = [(start + offset) % (1 << 64) for offset in self._places.offsets()]
         return [(place, place + size) for place in places]
 
-    def answers(self, names: List[str], begun: float, until: float) -> Dict[str, Reachability]:
-        """See :func:`find`."""
-        pattern, tasks = self._pattern(names), self._places.read_stacks()
+    def holders(self, values: List[int], until: float) -> Dict[int, List[int]]:
+        """See :func:`holders`."""
+        names = {str(value): value for value in values}
+        self._own = {name: [(value, value + 1)] for name, value in names.items()}
+        swept = self._first_sweep(list(names), until)
+        if swept.unfinished or swept.unread:
+            raise KmodError('see who else has it', swept.unfinished or 'not all of memory could be read')
+        there, moved = self._hits(list(names), swept.words)
+        return {value: [word.place for word in there[name] + self._elsewhere(moved[name])
+                        if not self._in_use.is_of_sheaf(word)] for name, value in names.items()}
+
+    def _first_sweep(self, names: List[str], until: float) -> sweep.Swept:
+        tasks = self._places.read_stacks()
         self._meanings.threads = {task.kthread for task in tasks if task.kthread}
-        swept = self._sweep(pattern, until)
+        swept = self._sweep(self._pattern(names), until)
         self._bookkeeping = bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
                                                     self._places, list(self._loaded.values()))
+        return swept
+
+    def answers(self, names: List[str], begun: float, until: float) -> Dict[str, Reachability]:
+        """See :func:`find`."""
+        pattern, swept = self._pattern(names), self._first_sweep(names, until)
         words, moved = self._hits(names, swept.words)
         has_gone = self._in_use.look_later(words, moved, self._functions)
         again = AGAIN + (has_gone or any(map(self._elsewhere, moved.values())))
@@ -179,28 +199,13 @@ class _Search:
         if self._of_processors(self._loaded[name]):
             return _answer(UNKNOWN, f'{name} has data of its own for each processor, and the kernel may hold their '
                            'offset, which looks like any number', begun, read=swept.bytes)
-        holders = self._holders_of_kobject(self._loaded[name])
+        holders = bookkeeping.holders_of_kobject(self._loaded[name], self._memory)
         if holders:
             return _answer(UNKNOWN, 'somebody whom no word of kernel memory shows holds /sys/module/%s: the unload '
                            'would wait for ever (references to its kobject: %d)' % (name, holders), begun,
                            read=swept.bytes)
         return _answer(UNREACHABLE, f'no word of kernel memory points into {name}: {swept.bytes >> 20} MB were read',
                        begun, read=swept.bytes)
-
-    def _holders_of_kobject(self, module: Loaded) -> int:
-        """References to a module's kobject besides the loader's and those of the directories that the loader made.
-
-        mod_kobject_put() in kernel/module/sysfs.c waits for the last, in the middle of an unload.
-        """
-        types, kcore = self._memory.btf, self._memory.kcore
-        kobject = module.address + types.offset('module', 'mkobj')
-        places = [module.address + types.offset('module', 'holders_dir'),
-                  kobject + types.offset('module_kobject', 'drivers_dir')]
-        if types.has('module_notes_attrs', 'dir'):  # a kobject of its own up to 6.14
-            notes = kcore.u64(module.address + types.offset('module', 'notes_attrs'))
-            places += [notes + types.offset('module_notes_attrs', 'dir')] if notes else []
-        count = kcore.u32(kobject + types.offset('module_kobject', 'kobj') + types.offset('kobject', 'kref'))
-        return max(count - 1 - sum(bool(kcore.u64(place)) for place in places), 0)
 
     def _sweep(self, pattern: Pattern, until: float) -> sweep.Swept:
         if not self._mapped:
@@ -333,21 +338,8 @@ class _Search:
             return words
         if frame in self._mapped:
             return []
-        pages = mapped.get((words[0].place & PAGE_OFFSET, words[0].value), ())
-        return [] if any(self._alike(page, self._physical.address(frame)) for page in pages) else words
-
-    def _alike(self, page: int, other: int) -> bool:
-        """Whether two addresses show the same page, which may change meanwhile. Of one that is all but empty nobody can
-        tell: it is taken for another.
-        """
-        try:
-            one, two = (memoryview(self._memory.kcore.read(address, PAGE_OFFSET + 1)).cast('Q')
-                        for address in (page, other))
-        except KmodError:
-            return False
-        words = [(a, b) for a, b in zip(one, two) if a or b]
-        same = sum(a == b for a, b in words)
-        return same >= FEWEST_ALIKE and 100 * same >= ALIKE * len(words)
+        pages, here = mapped.get((words[0].place & PAGE_OFFSET, words[0].value), ()), self._physical.address(frame)
+        return [] if any(page_frames.alike(self._memory, page, here) for page in pages) else words
 
     def _counts(self, name: str, word: Word) -> bool:
         place, value = word

@@ -23,7 +23,12 @@ import time
 from typing import Any, Dict, List
 
 import collection
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect import module_survey, running_kernel, task_scan
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect import (
+    memory_search,
+    module_survey,
+    running_kernel,
+    task_scan,
+)
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.kernel_log import log_source
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib import child_process, loader_syscalls
@@ -149,7 +154,7 @@ def quiet() -> None:
     log_source._records = from_last_clear
     none: Registrations = {'found': [], 'unseen': [], 'blind': '', 'leftovers': []}
     module_survey.Survey._registrations = lambda *_arguments: none  # type: ignore[method-assign]
-    nothing = module_survey.not_searched('200 times would take an hour')
+    nothing = memory_search.not_searched('200 times would take an hour')
     module_survey.Survey.search = unsearched  # type: ignore[assignment,method-assign]
     with open('/proc/sys/kernel/printk', 'w') as stream:
         stream.write('1')

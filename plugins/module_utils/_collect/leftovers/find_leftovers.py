@@ -25,10 +25,11 @@ ORDER = ('thread', 'timer', 'hrtimer', 'delayed_work', 'work', 'interrupt', 'kpr
 
 
 def find(known: Known, listed: List[Leftover], memory: KernelMemory, symbols: Symbols,
-         lookup: Callable[[str], Optional[int]]) -> List[Leftover]:
+         lookup: Callable[[str], Optional[int]], holders: kept.Holders) -> List[Leftover]:
     """What a module has left, in the order in which it is to be taken back; ``listed`` is what is known already.
 
-    ``lookup`` gives the address of a datum of the kernel. A kind that this kernel keeps in another way costs that kind.
+    ``lookup`` gives the address of a datum of the kernel, ``holders`` where in memory addresses stand. A kind that this
+    kernel keeps in another way costs that kind.
     """
     def threads() -> Dict[int, int]:
         return {task.kthread: task.pid for task in task_structs.Tasks(memory, lookup).all() if task.kthread}
@@ -36,7 +37,8 @@ def find(known: Known, listed: List[Leftover], memory: KernelMemory, symbols: Sy
     called, timed = hooks.Hooks(memory, symbols), queued.Queued(memory, symbols)
     readers: List[Callable[[Known], Iterator[Leftover]]] = [
         of_hits.OfHits(memory, symbols, threads).of, called.packets, called.netfilter, called.tracepoints,
-        called.ftrace, timed.delayed_works, timed.works, timed.high_resolution_timers, kept.Kept(memory, symbols).of]
+        called.ftrace, timed.delayed_works, timed.works, timed.high_resolution_timers,
+        kept.Kept(memory, symbols, holders).of]
     found = list(listed)
     for read in readers:
         try:

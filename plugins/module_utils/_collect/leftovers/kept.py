@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Leftovers that no longer lead into the module, and that it keeps a pointer to: directories that are empty by now, a
 class of devices. The fixed build could not make them again.
+
+Nothing tells who made them. What anybody else has a pointer to is left, since it may be theirs.
 """
 
 import contextlib
 import struct
-from typing import Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import (
     WORD,
@@ -21,29 +23,57 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore i
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover
 
+# include/uapi/linux/magic.h
+PROC_SUPER_MAGIC = 0x9fa0
 # include/uapi/linux/stat.h
 S_IFMT, S_IFDIR = 0o170000, 0o040000
 # Directories above each other.
 DEEPEST = 16
 
 
+# Where in memory that is in use each of some addresses stands; raises KmodError where not all could be read.
+Holders = Callable[[List[int]], Dict[int, List[int]]]
+
+
+class Found(NamedTuple):
+    """A leftover, and the places where the kernel itself holds its address."""
+
+    leftover: Leftover
+    places: Set[int]
+
+
 class Kept:
     """Reads what a module keeps a pointer to."""
 
-    def __init__(self, memory: KernelMemory, symbols: Symbols) -> None:
-        self._memory, self._symbols = memory, symbols
+    def __init__(self, memory: KernelMemory, symbols: Symbols, holders: Holders) -> None:
+        self._memory, self._symbols, self._holders = memory, symbols, holders
 
     def _offset(self, name: str, member: str) -> int:
         return self._memory.btf.offset(name, member)
 
     def of(self, known: Known) -> Iterator[Leftover]:
-        """Each is of a kind that only who made it has a use for, and holds nothing any more."""
+        """Each is of a kind that only who made it has a use for, holds nothing any more, and is nobody else's."""
         words = self._words(known)
-        yield from self._classes(words)
+        found = self._classes(words)
         for address, place in words.items():
             for read in (self._proc, self._debugfs, self._kobject):
                 with contextlib.suppress(KmodError):
-                    yield from read(address, place)
+                    found += read(address, place)
+        held = self._holders(sorted({one.leftover['address'] for one in found})) if found else {}
+        for one in found:
+            if all(place in one.places or known.has(place) or self._is_inode_of_proc(place)
+                   for place in held[one.leftover['address']]):
+                yield one.leftover
+
+    def _is_inode_of_proc(self, place: int) -> bool:
+        """Whether it is what a struct proc_inode, which is made of whatever is looked up, holds of its entry."""
+        kcore, inode = self._memory.kcore, place - self._offset('proc_inode', 'pde') + self._offset(
+            'proc_inode', 'vfs_inode')
+        try:
+            superblock = kcore.u64(inode + self._offset('inode', 'i_sb'))
+            return kcore.u64(superblock + self._offset('super_block', 's_magic')) == PROC_SUPER_MAGIC
+        except KmodError:
+            return False
 
     def _words(self, known: Known) -> Dict[int, int]:
         """What its memory holds that may be a pointer to something else, and where. What the loader keeps in its struct
@@ -56,7 +86,7 @@ class Kept:
                 found.setdefault(word, place)
         return found
 
-    def _proc(self, entry: int, place: int) -> Iterator[Leftover]:
+    def _proc(self, entry: int, place: int) -> List[Found]:
         """A directory below /proc's root that holds nothing."""
         kcore, at = self._memory.kcore, {member: self._offset('proc_dir_entry', member) for member in (
             'parent', 'mode', 'subdir', 'name', 'namelen')}
@@ -66,41 +96,46 @@ class Kept:
             if above == root:
                 break
         else:
-            return
+            return []
         mode = struct.unpack('<H', kcore.read(entry + at['mode'], 2))[0]
         name = kcore.text(kcore.u64(entry + at['name']))
         if mode & S_IFMT == S_IFDIR and not kcore.u64(entry + at['subdir']) and \
                 len(name) == kcore.read(entry + at['namelen'], 1)[0]:
-            yield leftover('proc', f'/proc directory {name}', entry, place)
+            return [Found(leftover('proc', f'/proc directory {name}', entry, place), set())]
+        return []
 
-    def _debugfs(self, dentry: int, place: int) -> Iterator[Leftover]:
+    def _debugfs(self, dentry: int, place: int) -> List[Found]:
         """A directory in debugfs that holds nothing."""
         kcore = self._memory.kcore
         mount = kcore.u64(self._symbols.data('debugfs_mount')[0])
         if not mount or kcore.u64(dentry + self._offset('dentry', 'd_sb')) != \
                 kcore.u64(mount + self._offset('vfsmount', 'mnt_sb')):
-            return
+            return []
         inode = kcore.u64(dentry + self._offset('dentry', 'd_inode'))
         mode = struct.unpack('<H', kcore.read(inode + self._offset('inode', 'i_mode'), 2))[0]
         below = dentry + self._memory.btf.first_offset('dentry', 'd_subdirs', 'd_children')
         is_hlist = self._memory.btf.has('dentry', 'd_children')
         if mode & S_IFMT == S_IFDIR and kcore.u64(below) == (0 if is_hlist else below):
-            yield leftover('debugfs', f'debugfs directory {dentry_name(self._memory, dentry)}', dentry, place)
+            what = f'debugfs directory {dentry_name(self._memory, dentry)}'
+            return [Found(leftover('debugfs', what, dentry, place), set())]
+        return []
 
-    def _kobject(self, kobject: int, place: int) -> Iterator[Leftover]:
+    def _kobject(self, kobject: int, place: int) -> List[Found]:
         """A directory that kobject_create_and_add() made, which holds nothing, and which nobody else has."""
         kcore = self._memory.kcore
         if kcore.u64(kobject + self._offset('kobject', 'ktype')) != self._symbols.data('dynamic_kobj_ktype')[0]:
-            return
+            return []
         node = kcore.u64(kobject + self._offset('kobject', 'sd'))
         children = self._offset('kernfs_node', 'dir') + self._offset('kernfs_elem_dir', 'children')
         if node and not kcore.u64(node + children) and kcore.u32(kobject + self._offset('kobject', 'kref')) == 1:
             name = kcore.text(kcore.u64(kobject + self._offset('kobject', 'name')))
-            yield leftover('kobject', f'sysfs directory {name}', kobject, place)
+            return [Found(leftover('kobject', f'sysfs directory {name}', kobject, place),
+                          {node + self._offset('kernfs_node', 'priv')})]
+        return []
 
-    def _classes(self, words: Dict[int, int]) -> List[Leftover]:
+    def _classes(self, words: Dict[int, int]) -> List[Found]:
         """A class that class_create() made, with the devices that device_create() made in it."""
-        found: List[Leftover] = []
+        found: List[Found] = []
         with contextlib.suppress(KmodError):
             for private, address in self._all_classes():
                 if address in words and self._is_made(address, 'class', 'class_release', 'class_create_release'):
@@ -121,20 +156,26 @@ class Kept:
         # Drivers of the kernel's own have functions of these names, too, which do the same.
         return self._memory.kcore.u64(address + self._offset(name, member)) in self._symbols.addresses(by)
 
-    def _class(self, private: int, address: int, place: int) -> List[Leftover]:
+    def _class(self, private: int, address: int, place: int) -> List[Found]:
         kcore = self._memory.kcore
         name = kcore.text(kcore.u64(address + self._offset('class', 'name')))
+        places = {private + self._offset('subsys_private', 'class')}
+        found: List[Leftover] = []
+        for device in self._devices(private):
+            number = kcore.u32(device + self._offset('device', 'devt'))
+            if not number or not self._is_made(device, 'device', 'release', 'device_create_release'):
+                return []  # somebody else's device is of this class
+            kobject = device + self._offset('device', 'kobj')
+            what = 'device %s of class %s' % (kcore.text(kcore.u64(kobject + self._offset('kobject', 'name'))), name)
+            found.append(leftover('device', what, address, place, other=number))
+            # The directory of the class below the device's parent is a class_dir (drivers/base/core.c).
+            directory = kcore.u64(kobject + self._offset('kobject', 'parent')) - self._offset('class_dir', 'kobj')
+            places.update((device + self._offset('device', 'class'), directory + self._offset('class_dir', 'class')))
+        return [Found(one, places) for one in (*found, leftover('class', f'class {name}', address, place))]
+
+    def _devices(self, private: int) -> Iterator[int]:
         head = private + self._offset('subsys_private', 'klist_devices') + self._offset('klist', 'k_list')
         link = self._offset('device_private', 'knode_class') + self._offset('klist_node', 'n_node')
-        numbered = self._offset('device', 'devt')
-        found: List[Leftover] = []
-        for entry, data in kernel_lists.ring(kcore, head, link, self._memory.btf.size('device_private'),
-                                             'the devices of a class'):
-            device = struct.unpack_from('<Q', data, self._offset('device_private', 'device'))[0]
-            number = kcore.u32(device + numbered)
-            if not entry or not number or not self._is_made(device, 'device', 'release', 'device_create_release'):
-                return []  # somebody else's device is of this class
-            what = 'device %s of class %s' % (kcore.text(kcore.u64(device + self._offset('device', 'kobj') +
-                                                                   self._offset('kobject', 'name'))), name)
-            found.append(leftover('device', what, address, place, other=number))
-        return [*found, leftover('class', f'class {name}', address, place)]
+        for _entry, data in kernel_lists.ring(self._memory.kcore, head, link, self._memory.btf.size('device_private'),
+                                              'the devices of a class'):
+            yield kernel_lists.pointer(data, self._offset('device_private', 'device'))

@@ -195,3 +195,19 @@ class Bookkeeping:
 
     def _is_let_go(self, place: int, _value: int, found: slab.Object) -> bool:
         return freed_init.is_let_go(self._memory, self._symbols, place, found, self._by_address)
+
+
+def holders_of_kobject(module: Loaded, memory: KernelMemory) -> int:
+    """References to a module's kobject besides the loader's and those of the directories that the loader made.
+
+    mod_kobject_put() in kernel/module/sysfs.c waits for the last, in the middle of an unload.
+    """
+    types, kcore = memory.btf, memory.kcore
+    kobject = module.address + types.offset('module', 'mkobj')
+    places = [module.address + types.offset('module', 'holders_dir'),
+              kobject + types.offset('module_kobject', 'drivers_dir')]
+    if types.has('module_notes_attrs', 'dir'):  # a kobject of its own up to 6.14
+        notes = kcore.u64(module.address + types.offset('module', 'notes_attrs'))
+        places += [notes + types.offset('module_notes_attrs', 'dir')] if notes else []
+    count = kcore.u32(kobject + types.offset('module_kobject', 'kobj') + types.offset('kobject', 'kref'))
+    return max(count - 1 - sum(bool(kcore.u64(place)) for place in places), 0)

@@ -31,6 +31,9 @@ WITNESSES = 8
 # MIGRATE_PCPTYPES, and the orders that each of them has a list for; the last lists are of huge pages.
 PCP_TYPES, PCP_ORDERS, HUGE_ORDER = 3, 4, 9
 WALKS = 5
+PAGE = 4096
+# Two readings of one page: of a hundred words that are not 0 so many are the same, and there are so many at least.
+ALIKE, FEWEST_ALIKE = 90, 16
 
 
 class Run(NamedTuple):
@@ -261,3 +264,17 @@ class PhysicalMemory:
 def cache_offset(types: btf.Btf) -> int:
     """Where the struct page of a slab has its kmem_cache; struct slab lies over struct page from 5.17 on."""
     return types.offset('slab' if types.has('slab', 'slab_cache') else 'page', 'slab_cache')
+
+
+def alike(memory: KernelMemory, page: int, other: int) -> bool:
+    """Whether two addresses show the same page, which may change meanwhile. Of one that is all but empty nobody can
+    tell: it is taken for another.
+    """
+    try:
+        one, two = (memoryview(memory.kcore.read(address, PAGE)).cast('Q')
+                    for address in (page, other))
+    except KmodError:
+        return False
+    words = [(a, b) for a, b in zip(one, two) if a or b]
+    same = sum(a == b for a, b in words)
+    return same >= FEWEST_ALIKE and 100 * same >= ALIKE * len(words)

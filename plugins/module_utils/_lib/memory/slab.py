@@ -65,17 +65,36 @@ class Slabs:
 
     def object_at(self, address: int) -> Optional[Object]:
         """The object that an address of the linear map lies in; None where that is no slab's."""
-        frame = self._physical.frame(address)
-        if frame is None or not self._physical.flags(frame)[0] & page_frames.SLAB:
+        head = self._head(address)
+        if head is None:
             return None
-        head = self._physical.head(frame)
         page = self._physical.page(head)
-        cache = self._cache(struct.unpack_from('<Q', page, page_frames.cache_offset(self._memory.btf))[0])
+        cache = self._cache(self._cache_of(page))
         first = self._physical.address(head)
         start = first + (address - first) // cache.size * cache.size
         is_free = start in self._kept_of(cache) or start in self._free_of(head, page, cache)
         is_sure = not self._torn.intersection((head, cache.address))
         return Object(cache.name, start + cache.before, cache.size - cache.before, is_free, is_sure, start + cache.link)
+
+    def is_of_sheaf(self, place: int, address: int) -> bool:
+        """Whether a place is in a sheaf of free objects of the cache that an address is of: it is free now, or was."""
+        types, found, head = self._memory.btf, self.object_at(place), self._head(address)
+        if found is None or head is None or not types.has('slab_sheaf', 'cache'):
+            return False
+        cache = self._memory.kcore.u64(found.start + types.offset('slab_sheaf', 'cache'))
+        return cache == self._cache_of(self._physical.page(head)) and \
+            place >= found.start + types.offset('slab_sheaf', 'objects')
+
+    def _head(self, address: int) -> Optional[int]:
+        """The first frame of the slab that an address of the linear map lies in; None where that is no slab's."""
+        frame = self._physical.frame(address)
+        if frame is None or not self._physical.flags(frame)[0] & page_frames.SLAB:
+            return None
+        return self._physical.head(frame)
+
+    def _cache_of(self, page: bytes) -> int:
+        found: int = struct.unpack_from('<Q', page, page_frames.cache_offset(self._memory.btf))[0]
+        return found
 
     def _cache(self, address: int) -> Cache:
         if address not in self._caches:

@@ -158,7 +158,7 @@ def test_what_was_read_before_leaves_less_time_to_search(root, monkeypatch):
     monkeypatch.setattr(reachability, 'find', lambda *arguments: left.append(arguments[-1]) or {})
     with module_survey.Survey(root, builders.kernel(), timeout=1.0) as survey:
         time.sleep(0.1)
-        survey._found_of(['leaked'])
+        survey.search(['leaked'])
     assert 0 < left[0] <= 0.7
 
 

@@ -288,3 +288,36 @@ def test_a_slab_that_is_called_anonymous_is_searched(kernel, tmp_path):
     kernel.flags[SLAB - made.FIRST] = 1 << 7 | 1 << 12 | 1 << 21
     kernel.memory.u64(linear(SLAB, 0x18), FUNCTION)
     assert kernel.find(tmp_path)['answer'] == 'reachable'
+
+
+def test_where_an_address_stands_is_told_also_in_modules(kernel, tmp_path):
+    wanted, other = linear(made.PLAIN, 0x100), linear(made.PLAIN, 0x200)
+    places = [linear(SLAB, 2 * OBJECT) + 8, made.DATA + 0x800, OTHER + PAGE + 0x40]
+    for place in places:
+        kernel.memory.u64(place, wanted)
+    kernel.memory.u64(IMAGE + 0x900, wanted + 8)
+    found = kernel.holders(tmp_path, [wanted, other])
+    assert {address: sorted(where) for address, where in found.items()} == {wanted: sorted(places), other: []}
+
+
+def test_what_nobody_has_any_more_holds_no_address(kernel, tmp_path):
+    kernel.memory.u64(linear(SLAB, 3 * OBJECT) + 16, linear(made.PLAIN))
+    kernel.free(3)
+    assert kernel.holders(tmp_path, [linear(made.PLAIN)]) == {linear(made.PLAIN): []}
+
+
+@pytest.mark.parametrize('other', [0, 8], ids=['of its cache', 'of another'])
+def test_what_the_allocator_keeps_in_a_sheaf_has_no_object(kernel, tmp_path, other):
+    """An object that was free stands there until another takes its place."""
+    if not kernel.types.has('slab_sheaf', 'cache'):
+        pytest.skip('before 6.18 there are no sheaves')
+    sheaf, wanted, at = linear(SLAB, 2 * OBJECT), linear(SLAB, 7 * OBJECT), kernel.types.offset
+    kernel.memory.u64(sheaf + at('slab_sheaf', 'cache'), linear(made.CACHES, 0x100) + other)
+    place = sheaf + at('slab_sheaf', 'objects') + 8
+    kernel.memory.u64(place, wanted)
+    assert kernel.holders(tmp_path, [wanted]) == {wanted: [place] if other else []}
+
+
+def test_where_not_all_memory_was_read_who_has_an_address_is_not_known(kernel, tmp_path):
+    with pytest.raises(KmodError, match='see who else has it: .* in the time given'):
+        kernel.holders(tmp_path, [linear(made.PLAIN)], seconds=-1)

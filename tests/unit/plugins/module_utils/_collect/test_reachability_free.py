@@ -48,6 +48,18 @@ def test_what_is_on_no_list_that_leads_back_to_it_is_not_free(kernel, tmp_path, 
     assert kernel.find(tmp_path)['answer'] == 'reachable'
 
 
+@pytest.mark.parametrize(('kept', 'found'), [(made.PLAIN, []), (None, ['a page of the kernel'])],
+                         ids=['kept', 'asked for'])
+def test_what_rcu_freed_by_a_page_that_it_keeps_stands_there_for_nobody(kernel, tmp_path, monkeypatch, kept, found):
+    start, page = 0x1240, linear(made.PLAIN)
+    monkeypatch.setattr(made, 'SYMBOLS', dict(made.SYMBOLS, krc=start))
+    kernel.memory.u64(made.SYMBOLS['__per_cpu_offset'], linear(made.SIGNAL + 1) - start)
+    kernel.memory.u64(linear(made.SIGNAL + 1) + kernel.types.offset('kfree_rcu_cpu', 'bkvcache'),
+                      linear(kept) if kept else 0)
+    kernel.memory.u64(page + 0x40, FUNCTION)
+    assert places(kernel.find(tmp_path)) == found
+
+
 def test_pages_that_are_kept_two_at_a_time_are_free(kernel, tmp_path, monkeypatch):
     if kernel.types.has('zone', 'pageset'):
         pytest.skip('before 5.14 only single pages are kept')

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers import entry, find_leftovers
+from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from kernel_memory import ALL_KERNELS, PAGE, Structs, make_root, write_files
@@ -24,7 +25,7 @@ class Kernel:
     """A module's memory, and the kernel's empty lists."""
 
     def __init__(self, kernel, root):
-        self.structs, self.root = Structs(kernel), root
+        self.structs, self.root, self.held_at = Structs(kernel), root, []
         self.types, self.put, self.u64 = self.structs.types, self.structs.put, self.structs.memory.u64
         for address in (CODE, DATA):
             self.structs.memory.write(address, bytes(PAGE))
@@ -36,6 +37,10 @@ class Kernel:
         self.kset = self.structs.new('kset')
         self.u64(self.at['class_kset'], self.kset)
         self.ring(self.kset + self.types.offset('kset', 'list'))
+
+    def holders(self, addresses):
+        """As reachability.holders: the module's own word, where the kernel has each, and who else has it."""
+        return {address: [DATA + 0x100, *self.held_at] for address in addresses}
 
     def ring(self, *nodes):
         self.structs.ring(*nodes)
@@ -66,7 +71,7 @@ class Kernel:
         root = make_root(self.root, self.structs_kernel, self.structs.memory)
         known = entry.Known('stuck', THIS, [(CODE, CODE + PAGE), (DATA, DATA + PAGE)], list(hits))
         with KernelMemory(root) as memory:
-            found = find_leftovers.find(known, list(listed), memory, Symbols(root), self.at.get)
+            found = find_leftovers.find(known, list(listed), memory, Symbols(root), self.at.get, self.holders)
         return [(one['kind'], one['what'], one['address']) for one in found]
 
 
@@ -303,6 +308,48 @@ def test_a_class_with_its_devices(kernel):
                          ids=['a class of another kind', 'a device of another kind'])
 def test_a_class_that_others_may_have_made_is_left(kernel, releases):
     kernel.kept(made_class(kernel, *releases))
+    assert kernel.find() == []
+
+
+KEPT = {'proc': made_directory, 'kobject': made_kobject, 'class': made_class}
+
+
+@pytest.mark.parametrize('kind', KEPT)
+def test_what_somebody_else_has_a_pointer_to_is_left(kernel, kind):
+    kernel.put(kernel.at['proc_root'], 'proc_dir_entry', 'parent', kernel.at['proc_root'])
+    kernel.kept(KEPT[kind](kernel))
+    assert kernel.find()[-1][0] == kind
+    kernel.held_at = [kernel.structs.space(64)]
+    assert kernel.find() == []
+
+
+def test_where_the_kernel_has_its_own_pointers_it_is_nobody_elses(kernel):
+    node = kernel.structs.new('kernfs_node')
+    kobject = made_kobject(kernel)
+    kernel.put(kobject, 'kobject', 'sd', node)
+    kernel.kept(kobject)
+    kernel.held_at = [node + kernel.types.offset('kernfs_node', 'priv')]
+    assert [kind for kind, _what, _address in kernel.find()] == ['kobject']
+
+
+def test_an_inode_of_proc_is_nobody_elses(kernel):
+    kernel.put(kernel.at['proc_root'], 'proc_dir_entry', 'parent', kernel.at['proc_root'])
+    kernel.kept(made_directory(kernel))
+    inode = kernel.structs.new('proc_inode')
+    kernel.held_at = [inode + kernel.types.offset('proc_inode', 'pde')]
+    superblock = kernel.structs.new('super_block', s_magic=0x9fa0)
+    kernel.put(inode + kernel.types.offset('proc_inode', 'vfs_inode'), 'inode', 'i_sb', superblock)
+    assert [kind for kind, _what, _address in kernel.find()] == ['proc']
+    kernel.put(superblock, 'super_block', 's_magic', 0x9fa1)
+    assert kernel.find() == []
+
+
+def test_where_memory_cannot_be_searched_nothing_of_that_is_taken_back(kernel):
+    def fails(_addresses):
+        raise KmodError('see who else has it', 'only 1 of 2 MB')
+
+    kernel.kept(made_kobject(kernel))
+    kernel.holders = fails
     assert kernel.find() == []
 
 
