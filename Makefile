@@ -70,6 +70,7 @@ mypy: venv
 	@$(STEP) 'mypy, event source' -- mypy extensions/eda/plugins/event_source/module_stuck.py
 	@$(STEP) 'mypy, tests' -- mypy tests/lab tests/tools tests/demo.py tests/eda/live.py tests/bench
 	@$(STEP) 'mypy, torture' -- mypy tests/torture
+	@$(STEP) 'mypy, sweep' -- mypy tests/sweep
 	@$(STEP) 'mypy, guides' -- mypy tests/guides
 	@$(STEP) 'mypy, real' -- mypy tests/real
 
@@ -158,6 +159,18 @@ faults: prepare venv ## the main job, on KERNELS: each fault told, foreseen, unl
 torture: prepare venv ## every fault under every condition on KERNELS, as one table (all: hours; one fault under one condition: a minute)
 	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
 	@$(BIN)/python tests/torture table --kernels '$(KERNELS)' --faults '$(FAULTS)' --conditions '$(CONDITIONS)'
+
+# Which of them: make sweep KERNELS=6.12 SAMPLES="class proc"; empty: all.
+SAMPLES ?=
+
+.PHONY: sweep
+sweep: prepare venv ## drivers that die after each step of init and exit, taken back, and their fixed builds used, on each of KERNELS (20 minutes each)
+	@$(STEP) 'lab: images and fault modules' -- $(MAKE) --no-print-directory lab
+	@$(BIN)/python tests/sweep run --kernels '$(KERNELS)' --samples '$(SAMPLES)'
+
+.PHONY: sweep-docs
+sweep-docs: venv ## docs/SWEEP.md and the README's numbers, from the last sweeps in this checkout
+	@$(BIN)/python tests/sweep docs
 
 .PHONY: torture-stale-entry
 torture-stale-entry: prepare venv ## 1,500 loads after an unload, and the crash where the entry is left, on each of KERNELS (5 minutes each)

@@ -49,7 +49,7 @@ class Place(rig.Rig):
         rig.OUTPUT.mkdir(parents=True, exist_ok=True)
         OUTPUT.mkdir(parents=True, exist_ok=True)
         self.helper = rig.helper(self.kernel)
-        self.livepatch = rig.built(self.kernel, LIVEPATCH, MODULES)
+        self.livepatch = rig.built(self.kernel, [LIVEPATCH], MODULES) / f'{LIVEPATCH}.ko'
         self.guest = rig.guests.up(self.guest.name, self.kernel)
         self._move_in()
         self.guest.ssh(OWN_INTERFACE_ALONE, timeout=60)

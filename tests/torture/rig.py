@@ -77,22 +77,22 @@ def progress(text: str) -> None:
 
 def helper(kernel: str) -> Path:
     """The compiled helper of this checkout for a kernel of the lab, built on its image's headers; kept."""
-    return built(kernel, 'kmod_reset', HELPER_SOURCES)
+    return built(kernel, ['kmod_reset'], HELPER_SOURCES) / 'kmod_reset.ko'
 
 
-def built(kernel: str, name: str, directory: Path) -> Path:
-    """The module of this name from a directory with its Kbuild, built on the headers of a kernel's image; kept."""
+def built(kernel: str, names: Sequence[str], directory: Path) -> Path:
+    """The directory of the modules of these names, built from one with their Kbuild on a kernel's headers; kept."""
     image = images.image(images.known(kernel))
     sources = [path.name + '\n' + path.read_text(encoding='ascii') for path in sorted(directory.iterdir())]
-    key = digest(image.key, image.release, inspect.getsource(fault_modules.Workplace), name, *sources)
-    kept = cache_dir() / 'helpers' / f'{kernel}-{key}.ko'
-    with locked(f'helper-{kernel}'):
+    key = digest(image.key, image.release, inspect.getsource(fault_modules.Workplace), *names, *sources)
+    kept = cache_dir() / 'built' / f'{kernel}-{key}'
+    with locked(f'built-{kernel}'):
         if not kept.exists():
-            progress(f'building {name} for {kernel}')
+            progress(f'building {", ".join(names)} for {kernel}')
             with fault_modules.workplace(image) as place, tempfile.TemporaryDirectory(dir=cache_dir()) as made:
-                place.make([name], Path(made), sources=directory)
+                place.make(names, Path(made, 'modules'), sources=directory)
                 kept.parent.mkdir(exist_ok=True)
-                Path(made, f'{name}.ko').rename(kept)
+                Path(made, 'modules').rename(kept)
     return kept
 
 
@@ -129,7 +129,6 @@ class Rig:
 
     def __enter__(self) -> 'Rig':  # noqa: PYI034  (Self came with Python 3.11)
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        self.faults = fault_modules.build(self.kernel)
         self.helper = helper(self.kernel)
         self.guest = guests.up(self.guest.name, self.kernel)
         self._move_in()
@@ -193,7 +192,7 @@ class Rig:
 
     def _besides(self) -> Iterator[Tuple[Path, str]]:
         """What is moved in besides the utilities and the helper, and its name below /root."""
-        yield self.faults, 'lab'
+        yield fault_modules.build(self.kernel), 'lab'
         for source in sorted(IN_GUEST.glob('*.py')):
             yield source, f'torture/{source.name}'
 
