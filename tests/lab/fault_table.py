@@ -41,7 +41,8 @@ REGISTERED = (
     "init_cpuhp", "init_input", "init_crypto", "init_genl", "init_ldisc", "init_key", "init_tcp", "init_pernet",
     "init_net_event", "init_socket", "init_sysrq", "init_clocksource", "init_probe", "init_disk", "init_link",
     "init_modnotifier", "init_panic", "init_qdisc", "init_inet", "init_pages", "init_dma", "init_unaligned",
-    "init_requeue", "init_kobject", "init_percpu", "init_moves", "init_class", "init_directories",
+    "init_requeue", "init_kobject", "init_percpu", "init_moves", "init_class", "init_directories", "init_uninit",
+    "init_removes",
 )
 
 # Those that crash in their exit instead, with all that still registered, where they are loaded with late=1.
@@ -237,6 +238,8 @@ FAULTS = {
     "init_needed": Fault("1 - Loading", needs="needed", load=INIT_MODULE),
     "shared": Fault("1 init_shared, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_shared.ko"),
     "init_shared": Fault("1 - Loading", needs="shared", load=INIT_MODULE),
+    "lent": Fault("1 init_borrows, Live", then=INIT_MODULE + f" {GUEST_DIRECTORY}/init_borrows.ko"),
+    "init_borrows": Fault("1 - Loading", needs="lent", load=INIT_MODULE),
     "healthy": Fault("0 - Live"),
     "exit_panic": Fault("1 - Live"),
     "bystander": Fault("0 - Live", at_last=UNTIL_IT_OOPSED.format("bystander_die")),

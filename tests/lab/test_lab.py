@@ -71,6 +71,8 @@ PROC_MODULES = {
     "init_needed": "init_needed 16384 1 - Loading 0xffffffffc087d000 (OE+)",
     "shared": "shared 12288 1 init_shared, Live 0xffffffffc087d000 (OE)",
     "init_shared": "init_shared 16384 1 - Loading 0xffffffffc087d000 (OE+)",
+    "lent": "lent 12288 1 init_borrows, Live 0xffffffffc087d000 (OE)",
+    "init_borrows": "init_borrows 16384 1 - Loading 0xffffffffc087d000 (OE+)",
     "cdev_core": "cdev_core 12288 2 cdev_driver, Live 0xffffffffc087d000 (OE)",
     "cdev_driver": "cdev_driver 12288 1 - Live 0xffffffffc087d000 (OE)",
     "hook_asleep": "hook_asleep 12288 0 - Live 0xffffffffc087d000 (OE)",

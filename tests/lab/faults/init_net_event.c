@@ -7,8 +7,10 @@
 
 #include "leaves.h"
 
+/* unregister_netdevice_notifier() would tell it so of each device that is up. */
 static int init_net_event_call(struct notifier_block *block, unsigned long event, void *data)
 {
+	dies_if(event == NETDEV_GOING_DOWN);
 	return NOTIFY_DONE;
 }
 
