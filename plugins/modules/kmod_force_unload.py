@@ -55,8 +55,9 @@ options:
         helper has the kernel's own functions take back what the module left registered, such as its device, file, hook,
         timer, work, driver or thread, each of which is a step of its own in RV(steps). What then still leads into the
         module decides whether it is unloaded by V(reset) or parked, so name those, too. A fixed build can register the
-        same again. Memory that the module allocated stays allocated, and hardware stays as it is. A network device that
-        is up, a driver that has a device, and what the kernel does not give back within ten seconds are left.
+        same again. Memory that the module allocated stays allocated, and hardware stays as it is. What the
+        module's own code would be called for (a network device that is up, a driver that has a device), what somebody
+        else has a pointer to, and what the kernel does not give back within ten seconds are left.
       - V(park) unloads nothing. The compiled helper renames the module to C(NAME_parkedN), and its code stays in the
         kernel, so that nothing that it registered dangles and a fixed build of the same name can be loaded beside it.
         That build cannot register the same again, such as a device of the same name. It is the last step for a module

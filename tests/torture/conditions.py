@@ -29,6 +29,8 @@ LEFT_FREE_KB = 40 * 1024
 LISTS_NO_DATA = ('arm64-6.1',)
 # What is taken back there is freed once more of its kind wait for RCU, and no module may ask for it sooner.
 FREED_LATE = (('7.3', 'init_sysctl'),)
+# One has what is the other's.
+IN_PAIRS = ('shared', 'init_shared', 'lent', 'init_borrows')
 WITH_UNDO = 'plain,kernel_force,undo,reset,park'
 # Answers of in_guest/turns.py to `whole`.
 WHOLE = 4
@@ -119,6 +121,10 @@ class Batch:
         """A fault's module and what is asked for besides, as in_guest/turns.py takes it."""
         return asked_of(fault) + (self.condition.methods and '=:' + self.condition.methods)
 
+    def once_more(self, fault: str) -> str:
+        """The same with nothing accepted."""
+        return module_of(fault) + (self.condition.methods and '=:' + self.condition.methods)
+
     def look(self) -> Look:
         """The host now, once none of a run's processes is left."""
         return self.rig.look(self.names)
@@ -157,7 +163,7 @@ class Batch:
         try:
             self.rig.sh(f'{self.condition.lift or "true"}; {self.rig.install_helper}', timeout=60)
             lifted = self.look()
-            done = self.rig.unload_each_in_guest([module_of(turn.fault) for turn in again])
+            done = self.rig.unload_each_in_guest([self.once_more(turn.fault) for turn in again])
             for turn, (report, look) in zip(again, done):
                 finished[turn.fault] = turn._replace(lifted=lifted, next_report=report, final=look)
                 if look is None:
@@ -313,7 +319,7 @@ def two(batch: Batch, fault: str) -> Turn:
 
 def killed_helper(batch: Batch, fault: str) -> Turn:
     """The collection's own unload in the guest, killed when the helper has done its work."""
-    said = batch.rig.python(f'killed.py {module_of(fault)}', timeout=400)
+    said = batch.rig.python('killed.py ' + batch.once_more(fault), timeout=400)
     try:
         report = said.last
     except LabError:
@@ -339,10 +345,12 @@ CONDITIONS = {condition.name: condition for condition in (
     Condition('plain', 'a plain run', PLAIN, whole),
     Condition('late', 'crashes in exit, and not in init', PLAIN, whole, only=LATE, late=True),
     Condition('undo', 'what it left is to be taken back first', PLAIN, whole,
-              only=(*fault_table.REGISTERED, 'shared', 'init_shared'), methods=WITH_UNDO),
+              only=(*fault_table.REGISTERED, *IN_PAIRS), methods=WITH_UNDO),
     Condition('undo_late', 'the same, of a crash in exit', PLAIN, whole, only=LATE, late=True, methods=WITH_UNDO),
     Condition('undo_two', 'the same by two runs at once', Rule('gone; one run changes it', together=True), each(two),
               only=UNDONE, methods=WITH_UNDO),
+    Condition('undo_killed', 'the same, killed as the helper returns', Rule(AFTER_A_KILL, killed=True),
+              each(killed_helper), again=True, only=UNDONE, methods=WITH_UNDO),
     Condition('check', 'check mode', CHECK, check),
     Condition('killed_ssh', 'ssh killed in mid-run', Rule(AFTER_A_KILL, killed=True), each(killed_ssh), again=True),
     Condition('two', 'two runs at once', Rule('gone; one run changes it', together=True), each(two)),

@@ -59,6 +59,7 @@ def stays(verdict: str, names: str, use: str = '', *, guest: str = '', own_alarm
 
 WAIT = 'sleep 3'
 # All that it made is there, and it can be unloaded once nobody has its pointers.
+LENT = 'test -e /dev/lent && { test $(uname -m) != x86_64 || grep -w lent /proc/interrupts; }'
 SHARED = """ls -d /dev/shared /sys/class/shared/shared /proc/shared /sys/kernel/shared /sys/kernel/debug/shared &&
 { grep init_shared_parked /proc/modules || { rmmod shared && insmod /root/lab/shared.ko; }; }"""
 RMDIR = 'mkdir /tmp/lab-directory && rmdir /tmp/lab-directory'
@@ -177,7 +178,12 @@ EXPECTED: Dict[str, Expectation] = {
     # What it calls of the other crashes however it is built.
     'init_needed': unloads('init_died', beside=False),
     'needed': stays('has_dependents', r'\binit_needed\b'),
+    # What the kernel would call of theirs dies, the one under the lock of all network devices.
+    'init_uninit': init('ip link show labu0', beside=False),
+    'init_removes': init('ls /sys/bus/platform/drivers/lab_removes/lab_removes', beside=False),
     'init_shared': init('! cat /dev/init_shared', beside=False),
+    'init_borrows': init(beside=False),
+    'lent': stays('has_dependents', r'\binit_borrows\b', LENT),
     'shared': stays('has_dependents', r'\binit_shared\b', SHARED),
     'exit_core': unloads('exit_died'),
     'worker_died': stays('unloadable', 'worker_died_run', guest=OF_CRASHED),

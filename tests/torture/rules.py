@@ -226,7 +226,7 @@ def judge(turn: Turn, expected: Expectation, rule: Rule) -> List[str]:
         broken += _two(turn, turn.after, expected)
     elif rule.killed:
         if expected.frees_name and not is_gone(turn.after, turn.fault) and unchanged(turn, turn.after) and \
-                state(turn.after, turn.fault) != REPAIRED:
+                state(turn.after, turn.fault) not in (REPAIRED, expected.undone and state(turn.before, turn.fault)):
             broken.append(f'half done: {state(turn.after, turn.fault)} {turn.after["modules"][module_of(turn.fault)]}')
         if not expected.frees_name:
             broken += unchanged(turn, turn.after)

@@ -144,7 +144,7 @@ def write(directory, place, text):
     path.write_text(text)
 
 
-def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False, interface='3'):
+def module_image(*, name='kmod_reset', release=RELEASE, layout=None, machine=62, signed=False, interface='4'):
     """A relocatable file with what _module_file reads of a module, by the rules of elf(5), and no code at all."""
     layout = dict(LAYOUT, **(layout or {}))
     vermagic = '%s SMP preempt mod_unload modversions ' % release if release else ''

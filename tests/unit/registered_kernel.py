@@ -101,10 +101,11 @@ class RegisteredKernel(Structs):
         return block
 
     def interrupt(self, number, *actions):
-        """An interrupt with an action for each (handler, thread function, name)."""
+        """An interrupt with an action for each (handler, thread function, name), and the device where that is told."""
         descriptor, following = self.new('irq_desc'), 0
-        for handler, thread, name in reversed(actions):
-            following = self.new('irqaction', handler=handler, thread_fn=thread, name=self.text(name), next=following)
+        for handler, thread, name, *device in reversed(actions):
+            following = self.new('irqaction', handler=handler, thread_fn=thread, name=self.text(name), next=following,
+                                 dev_id=device[0] if device else 0)
         self.put(descriptor, 'irq_desc', 'action', following)
         self.memory.u32(descriptor + self.types.offset('irq_desc', 'irq_data') + self.types.offset('irq_data', 'irq'),
                         number)

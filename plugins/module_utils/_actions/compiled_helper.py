@@ -38,7 +38,7 @@ NAME = 'kmod_reset'
 REPORT = struct.Struct('<IIIiQQIiQQIIiIiiIIiIQQ16sQ64s')
 MAGIC = 0x3353524b
 # What the helper's modinfo says where parameters and report are those known here.
-INTERFACE = b'interface=3\0'
+INTERFACE = b'interface=4\0'
 RESETS = ('not_asked', 'done', 'looked', 'lock_busy', 'not_found', 'not_itself', 'changed', 'in_use', 'parked',
           'name_taken', 'has_dependents', 'not_renamed', 'undone')
 LOADERS = ('not_asked', 'clean', 'cleared', 'lock_busy', 'in_use')
@@ -50,13 +50,14 @@ UNDO_KINDS = {
     'timer': 'timer_delete_sync', 'hrtimer': 'hrtimer_cancel', 'work': 'cancel_work_sync',
     'delayed_work': 'cancel_delayed_work_sync', 'interrupt': 'free_irq', 'kprobe': 'unregister_kprobe',
     'kretprobe': 'unregister_kretprobe', 'atomic_notifier': 'atomic_notifier_chain_unregister',
-    'blocking_notifier': 'blocking_notifier_chain_unregister', 'netdevice_notifier': 'unregister_netdevice_notifier',
+    'blocking_notifier': 'blocking_notifier_chain_unregister', 'netdevice_notifier': 'raw_notifier_chain_unregister',
     'netfilter': 'nf_unregister_net_hook', 'packet': 'dev_remove_pack', 'netdev': 'unregister_netdev',
     'filesystem': 'unregister_filesystem', 'sysctl': 'unregister_sysctl_table',
     'tracepoint': 'tracepoint_probe_unregister', 'ftrace': 'unregister_ftrace_function',
-    'driver': 'driver_unregister', 'thread': 'kthread_stop',
+    'driver': 'driver_unregister', 'thread': 'kthread_stop', 'sysfs_group': 'sysfs_remove_group',
+    'platform_device': 'platform_device_unregister', 'bus': 'bus_unregister', 'workqueue': 'destroy_workqueue',
 }
-UNDO_RESULTS = ('not_tried', 'done', 'not_there', 'in_use', 'unknown', 'late')
+UNDO_RESULTS = ('not_tried', 'done', 'not_there', 'in_use', 'unknown', 'late', 'own_code', 'died')
 MOST_UNDONE = 64
 # Whom the helper looks for in the module's code before it writes anything.
 LOOK_FOR = ('nobody', 'tasks', 'user_tasks')

@@ -30,6 +30,8 @@ WORDS = {
     'done': 'taken back',
     'not_there': 'it was no longer there',
     'in_use': 'left: it is in use',
+    'own_code': 'left: the module\'s own code would be called for it',
+    'died': 'it died when it was told to stop',
     'unknown': 'left: this kernel has no way to take it back',
     'late': 'left: the kernel\'s function has not returned',
     'not_tried': 'left: not tried, since the one before has not returned',
@@ -56,6 +58,7 @@ class Undone:
         self.failed: Dict[str, KmodError] = {}
         self._options, self._read = options, read
         self._tried: Set[Key] = set()
+        self._step_of: Dict[Tuple[str, Key], Step] = {}
 
     def take_back(self) -> Read:
         """Takes back all that can be, until nothing new is seen; returns the last reading."""
@@ -65,7 +68,16 @@ class Undone:
             if not any(tried):
                 break
             read = self._read()
+        self._tell_what_came_back(read)
         return read
+
+    def _tell_what_came_back(self, read: Read) -> None:
+        """What one of two that call each other has registered again."""
+        for name, facts in read.facts.items():
+            for one in facts['registrations']['leftovers']:
+                step = self._step_of.get((name, _key(one)))
+                if step and step['changed']:
+                    step['result'] += ', and there again'
 
     def _of_one(self, name: str, facts: ModuleFacts) -> bool:
         """Whether anything was tried. Where nothing can be, for want of the helper or for a task in it, it fails."""
@@ -86,7 +98,9 @@ class Undone:
             self.failed[name] = error
             return False
         self.before.setdefault(name, shown(facts))
-        self.steps.setdefault(name, []).extend(_told(name, leftovers, results))
+        told = _told(name, leftovers, results)
+        self.steps.setdefault(name, []).extend(told)
+        self._step_of.update(((name, _key(one)), step) for one, step in zip(leftovers, told))
         return True
 
     def with_steps(self, name: str, result: Report) -> Report:

@@ -235,15 +235,19 @@ class Callbacks:
             descriptors = kernel_lists.xarray(self._memory, self._symbol('irq_desc_tree'), 'irq_desc_tree')
         first = types.offset('irq_desc', 'action')
         number = types.offset('irq_desc', 'irq_data') + types.offset('irq_data', 'irq')
-        action = self._offsets('irqaction', 'handler', 'thread_fn', 'next', 'name')
+        action = self._offsets('irqaction', 'handler', 'thread_fn', 'next', 'name', 'dev_id')
         for descriptor in descriptors:
+            devices = set()
             for address, data in kernel_lists.pointers_chain(kcore, kcore.u64(descriptor + first), action['next'],
                                                              max(action.values()) + 8, 'the actions of an interrupt'):
                 pointers = [('struct irqaction', address)]
                 pointers += [(f'irqaction.{member}', pointer(data, action[member])) for member in
                              ('handler', 'thread_fn')]
-                yield Entry(self._interrupt(kcore.u32(descriptor + number), pointer(data, action['name'])), pointers,
-                            Undo('interrupt', address, proof=address + action['handler']))
+                name, device = pointer(data, action['name']), pointer(data, action['dev_id'])
+                # free_irq() takes the first that has it, whoever that is of.
+                undo = Undo('interrupt', address, proof=address + action['handler']) if device not in devices else None
+                devices.add(device)
+                yield Entry(self._interrupt(kcore.u32(descriptor + number), name), pointers, undo)
 
     def _interrupt(self, number: int, name: int) -> Callable[[], str]:
         return lambda: '%d (%s)' % (number, self._memory.kcore.text(name) if name else 'no name')
@@ -314,7 +318,7 @@ class Callbacks:
     def _undo_notifier(self, name: str, start: int, head: int, address: int, proof: int) -> Optional[Undo]:
         """How a block is taken off, which is told by where its chain's head has the first."""
         if name == 'netdev_chain':
-            return Undo('netdevice_notifier', address, proof=proof)
+            return Undo('netdevice_notifier', address, start, proof)
         for kind in ('atomic', 'blocking'):
             if head == self._memory.btf.offset(f'{kind}_notifier_head', 'head'):
                 return Undo(f'{kind}_notifier', address, start, proof)

@@ -49,6 +49,11 @@ class MemorySearch:
                     self._read[name] = Loaded(name, address, ranges)
         return self._read
 
+    def module_at(self, address: int) -> str:
+        """The module in whose memory an address lies; empty where it lies in none."""
+        return next((name for name, one in self.loaded.items()
+                     if any(start <= address < end for start, end in one.ranges)), '')
+
     def holders(self, addresses: List[int]) -> Dict[int, List[int]]:
         """See :func:`reachability.holders`."""
         return reachability.holders(addresses, list(self.loaded.values()), self._memory, self._symbols, self._lookup,

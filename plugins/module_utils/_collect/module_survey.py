@@ -149,7 +149,8 @@ class Survey:
         found = self.modules(names, depth)
         for facts in found.values():
             facts['anchors'] = self.anchors() if _may_be_reset(facts['module'], depth) else {}
-            facts['registrations']['leftovers'] = self._leftovers(facts)
+        for name, leftovers in self._leftovers(found).items():
+            found[name]['registrations']['leftovers'] = leftovers
         return found
 
     def dependents(self, users: List[str]) -> Dict[str, ModuleFacts]:
@@ -282,14 +283,17 @@ class Survey:
              'evidence': device['evidence']} for device in devices]
         return {**registered, 'found': registered['found'] + found, 'unseen': unknown + registered['unseen']}
 
-    def _leftovers(self, facts: ModuleFacts) -> List[Leftover]:
-        """What of a module that died the kernel's own functions take back."""
-        name, listed = facts['name'], facts['registrations']['leftovers']
-        if facts['module']['state'] not in ('coming', 'going') or name not in self.reached:
-            return []
-        one = self._memory_search.loaded.get(name)
-        return find_leftovers.find(Known(name, one.address, one.ranges, facts['reachability']['hits']), listed,
-                                   self.memory, self.symbols, self._address, self._memory_search.holders) if one else []
+    def _leftovers(self, modules: Dict[str, ModuleFacts]) -> Dict[str, List[Leftover]]:
+        """What of those that died the kernel's own functions take back."""
+        died: Dict[str, Tuple[Known, List[Leftover]]] = {}
+        for name, facts in modules.items():
+            one = self._memory_search.loaded.get(name) if name in self.reached else None
+            if one and facts['module']['state'] in ('coming', 'going'):
+                hits = facts['reachability']['hits']
+                died[name] = Known(name, one.address, one.ranges, hits), facts['registrations']['leftovers']
+        found = find_leftovers.find(died, self.memory, self.symbols, self._address,
+                                    self._memory_search.holders, self._memory_search.module_at) if died else {}
+        return {name: found.get(name, []) for name in modules}
 
     def _address(self, name: str) -> Optional[int]:
         try:

@@ -14,7 +14,7 @@ import bisect
 import contextlib
 import struct
 import time
-from typing import Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import (
@@ -95,6 +95,7 @@ class _Search:
         self._ever_mapped: Set[int] = set()
         self._stayed: Set[Word] = set()
         self._unseen = ''  # who ran all the while
+        self._bookkeeping: Optional[bookkeeping.Bookkeeping] = None  # of modules: any other word counts
 
     def _code_of(self, module: Loaded) -> Iterator[Tuple[int, int]]:
         """Where a module's code is: two parts of mem[], or what comes first in a module_layout."""
@@ -127,24 +128,29 @@ class _Search:
         """See :func:`holders`."""
         names = {str(value): value for value in values}
         self._own = {name: [(value, value + 1)] for name, value in names.items()}
-        swept = self._first_sweep(list(names), until)
-        if swept.unfinished or swept.unread:
-            raise KmodError('see who else has it', swept.unfinished or 'not all of memory could be read')
-        there, moved = self._hits(list(names), swept.words)
-        return {value: [word.place for word in there[name] + self._elsewhere(moved[name])
-                        if not self._in_use.is_of_sheaf(word)] for name, value in names.items()}
+        found: Dict[str, Set[int]] = {name: set() for name in names}
+        for _look in range(1 + AGAIN):
+            swept = self._first_sweep(list(names), until)
+            if swept.unfinished or swept.unread:
+                raise KmodError('see who else has it', swept.unfinished or 'not all of memory could be read')
+            there, moved = self._hits(list(names), swept.words)
+            gone = {name: self._elsewhere(words) for name, words in moved.items()}
+            for name, words in there.items():
+                found[name].update(word.place for word in words if not self._in_use.is_of_sheaf(word))
+            if not any(gone.values()):  # what RCU has freed meanwhile is not there the next time
+                break
+        return {value: sorted(found[name].union(word.place for word in gone[name])) for name, value in names.items()}
 
     def _first_sweep(self, names: List[str], until: float) -> sweep.Swept:
         tasks = self._places.read_stacks()
         self._meanings.threads = {task.kthread for task in tasks if task.kthread}
-        swept = self._sweep(self._pattern(names), until)
-        self._bookkeeping = bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
-                                                    self._places, list(self._loaded.values()))
-        return swept
+        return self._sweep(self._pattern(names), until)
 
     def answers(self, names: List[str], begun: float, until: float) -> Dict[str, Reachability]:
         """See :func:`find`."""
         pattern, swept = self._pattern(names), self._first_sweep(names, until)
+        self._bookkeeping = bookkeeping.Bookkeeping(self._memory, self._symbols, self._physical, self._in_use.slabs,
+                                                    self._places, list(self._loaded.values()))
         words, moved = self._hits(names, swept.words)
         has_gone = self._in_use.look_later(words, moved, self._functions)
         again = AGAIN + (has_gone or any(map(self._elsewhere, moved.values())))
@@ -353,7 +359,7 @@ class _Search:
             of_processor = self._places.of_processor(place)
             if any(stack in of_processor for stack in locate.OF_PROCESSORS):
                 return False
-        return not self._bookkeeping.has(place, value, found)
+        return not (self._bookkeeping and self._bookkeeping.has(place, value, found))
 
     def _elsewhere(self, words: List[Word]) -> List[Word]:
         """Those of the words that are gone from their places and somewhere else by now, or may be."""

@@ -5,6 +5,7 @@
 
 from typing import Any, Dict
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._actions import unload_each
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload import Unload
 from ansible_collections.kernelops.kmod.plugins.module_utils._actions.unload_options import Options
 
@@ -16,7 +17,8 @@ DEFAULTS: Dict[str, Any] = {
 
 
 def unload(name: str, kernel: Any = None, timeout: float = 150, **options: Any) -> Dict[str, Any]:
-    """The return values; KmodError where the module stays."""
+    """The return values; KmodError where the module stays. ``kernel``: what is known of it and need not be read."""
     fields: Dict[str, Any] = {field: DEFAULTS.get(field) for field in Options._fields}
     fields.update(options, name=name, timeout=timeout)
-    return dict(Unload(Options(**fields), kernel).run())
+    options_of_it = Options(**fields)
+    return dict(unload_each.one(options_of_it) if kernel is None else Unload(options_of_it, kernel).run())

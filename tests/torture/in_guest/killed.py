@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """In the guest: the collection's own unload, whose loading process is killed as the helper returns.
 
-``killed.py NAME`` prints the report as JSON, with ``killed`` where the helper was loaded.
+``killed.py NAME`` prints the report as JSON, with ``killed`` where the helper was loaded; ``killed.py NAME=:METHODS``
+allows only these methods.
 """
 
 import json
@@ -19,7 +20,7 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib import loader_
 MARK = '/run/torture-killed'
 
 
-def main(name: str) -> Dict[str, Any]:
+def main(word: str) -> Dict[str, Any]:
     """Runs it; the report or, where it failed, its words and facts."""
     real = loader_syscalls.init_module
 
@@ -30,8 +31,10 @@ def main(name: str) -> Dict[str, Any]:
         return 0
 
     loader_syscalls.init_module = kills_itself
+    name, _equals, methods = word.partition('=:')
     try:
-        report = collection.unload(name)
+        options: Dict[str, Any] = {'methods': methods.split(',')} if methods else {}
+        report = collection.unload(name, **options)
     except KmodError as error:
         report = dict(error.facts, failed=True, msg=str(error))
     report['killed'] = os.path.exists(MARK)

@@ -4,9 +4,9 @@
 """One leftover, and what its readers know of the module that left it."""
 
 import struct
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Set, Tuple
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import Kcore, KernelMemory
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import Kcore
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Hit, Leftover, Ranges
 
 # Bytes of each part of a module's memory that are looked through.
@@ -26,6 +26,11 @@ class Known(NamedTuple):
         """Whether an address lies in its memory."""
         return any(start <= address < end for start, end in self.ranges)
 
+    def has_text(self, text: str, kcore: Kcore) -> bool:
+        """Whether a string stands in its memory."""
+        return any(text.encode() + b'\0' in kcore.read(start, min(end - start, MOST_DATA))
+                   for start, end in self.ranges)
+
     def words(self, kcore: Kcore) -> Iterator[Tuple[int, int]]:
         """Each word of its memory, behind where it is."""
         for start, end in self.ranges:
@@ -34,12 +39,24 @@ class Known(NamedTuple):
                 yield start + WORD * number, word
 
 
+class Found(NamedTuple):
+    """A leftover that the module keeps a pointer to, its name, and who else may have its address: the kernel itself.
+
+    ``places`` are those of the kernel's pointers. ``inside`` are addresses of parts of it that others may have instead.
+    ``node`` is its directory in sysfs, a struct kernfs_node that points to it, as the directories right below do.
+    """
+
+    leftover: Leftover
+    name: str
+    places: Set[int]
+    inside: Tuple[int, ...] = ()
+    node: int = 0
+
+    def addresses(self) -> List[int]:
+        """Those that nobody else may have."""
+        return [self.leftover['address'], *self.inside]
+
+
 def leftover(kind: str, what: str, address: int, proof: int, *, other: int = 0, more: int = 0) -> Leftover:
     """``proof``: where a word is that leads into the module, or a word of the module that holds ``address``."""
     return {'kind': kind, 'what': what, 'address': address, 'other': other, 'more': more, 'proof': proof}
-
-
-def dentry_name(memory: KernelMemory, dentry: int) -> str:
-    """The name of a struct dentry."""
-    name = memory.btf.offset('dentry', 'd_name') + memory.btf.offset('qstr', 'name')
-    return memory.kcore.text(memory.kcore.u64(dentry + name))

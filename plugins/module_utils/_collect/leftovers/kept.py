@@ -4,21 +4,24 @@
 """Leftovers that no longer lead into the module, and that it keeps a pointer to: directories that are empty by now, a
 class of devices. The fixed build could not make them again.
 
-Nothing tells who made them. What anybody else has a pointer to is left, since it may be theirs.
+Nothing tells who made them. What has a name that the module does not know, or what anybody else has a pointer to, is
+left, since it may be theirs.
 """
 
 import contextlib
 import struct
-from typing import Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, List
 
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers import debugfs
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.driver_core import DriverCore
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import (
     WORD,
+    Found,
     Known,
-    dentry_name,
     leftover,
 )
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.queued import Queued
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover
@@ -29,41 +32,49 @@ PROC_SUPER_MAGIC = 0x9fa0
 S_IFMT, S_IFDIR = 0o170000, 0o040000
 # Directories above each other.
 DEEPEST = 16
-
-
-# Where in memory that is in use each of some addresses stands; raises KmodError where not all could be read.
-Holders = Callable[[List[int]], Dict[int, List[int]]]
-
-
-class Found(NamedTuple):
-    """A leftover, and the places where the kernel itself holds its address."""
-
-    leftover: Leftover
-    places: Set[int]
+# Of x86-64 and AArch64 with pages of 4 or 16 KB.
+THREAD_SIZE = 16384
 
 
 class Kept:
     """Reads what a module keeps a pointer to."""
 
-    def __init__(self, memory: KernelMemory, symbols: Symbols, holders: Holders) -> None:
-        self._memory, self._symbols, self._holders = memory, symbols, holders
+    def __init__(self, memory: KernelMemory, symbols: Symbols, core: DriverCore, queued: Queued) -> None:
+        self._memory, self._symbols, self._core, self._queued = memory, symbols, core, queued
 
     def _offset(self, name: str, member: str) -> int:
         return self._memory.btf.offset(name, member)
 
-    def of(self, known: Known) -> Iterator[Leftover]:
-        """Each is of a kind that only who made it has a use for, holds nothing any more, and is nobody else's."""
+    def of(self, known: Known) -> List[Found]:
+        """What only who made it has a use for, what holds nothing any more, and has a name of the module's.
+
+        Where a module keeps the address of what is gone, something else may lie by now.
+        """
         words = self._words(known)
-        found = self._classes(words)
+        found = self._core.classes(words) + self._workqueues(words) + self._values(known)
         for address, place in words.items():
-            for read in (self._proc, self._debugfs, self._kobject):
+            for read in (self._proc, self._debugfs, self._kobject, self._core.platform_device):
                 with contextlib.suppress(KmodError):
                     found += read(address, place)
-        held = self._holders(sorted({one.leftover['address'] for one in found})) if found else {}
-        for one in found:
-            if all(place in one.places or known.has(place) or self._is_inode_of_proc(place)
-                   for place in held[one.leftover['address']]):
-                yield one.leftover
+        return [one for one in found if known.has_text(one.name, self._memory.kcore)]
+
+    def its_own(self, known: Known, found: List[Found], held: Dict[int, List[int]]) -> List[Leftover]:
+        """Those that nobody else has the address of; ``held``: where each stands in memory."""
+        return [one.leftover for one in found if all(
+            known.has(place) or place in one.places or self._is_the_kernels(place, one)
+            for address in one.addresses() for place in held[address])]
+
+    def _is_the_kernels(self, place: int, found: Found) -> bool:
+        """Whether it is a pointer by which the kernel itself leads to what a user looks up."""
+        return self._is_inode_of_proc(place) or self._is_directory_of(place, found.node)
+
+    def _is_directory_of(self, place: int, node: int) -> bool:
+        """Whether it is what a directory of sysfs says whose it is: the node, or one right below."""
+        directory = place - self._offset('kernfs_node', 'priv')
+        with contextlib.suppress(KmodError):
+            above = self._memory.btf.first_offset('kernfs_node', 'parent', '__parent')
+            return bool(node) and node in (directory, self._memory.kcore.u64(directory + above))
+        return False
 
     def _is_inode_of_proc(self, place: int) -> bool:
         """Whether it is what a struct proc_inode, which is made of whatever is looked up, holds of its entry."""
@@ -101,8 +112,19 @@ class Kept:
         name = kcore.text(kcore.u64(entry + at['name']))
         if mode & S_IFMT == S_IFDIR and not kcore.u64(entry + at['subdir']) and \
                 len(name) == kcore.read(entry + at['namelen'], 1)[0]:
-            return [Found(leftover('proc', f'/proc directory {name}', entry, place), set())]
+            return [Found(leftover('proc', f'/proc directory {name}', entry, place), name, set())]
         return []
+
+    def _values(self, known: Known) -> List[Found]:
+        """Files of debugfs that show a datum of the module, by functions of the kernel's own: debugfs_create_u32()."""
+        found = []
+        for hit in known.hits:
+            if hit['what'] == 'inode.i_private':
+                with contextlib.suppress(KmodError):
+                    place = int(hit['address'], 16)
+                    one = debugfs.of_inode(self._memory, place - self._offset('inode', 'i_private'), place)
+                    found += [Found(one, debugfs.name(self._memory, one['address']), set())] if one else []
+        return found
 
     def _debugfs(self, dentry: int, place: int) -> List[Found]:
         """A directory in debugfs that holds nothing."""
@@ -116,8 +138,8 @@ class Kept:
         below = dentry + self._memory.btf.first_offset('dentry', 'd_subdirs', 'd_children')
         is_hlist = self._memory.btf.has('dentry', 'd_children')
         if mode & S_IFMT == S_IFDIR and kcore.u64(below) == (0 if is_hlist else below):
-            what = f'debugfs directory {dentry_name(self._memory, dentry)}'
-            return [Found(leftover('debugfs', what, dentry, place), set())]
+            name = debugfs.name(self._memory, dentry)
+            return [Found(leftover('debugfs', f'debugfs directory {name}', dentry, place), name, set())]
         return []
 
     def _kobject(self, kobject: int, place: int) -> List[Found]:
@@ -129,53 +151,32 @@ class Kept:
         children = self._offset('kernfs_node', 'dir') + self._offset('kernfs_elem_dir', 'children')
         if node and not kcore.u64(node + children) and kcore.u32(kobject + self._offset('kobject', 'kref')) == 1:
             name = kcore.text(kcore.u64(kobject + self._offset('kobject', 'name')))
-            return [Found(leftover('kobject', f'sysfs directory {name}', kobject, place),
-                          {node + self._offset('kernfs_node', 'priv')})]
+            return [Found(leftover('kobject', f'sysfs directory {name}', kobject, place), name, set(), node=node)]
         return []
 
-    def _classes(self, words: Dict[int, int]) -> List[Found]:
-        """A class that class_create() made, with the devices that device_create() made in it."""
+    def _workqueues(self, words: Dict[int, int]) -> List[Found]:
+        """Workqueues in which nothing waits and nothing runs."""
         found: List[Found] = []
         with contextlib.suppress(KmodError):
-            for private, address in self._all_classes():
-                if address in words and self._is_made(address, 'class', 'class_release', 'class_create_release'):
-                    found += self._class(private, address, words[address])
+            for queue in self._queued.workqueues():
+                if queue in words:
+                    found += self._workqueue(queue, words[queue])
         return found
 
-    def _all_classes(self) -> Iterator[Tuple[int, int]]:
-        """The struct subsys_private and the struct class of each class (drivers/base/class.c)."""
-        kset = self._memory.kcore.u64(self._symbols.data('class_kset')[0])
-        link = self._offset('subsys_private', 'subsys') + self._offset('kset', 'kobj')
-        link += self._offset('kobject', 'entry')
-        of = self._offset('subsys_private', 'class')
-        for private, _data in kernel_lists.ring(self._memory.kcore, kset + self._offset('kset', 'list'), link, 0,
-                                                'class_kset'):
-            yield private, self._memory.kcore.u64(private + of)
-
-    def _is_made(self, address: int, name: str, member: str, by: str) -> bool:
-        # Drivers of the kernel's own have functions of these names, too, which do the same.
-        return self._memory.kcore.u64(address + self._offset(name, member)) in self._symbols.addresses(by)
-
-    def _class(self, private: int, address: int, place: int) -> List[Found]:
-        kcore = self._memory.kcore
-        name = kcore.text(kcore.u64(address + self._offset('class', 'name')))
-        places = {private + self._offset('subsys_private', 'class')}
-        found: List[Leftover] = []
-        for device in self._devices(private):
-            number = kcore.u32(device + self._offset('device', 'devt'))
-            if not number or not self._is_made(device, 'device', 'release', 'device_create_release'):
-                return []  # somebody else's device is of this class
-            kobject = device + self._offset('device', 'kobj')
-            what = 'device %s of class %s' % (kcore.text(kcore.u64(kobject + self._offset('kobject', 'name'))), name)
-            found.append(leftover('device', what, address, place, other=number))
-            # The directory of the class below the device's parent is a class_dir (drivers/base/core.c).
-            directory = kcore.u64(kobject + self._offset('kobject', 'parent')) - self._offset('class_dir', 'kobj')
-            places.update((device + self._offset('device', 'class'), directory + self._offset('class_dir', 'class')))
-        return [Found(one, places) for one in (*found, leftover('class', f'class {name}', address, place))]
-
-    def _devices(self, private: int) -> Iterator[int]:
-        head = private + self._offset('subsys_private', 'klist_devices') + self._offset('klist', 'k_list')
-        link = self._offset('device_private', 'knode_class') + self._offset('klist_node', 'n_node')
-        for _entry, data in kernel_lists.ring(self._memory.kcore, head, link, self._memory.btf.size('device_private'),
-                                              'the devices of a class'):
-            yield kernel_lists.pointer(data, self._offset('device_private', 'device'))
+    def _workqueue(self, queue: int, place: int) -> List[Found]:
+        kcore, size = self._memory.kcore, self._memory.btf.size('workqueue_struct')
+        places = set(range(queue, queue + size, WORD))
+        for of_pool in self._queued.pools_of(queue):
+            if kcore.u32(of_pool + self._offset('pool_workqueue', 'nr_active')):
+                return []
+            link = of_pool + self._offset('pool_workqueue', 'pwqs_node')
+            places.update((of_pool + self._offset('pool_workqueue', 'wq'), link, link + WORD))
+        device, rescuer = (kcore.u64(queue + self._offset('workqueue_struct', member)) for member in (
+            'wq_dev', 'rescuer'))
+        places.update((device + self._offset('wq_device', 'wq'), rescuer + self._offset('worker', 'rescue_wq')))
+        if rescuer:  # rescuer_thread() has it on its stack
+            task = kcore.u64(rescuer + self._offset('worker', 'task'))
+            stack = kcore.u64(task + self._offset('task_struct', 'stack'))
+            places.update(range(stack, stack + THREAD_SIZE, WORD))
+        name = kcore.text(queue + self._offset('workqueue_struct', 'name'))
+        return [Found(leftover('workqueue', f'workqueue {name}', queue, place), name, places)]

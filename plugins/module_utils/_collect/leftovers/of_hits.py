@@ -6,19 +6,16 @@
 import struct
 from typing import Callable, Dict, Iterator, Optional
 
-from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import (
-    Known,
-    dentry_name,
-    leftover,
-)
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers import debugfs
+from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.entry import Known, leftover
 from ansible_collections.kernelops.kmod.plugins.module_utils._collect.leftovers.queued import of_work
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kernel_lists
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.task_structs import Task
 from ansible_collections.kernelops.kmod.plugins.module_utils._types import Leftover
 
-# include/uapi/linux/magic.h
-DEBUGFS_MAGIC = 0x64626720
 # enum kernfs_node_flag in include/linux/kernfs.h
 KERNFS_FILE = 2
 
@@ -26,8 +23,8 @@ KERNFS_FILE = 2
 class OfHits:
     """Reads what each hit is part of."""
 
-    def __init__(self, memory: KernelMemory, symbols: Symbols, threads: Callable[[], Dict[int, int]]) -> None:
-        """``threads``: the process of each struct kthread."""
+    def __init__(self, memory: KernelMemory, symbols: Symbols, threads: Callable[[], Dict[int, Task]]) -> None:
+        """``threads``: the task of each struct kthread."""
         self._memory, self._symbols, self._threads = memory, symbols, threads
 
     def of(self, known: Known) -> Iterator[Leftover]:
@@ -53,17 +50,10 @@ class OfHits:
         return leftover('proc', f'/proc file {name}', entry, place)
 
     def _dentry(self, _known: Known, dentry: int, place: int) -> Optional[Leftover]:
-        types, kcore = self._memory.btf, self._memory.kcore
-        superblock = kcore.u64(dentry + types.offset('dentry', 'd_sb'))
-        if kcore.u64(superblock + types.offset('super_block', 's_magic')) != DEBUGFS_MAGIC:
-            return None
-        return leftover('debugfs', f'debugfs file {dentry_name(self._memory, dentry)}', dentry, place)
+        return debugfs.of_dentry(self._memory, dentry, place)
 
-    def _debugfs_inode(self, known: Known, info: int, place: int) -> Optional[Leftover]:
-        types = self._memory.btf
-        first = info + types.offset('debugfs_inode_info', 'vfs_inode') + types.offset('inode', 'i_dentry')
-        alias = self._memory.kcore.u64(first)
-        return self._dentry(known, alias - types.first_offset('dentry', 'd_u', 'd_alias'), place) if alias else None
+    def _debugfs_inode(self, _known: Known, info: int, place: int) -> Optional[Leftover]:
+        return debugfs.of_inode(self._memory, info + self._memory.btf.offset('debugfs_inode_info', 'vfs_inode'), place)
 
     def _kernfs(self, known: Known, node: int, place: int) -> Optional[Leftover]:
         types, kcore = self._memory.btf, self._memory.kcore
@@ -72,10 +62,26 @@ class OfHits:
             return None
         above = kcore.u64(node + types.first_offset('kernfs_node', 'parent', '__parent'))
         kobject = kcore.u64(above + at['priv'])
-        if kcore.u64(kobject + types.offset('kobject', 'sd')) != above or known.has(kobject):
+        if known.has(kobject):
             return None
+        if kcore.u64(kobject + types.offset('kobject', 'sd')) != above:
+            return self._group(known, kobject, above, place)
         name, attribute = kcore.text(kcore.u64(node + at['name'])), kcore.u64(place)
         return leftover('sysfs_file', f'sysfs attribute {name}', kobject, place, other=attribute)
+
+    def _group(self, known: Known, kobject: int, directory: int, place: int) -> Optional[Leftover]:
+        """A directory of attributes right below that of a kobject, where all that it holds is the module's."""
+        types, kcore = self._memory.btf, self._memory.kcore
+        above = kcore.u64(directory + types.first_offset('kernfs_node', 'parent', '__parent'))
+        children = directory + types.offset('kernfs_node', 'dir') + types.offset('kernfs_elem_dir', 'children')
+        if kcore.u64(kobject + types.offset('kobject', 'sd')) != above:
+            return None
+        for child in kernel_lists.tree(self._memory, kcore.u64(children), 'the files of a directory'):
+            node = child - types.offset('kernfs_node', 'rb')
+            if not self._is_file(node) or not known.has(kcore.u64(node + types.offset('kernfs_node', 'priv'))):
+                return None
+        name = kcore.u64(directory + types.offset('kernfs_node', 'name'))
+        return leftover('sysfs_group', f'sysfs attributes {kcore.text(name)}', kobject, place, other=name)
 
     def _is_file(self, node: int) -> bool:
         flags = node + self._memory.btf.offset('kernfs_node', 'flags')
@@ -93,13 +99,15 @@ class OfHits:
         name = kcore.text(kcore.u64(table + self._memory.btf.offset('ctl_table', 'procname')))
         return leftover('sysctl', f'sysctl {name}', header, place)
 
-    def _driver(self, _known: Known, _private: int, place: int) -> Optional[Leftover]:
+    def _driver(self, _known: Known, private: int, place: int) -> Optional[Leftover]:
         kcore, driver = self._memory.kcore, self._memory.kcore.u64(place)
+        if kcore.u64(driver + self._memory.btf.offset('device_driver', 'p')) != private:
+            return None  # a struct device_private looks alike
         name = kcore.text(kcore.u64(driver + self._memory.btf.offset('device_driver', 'name')))
         return leftover('driver', f'driver {name}', driver, place)
 
     def _thread(self, _known: Known, kthread: int, place: int) -> Optional[Leftover]:
-        pid = self._threads().get(kthread)
-        if not pid:
+        task = self._threads().get(kthread)
+        if not task:
             return None
-        return leftover('thread', f'kernel thread (pid {pid})', pid, place, other=kthread)
+        return leftover('thread', f'kernel thread (pid {task.pid})', task.pid, place, other=kthread, more=task.address)

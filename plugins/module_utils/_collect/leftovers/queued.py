@@ -70,19 +70,24 @@ class Queued:
                 if work:
                     yield work
             yield from self._entries(pool + self._offset('worker_pool', 'worklist'), entry)
-        for queue in self._workqueues():
-            link = self._offset('pool_workqueue', 'pwqs_node')
-            for of_pool, _data in kernel_lists.ring(kcore, queue + self._offset('workqueue_struct', 'pwqs'), link, 0,
-                                                    'the pools of a workqueue'):
+        for queue in self.workqueues():
+            for of_pool in self.pools_of(queue):
                 waiting = self._memory.btf.first_offset('pool_workqueue', 'inactive_works', 'delayed_works')
                 yield from self._entries(of_pool + waiting, entry)
+
+    def pools_of(self, queue: int) -> Iterator[int]:
+        """Each struct pool_workqueue of a workqueue."""
+        head, link = queue + self._offset('workqueue_struct', 'pwqs'), self._offset('pool_workqueue', 'pwqs_node')
+        for of_pool, _data in kernel_lists.ring(self._memory.kcore, head, link, 0, 'the pools of a workqueue'):
+            yield of_pool
 
     def _entries(self, head: int, entry: int) -> List[int]:
         """The works of a list, which changes all the time: one that got lost is walked again."""
         return kernel_lists.again(lambda: [work for work, _data in kernel_lists.ring(
             self._memory.kcore, head, entry, 0, 'works that wait')])
 
-    def _workqueues(self) -> Iterator[int]:
+    def workqueues(self) -> Iterator[int]:
+        """Each struct workqueue_struct."""
         head, link = self._symbols.data('workqueues')[0], self._offset('workqueue_struct', 'list')
         for queue, _data in kernel_lists.ring(self._memory.kcore, head, link, 0, 'workqueues'):
             yield queue
@@ -91,7 +96,7 @@ class Queued:
         """Those in the trees of all processors: hrtimer_bases in kernel/time/hrtimer.c."""
         function = self._offset('hrtimer', 'function')
         for root in self._trees():
-            for node in self._nodes(root):
+            for node in kernel_lists.tree(self._memory, root, 'a tree of timers'):
                 timer = node - self._offset('hrtimer', 'node')
                 called = self._memory.kcore.u64(timer + function)
                 if known.has(called):
@@ -104,13 +109,3 @@ class Queued:
         for offset in self._memory.cpu_offsets(self._symbols.data('__per_cpu_offset')[0]):
             for number in range(MOST_BASES):
                 yield self._memory.kcore.u64((first + offset + number * size + root) % (1 << 64))
-
-    def _nodes(self, root: int) -> Iterator[int]:
-        """The nodes of a tree, the upper ones first."""
-        walk, left = kernel_lists.Walk('a tree of timers'), [root]
-        while left:
-            node = left.pop()
-            if node:
-                yield walk.step(node)
-                left += [self._memory.kcore.u64(node + self._offset('rb_node', side))
-                         for side in ('rb_left', 'rb_right')]

@@ -6,10 +6,10 @@
 import contextlib
 import struct
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import page_frames, slab
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import kvfree_rcu, page_frames, slab
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.kcore import KernelMemory
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.pointers import WORD, Word
 from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols import Symbols
@@ -18,8 +18,6 @@ from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory.symbols
 LOOKS, PAUSE = 5, 0.02
 # The same of what may wait to be freed, and the words of a module that it is done for at most.
 LOOKS_LATER, LONG_PAUSE, FEW = 10, 0.1, 4
-# Frames that a processor keeps for kvfree_rcu(): rcu_min_cached_objs, 5 unless told.
-MOST_KEPT = 64
 
 
 class InUse:
@@ -141,22 +139,9 @@ class InUse:
                 nodes = [address for address in self._nodes() if address]
                 self._kept.update(self._physical.kept(nodes, self._offsets()))
             with contextlib.suppress(KmodError):
-                self._kept.update(self._kept_for_rcu())
+                pages = kvfree_rcu.pages(self._memory, self._symbols, self._offsets())
+                self._kept.update(filter(None, map(self._physical.frame, pages)))
         return self._kept
-
-    def _kept_for_rcu(self) -> Iterator[int]:
-        """The frames that kvfree_rcu() will fill next, in which stands what was freed before (mm/slab_common.c;
-        kernel/rcu/tree.c up to 6.14).
-        """
-        first = self._symbols.data('krc')[0] + self._memory.btf.offset('kfree_rcu_cpu', 'bkvcache')
-        for offset in self._offsets():
-            node = self._memory.kcore.u64((first + offset) % (1 << 64))
-            for _number in range(MOST_KEPT):
-                frame = self._physical.frame(node)
-                if frame is None:
-                    break
-                yield frame
-                node = self._memory.kcore.u64(node)
 
     def _nodes(self) -> List[int]:
         """The addresses of the pglist_data of all nodes of memory."""

@@ -104,6 +104,17 @@ def _follow(kcore: Kcore, first: int, link: int, size: int, walk: Walk, back: in
         node = pointer(data, link)
 
 
+def tree(memory: KernelMemory, root: int, what: str) -> Iterator[int]:
+    """Each struct rb_node below ``root``, which is one or 0, the upper ones first (include/linux/rbtree_types.h)."""
+    walk, left = Walk(what), [root]
+    sides = [memory.btf.offset('rb_node', side) for side in ('rb_left', 'rb_right')]
+    while left:
+        node = left.pop()
+        if node:
+            yield walk.step(node)
+            left += [memory.kcore.u64(node + side) for side in sides]
+
+
 def xarray(memory: KernelMemory, root: int, what: str) -> Iterator[int]:
     """The pointers that the xarray (or radix_tree_root) at ``root`` holds."""
     types = memory.btf

@@ -9,6 +9,7 @@
 #include "code.c"
 #include "look.c"
 #include "park.c"
+#include "undo_devices.c"
 #include "undo_kinds.c"
 #include "undo.c"
 #include "main.c"

@@ -10,7 +10,7 @@
 
 #define REPORT_MAGIC	0x3353524b	/* "KRS3" */
 /* What user space finds in modinfo: the parameters and the report as they are here. */
-#define INTERFACE	"3"
+#define INTERFACE	"4"
 #define COMMAND_LENGTH	16
 #define LOCK_TRIES	100
 #define LOCK_PAUSE_MS	20
@@ -87,6 +87,10 @@ enum undo_kind {
 	UNDO_FTRACE,
 	UNDO_DRIVER,
 	UNDO_THREAD,
+	UNDO_SYSFS_GROUP,
+	UNDO_PLATFORM_DEVICE,
+	UNDO_BUS,
+	UNDO_WORKQUEUE,
 	UNDO_KINDS,
 };
 
@@ -97,6 +101,8 @@ enum undo_result {
 	UNDO_IN_USE,
 	UNDO_UNKNOWN,		/* this kernel has none of that kind */
 	UNDO_LATE,		/* the kernel's function has not returned: this module must stay */
+	UNDO_OWN_CODE,		/* the target's own code would be called */
+	UNDO_DIED,		/* a thread of the target, when it was told to stop */
 };
 
 /* As the parameter undo has it, word by word. */

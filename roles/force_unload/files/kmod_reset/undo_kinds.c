@@ -3,28 +3,22 @@
  * How the kernel takes back each kind of thing that modules register. What can be
  * asked is asked again: that it calls the target, is registered, and is not used.
  */
-#include <linux/cdev.h>
-#include <linux/debugfs.h>
 #include <linux/delay.h>
-#include <linux/device.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/jiffies.h>
-#include <linux/kobject.h>
 #include <linux/kprobes.h>
-#include <linux/miscdevice.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/notifier.h>
 #include <linux/pid.h>
-#include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
+#include <linux/rtnetlink.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
-#include <linux/sysfs.h>
 #include <linux/timer.h>
 #include <linux/tracepoint.h>
 #include <linux/uaccess.h>
@@ -39,15 +33,6 @@
 #ifdef HAVE_TIMER_DELETE_SYNC_TRY
 #define try_to_del_timer_sync	timer_delete_sync_try
 #endif
-
-static bool is_linked(const struct list_head *entry)
-{
-	struct list_head *next, *prev, *back, *forth;
-
-	return !get_kernel_nofault(next, &entry->next) && !get_kernel_nofault(prev, &entry->prev) &&
-	       next != entry && !get_kernel_nofault(back, &next->prev) &&
-	       !get_kernel_nofault(forth, &prev->next) && back == entry && forth == entry;
-}
 
 /* Whether what lies there calls the target, and so is what user space took it for. */
 static bool calls(const struct undoing *undoing, const void *function)
@@ -76,65 +61,6 @@ static enum undo_result undo_awaited(struct undoing *undoing)
 #ifdef HAVE_KVFREE_RCU_BARRIER
 	kvfree_rcu_barrier();
 #endif
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_misc(struct undoing *undoing)
-{
-	struct miscdevice *device = (void *)undoing->step.address;
-
-	if (!is_linked(&device->list))
-		return UNDO_NOT_THERE;
-	misc_deregister(device);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_cdev(struct undoing *undoing)
-{
-	struct cdev *device = (void *)undoing->step.address;
-	unsigned int count = device->count;
-	dev_t first = device->dev;
-
-	if (!kref_read(&device->kobj.kref))
-		return UNDO_NOT_THERE;
-	cdev_del(device);
-	unregister_chrdev_region(first, count);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_device(struct undoing *undoing)
-{
-	device_destroy((void *)undoing->step.address, undoing->step.other);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_class(struct undoing *undoing)
-{
-	class_destroy((void *)undoing->step.address);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_proc(struct undoing *undoing)
-{
-	proc_remove((void *)undoing->step.address);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_debugfs(struct undoing *undoing)
-{
-	debugfs_remove((void *)undoing->step.address);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_sysfs_file(struct undoing *undoing)
-{
-	sysfs_remove_file_ns((void *)undoing->step.address, (void *)undoing->step.other, NULL);
-	return UNDO_DONE;
-}
-
-static enum undo_result undo_kobject(struct undoing *undoing)
-{
-	kobject_put((struct kobject *)undoing->step.address);
 	return UNDO_DONE;
 }
 
@@ -199,6 +125,13 @@ static enum undo_result undo_delayed_work(struct undoing *undoing)
 	return rests;
 }
 
+/* It waits for the works that are in it. */
+static enum undo_result undo_workqueue(struct undoing *undoing)
+{
+	destroy_workqueue((struct workqueue_struct *)undoing->step.address);
+	return UNDO_DONE;
+}
+
 static enum undo_result undo_interrupt(struct undoing *undoing)
 {
 	const struct irqaction *action = (void *)undoing->step.address;
@@ -231,28 +164,20 @@ static enum undo_result undo_sysctl(struct undoing *undoing)
 	return UNDO_DONE;
 }
 
-static int is_bound(struct device *device, void *unused)
-{
-	return 1;
-}
-
-static enum undo_result undo_driver(struct undoing *undoing)
-{
-	struct device_driver *driver = (void *)undoing->step.address;
-
-	if (!driver->p)
-		return UNDO_NOT_THERE;
-	/* It would call the driver's code, which was never made ready. */
-	if (driver_for_each_device(driver, NULL, NULL, is_bound))
-		return UNDO_IN_USE;
-	driver_unregister(driver);
-	return UNDO_DONE;
-}
-
 #ifdef CONFIG_NET
+/* unregister_netdevice_notifier() would tell it of each device that this were gone. */
 static enum undo_result undo_netdevice_notifier(struct undoing *undoing)
 {
-	return result_of(unregister_netdevice_notifier((void *)undoing->step.address));
+	int error;
+
+	while (!rtnl_trylock()) {
+		if (!is_in_time(undoing))
+			return UNDO_IN_USE;
+	}
+	error = raw_notifier_chain_unregister((void *)undoing->step.other,
+					      (void *)undoing->step.address);
+	rtnl_unlock();
+	return result_of(error);
 }
 
 static enum undo_result undo_packet(struct undoing *undoing)
@@ -272,9 +197,13 @@ static enum undo_result undo_netdev(struct undoing *undoing)
 
 	if (device->reg_state != NETREG_REGISTERED)
 		return UNDO_NOT_THERE;
-	/* It would be stopped by its driver's code, under the lock of all devices. */
-	if (device->flags & IFF_UP && device->netdev_ops->ndo_stop)
+	/* Those go with it: a VLAN of somebody's, a port of a bridge. */
+	if (!list_empty(&device->adj_list.upper))
 		return UNDO_IN_USE;
+	/* Under the lock of all network devices: if that code dies, nobody gets it again. */
+	if ((device->flags & IFF_UP && device->netdev_ops->ndo_stop) ||
+	    device->netdev_ops->ndo_uninit || device->priv_destructor)
+		return UNDO_OWN_CODE;
 	unregister_netdev(device);
 	if (!frees_itself)
 		free_netdev(device);
@@ -351,7 +280,9 @@ static enum undo_result undo_thread(struct undoing *undoing)
 	do {
 		wake_up_process(task);
 	} while (is_in_time(undoing) && !READ_ONCE(task->exit_state));
-	undoing->result = READ_ONCE(task->exit_state) ? UNDO_DONE : UNDO_IN_USE;
+	undoing->result = UNDO_IN_USE;
+	if (READ_ONCE(task->exit_state))
+		undoing->result = task->exit_code & 0x7f ? UNDO_DIED : UNDO_DONE;
 	put_task_struct(task);
 	return undoing->result;
 }
@@ -377,6 +308,10 @@ static enum undo_result (*const undo_by_kind[UNDO_KINDS])(struct undoing *) = {
 	[UNDO_SYSCTL] = undo_sysctl,
 	[UNDO_DRIVER] = undo_driver,
 	[UNDO_THREAD] = undo_thread,
+	[UNDO_SYSFS_GROUP] = undo_sysfs_group,
+	[UNDO_PLATFORM_DEVICE] = undo_platform_device,
+	[UNDO_BUS] = undo_bus,
+	[UNDO_WORKQUEUE] = undo_workqueue,
 #ifdef CONFIG_NET
 	[UNDO_NETDEVICE_NOTIFIER] = undo_netdevice_notifier,
 	[UNDO_PACKET] = undo_packet,

@@ -36,9 +36,9 @@ CLEAR = {'result': 'clear', 'pid': 0, 'cpu': -1, 'tasks': 105, 'at': 0, 'nanosec
 
 def test_report():
     assert compiled_helper.parse_report(packed(loader=2, buckets=3, pid=77, hidden=4, error=-17,
-                                               undone=b'\1\5\0')) == {
+                                               undone=b'\1\5\6\0')) == {
         'reset': 'done', 'found': ENTRY, 'left': MENDED, 'loader': 'cleared', 'buckets': 3, 'loading_pid': 77,
-        'look': CLEAR, 'hidden_symbols': 4, 'error': 17, 'undone': ['done', 'late', 'not_tried']}
+        'look': CLEAR, 'hidden_symbols': 4, 'error': 17, 'undone': ['done', 'late', 'own_code', 'not_tried']}
 
 
 def test_what_the_look_saw():
@@ -75,7 +75,7 @@ OLD_MAGIC = 0x5453524b
 
 
 @pytest.mark.parametrize('data', [packed(magic=0), packed(magic=OLD_MAGIC), packed(reset=13), packed(loader=5),
-                                  packed(look=(7, 0, 0, 0, 0, 0, b'')), packed(undone=b'\6'), b'\0' * 200],
+                                  packed(look=(7, 0, 0, 0, 0, 0, b'')), packed(undone=b'\10'), b'\0' * 200],
                          ids=['magic', 'magic of an older helper', 'reset', 'loader', 'look', 'undone', 'untouched'])
 def test_what_is_no_report(data):
     with pytest.raises(KmodError, match='Is the helper file that of this collection'):

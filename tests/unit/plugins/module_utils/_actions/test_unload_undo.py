@@ -17,7 +17,7 @@ from fake_kernel import FAULTS, FakeModule, Host
 MISC = builders.leftover()
 PROC = builders.leftover('proc', '/proc file foo', 0xffff888000001000, proof=0xffff888000001040)
 TIMER = builders.leftover('timer', 'timer f_tick', 0xffffffffc0001100)
-DONE, NOT_THERE, IN_USE, UNKNOWN, LATE = range(1, 6)
+DONE, NOT_THERE, IN_USE, UNKNOWN, LATE, OWN_CODE, DIED = range(1, 8)
 
 
 @pytest.fixture
@@ -59,7 +59,8 @@ def test_all_of_it_is_taken_back_and_the_module_is_freed(host, died):
 
 
 @pytest.mark.parametrize(('result', 'words'), [
-    (NOT_THERE, 'it was no longer there'), (IN_USE, 'left: it is in use'), (UNKNOWN, 'left: this kernel has no way')])
+    (NOT_THERE, 'it was no longer there'), (IN_USE, 'left: it is in use'), (UNKNOWN, 'left: this kernel has no way'),
+    (OWN_CODE, 'left: the module\'s own code would be called'), (DIED, 'it died when it was told to stop')])
 def test_what_cannot_be_taken_back_leaves_it_parked(host, died, result, words):
     died.modules['init_oops'].undo_results = {MISC['address']: result}
     report = host.unload('init_oops')

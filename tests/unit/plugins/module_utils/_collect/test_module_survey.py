@@ -266,7 +266,8 @@ def test_hidden_symbols_of_a_permanent_module_say_why(root, tmp_path):
 @pytest.mark.usefixtures('readers', 'searches')
 def test_what_can_be_taken_back_is_read_for_those_alone_who_may(root, monkeypatch):
     asked = []
-    monkeypatch.setattr(find_leftovers, 'find', lambda known, *_more: asked.append(known.name) or ['found'])
+    monkeypatch.setattr(find_leftovers, 'find', lambda modules, *_more: asked.extend(modules) or {
+        name: ['found'] for name in modules})
     with module_survey.Survey(root, builders.kernel()) as survey:
         told = survey.modules(['dying', 'leaked'], module_survey.ALL)
         assert asked == []

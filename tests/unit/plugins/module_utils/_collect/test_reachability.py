@@ -8,11 +8,11 @@ import struct
 import pytest
 import reached_kernel as made
 from ansible_collections.kernelops.kmod.plugins.module_utils._errors import KmodError
-from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import freed_init, sweep, vmalloc
+from ansible_collections.kernelops.kmod.plugins.module_utils._lib.memory import freed_init, in_use, sweep, vmalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_memory import PAGE
-from reached_kernel import AREA, FUNCTION, IMAGE, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places
+from reached_kernel import AREA, FUNCTION, IMAGE, OBJECT, OTHER, SLAB, STACK, ReachedKernel, linear, places, write
 
 kernel = made.each_kernel
 
@@ -304,6 +304,30 @@ def test_what_nobody_has_any_more_holds_no_address(kernel, tmp_path):
     kernel.memory.u64(linear(SLAB, 3 * OBJECT) + 16, linear(made.PLAIN))
     kernel.free(3)
     assert kernel.holders(tmp_path, [linear(made.PLAIN)]) == {linear(made.PLAIN): []}
+
+
+def test_another_modules_directory_is_held_by_what_the_loader_keeps_of_that(kernel, tmp_path, monkeypatch):
+    """Of a module such words do not count: they go with it."""
+    monkeypatch.setattr(made, 'OTHER_STRUCT', OTHER + PAGE + 0x80)  # among its data
+    kernel.module(made.OTHER_STRUCT, 'other', [(OTHER, PAGE), (OTHER + PAGE, PAGE)])
+    place, wanted = made.OTHER_STRUCT + kernel.types.offset('module', 'holders_dir'), linear(SLAB, 3 * OBJECT)
+    kernel.memory.u64(place, wanted)
+    assert kernel.holders(tmp_path, [wanted]) == {wanted: [place]}
+
+
+def test_what_is_freed_while_it_is_looked_at_is_looked_at_again(kernel, tmp_path, monkeypatch):
+    """RCU frees it some moments after it was taken back."""
+    place, wanted = linear(SLAB, 3 * OBJECT) + 16, linear(made.PLAIN)
+    kernel.memory.u64(place, wanted)
+    asked = in_use.InUse.is_there
+
+    def frees_it(self, word):
+        write(tmp_path, word.place, 0)
+        self._memory.kcore.forget()
+        return asked(self, word)
+
+    monkeypatch.setattr(in_use.InUse, 'is_there', frees_it)
+    assert kernel.holders(tmp_path, [wanted]) == {wanted: []}
 
 
 @pytest.mark.parametrize('other', [0, 8], ids=['of its cache', 'of another'])

@@ -48,15 +48,21 @@ def test_what_is_on_no_list_that_leads_back_to_it_is_not_free(kernel, tmp_path, 
     assert kernel.find(tmp_path)['answer'] == 'reachable'
 
 
-@pytest.mark.parametrize(('kept', 'found'), [(made.PLAIN, []), (None, ['a page of the kernel'])],
-                         ids=['kept', 'asked for'])
-def test_what_rcu_freed_by_a_page_that_it_keeps_stands_there_for_nobody(kernel, tmp_path, monkeypatch, kept, found):
-    start, page = 0x1240, linear(made.PLAIN)
+@pytest.mark.parametrize(('how', 'found'), [('cached', []), ('being filled', []), ('', ['a page of the kernel'])])
+def test_what_rcu_freed_by_a_page_of_its_own_stands_there_for_nobody(kernel, tmp_path, monkeypatch, how, found):
+    start, page, types = 0x1240, linear(made.PLAIN), kernel.types
     monkeypatch.setattr(made, 'SYMBOLS', dict(made.SYMBOLS, krc=start))
-    kernel.memory.u64(made.SYMBOLS['__per_cpu_offset'], linear(made.SIGNAL + 1) - start)
-    kernel.memory.u64(linear(made.SIGNAL + 1) + kernel.types.offset('kfree_rcu_cpu', 'bkvcache'),
-                      linear(kept) if kept else 0)
+    own = linear(made.SIGNAL + 1)
+    kernel.memory.u64(made.SYMBOLS['__per_cpu_offset'], own - start)
+    head = own + types.offset('kfree_rcu_cpu', 'bkvcache')
+    if how == 'being filled':
+        head = own + types.first_offset('kfree_rcu_cpu', 'bulk_head', 'bkvhead')
+        kernel.memory.u64(page, head)
+    if how:
+        kernel.memory.u64(head, page)
     kernel.memory.u64(page + 0x40, FUNCTION)
+    if how == 'being filled' and not types.has('kfree_rcu_cpu', 'bulk_head'):
+        kernel.memory.u64(page, 1)  # records; the next page stands behind
     assert places(kernel.find(tmp_path)) == found
 
 

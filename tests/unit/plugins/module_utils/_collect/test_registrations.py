@@ -142,6 +142,17 @@ def test_shared_interrupts_and_threaded_handlers(tmp_path, kernel):
         ('interrupt', '148 (shared)', 'irqaction.thread_fn is f_call')]
 
 
+@pytest.mark.parametrize('kernel', ALL_KERNELS)
+def test_an_interrupt_that_another_has_for_the_same_device_before_cannot_be_given_back(tmp_path, kernel):
+    """free_irq() takes the first with that device."""
+    made = RegisteredKernel(kernel)
+    made.interrupt(9, (OTHER, 0, 'theirs', 7), (FUNCTION, 0, 'ours', 8), (FUNCTION, 0, 'same', 7))
+    root = made.close().root(tmp_path)
+    entries = [entry for entry in callbacks.Callbacks(root).kinds['interrupt']() if entry.what().startswith('9 ')]
+    assert [(entry.what(), bool(entry.undo)) for entry in entries] == [
+        ('9 (theirs)', True), ('9 (ours)', True), ('9 (same)', False)]
+
+
 def test_one_interrupt_alone_needs_no_node(tmp_path):
     made = RegisteredKernel('linux-7.3')
     made.interrupt(7, (FUNCTION, 0, 'alone'))
