@@ -119,7 +119,7 @@ class FakeKernel:
     def used_by(self, name):
         return [module.name for module in self.modules.values() if name in module.uses]
 
-    def survey(self, name, kernel=None, depth='needed', timeout=0, reached=None):  # noqa: ARG002
+    def survey(self, name, kernel=None, depth='needed', timeout=0, reached=None, leftovers=False):  # noqa: ARG002
         """As module_survey.module: a live module that nothing holds back is looked at closer only where asked for."""
         assert kernel in (None, self.facts)
         module = self.modules.get(name)
@@ -280,12 +280,12 @@ class Together:
     def __exit__(self, *_exception):
         pass
 
-    def with_anchors(self, names, depth):
+    def with_anchors(self, names, depth, leftovers=False):
         asked = self.kernel.read_together
         if 'fails' in asked:
             raise KmodError('read', 'no memory')
         asked.extend(names)
-        found = {name: self.kernel.survey(name, depth=depth) for name in names}
+        found = {name: self.kernel.survey(name, depth=depth, leftovers=leftovers) for name in names}
         self.reached = {name: facts['reachability'] for name, facts in found.items()
                         if facts['module']['state'] in ('coming', 'going')}
         self.kernel.searches.append(tuple(self.reached))

@@ -215,7 +215,8 @@ class Unload:
         facts, self.facts = self.facts, None
         return facts or child_process.with_deadline(
             lambda: module_survey.module(self.name, kernel=self.kernel, depth=self.options.depth(),
-                                         timeout=self.options.timeout, reached=self.reached),
+                                         timeout=self.options.timeout, reached=self.reached,
+                                         leftovers='undo' in self.options.methods),
             self.options.timeout, f'read the state of {self.name}')
 
     def _dependents(self, facts: ModuleFacts) -> Dict[str, ModuleFacts]:

@@ -175,7 +175,8 @@ def _read(names: List[str], options: unload_options.Options) -> undo.Read:
 
     def read() -> Tuple[Dict[str, ModuleFacts], Dict[str, Reachability]]:
         with module_survey.Survey(timeout=options.timeout) as survey:
-            return survey.with_anchors(asked.values(), depth), survey.reached
+            found = survey.with_anchors(asked.values(), depth, leftovers='undo' in options.methods)
+            return found, survey.reached
 
     try:
         asked = {name: kernel_name(name) for name in names}

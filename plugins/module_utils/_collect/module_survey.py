@@ -144,13 +144,17 @@ class Survey:
             facts['holders_below'] = self._holders_below(name)
         return facts
 
-    def with_anchors(self, names: Iterable[str], depth: str = NEEDED) -> Dict[str, ModuleFacts]:
-        """:meth:`modules` and, under ``anchors`` of each, what it takes to reset it, if need be; all its leftovers."""
+    def with_anchors(self, names: Iterable[str], depth: str = NEEDED, *,
+                     leftovers: bool = False) -> Dict[str, ModuleFacts]:
+        """:meth:`modules` and, under ``anchors`` of each, what it takes to reset it, if need be.
+
+        Its ``leftovers`` are read where that is asked for: memory is searched for who else has them.
+        """
         found = self.modules(names, depth)
-        for facts in found.values():
+        left = self._leftovers(found) if leftovers else {}
+        for name, facts in found.items():
             facts['anchors'] = self.anchors() if _may_be_reset(facts['module'], depth) else {}
-        for name, leftovers in self._leftovers(found).items():
-            found[name]['registrations']['leftovers'] = leftovers
+            facts['registrations']['leftovers'] = left.get(name, [])
         return found
 
     def dependents(self, users: List[str]) -> Dict[str, ModuleFacts]:
@@ -291,9 +295,8 @@ class Survey:
             if one and facts['module']['state'] in ('coming', 'going'):
                 hits = facts['reachability']['hits']
                 died[name] = Known(name, one.address, one.ranges, hits), facts['registrations']['leftovers']
-        found = find_leftovers.find(died, self.memory, self.symbols, self._address,
-                                    self._memory_search.holders, self._memory_search.module_at) if died else {}
-        return {name: found.get(name, []) for name in modules}
+        return find_leftovers.find(died, self.memory, self.symbols, self._address, self._memory_search.holders,
+                                   self._memory_search.module_at) if died else {}
 
     def _address(self, name: str) -> Optional[int]:
         try:
@@ -359,10 +362,11 @@ def _counted(holders: Fact[Holders]) -> List[Holder]:
 
 
 def module(name: str, root: str = '/', kernel: Optional[Kernel] = None, depth: str = NEEDED,
-           timeout: float = 30.0, reached: Optional[Dict[str, Reachability]] = None) -> ModuleFacts:
+           timeout: float = 30.0, reached: Optional[Dict[str, Reachability]] = None, *,
+           leftovers: bool = False) -> ModuleFacts:
     """:meth:`Survey.with_anchors` of this host."""
     with Survey(root, kernel, timeout, reached) as survey:
-        return survey.with_anchors([name], depth)[name]
+        return survey.with_anchors([name], depth, leftovers=leftovers)[name]
 
 
 def search(names: List[str], timeout: float) -> Dict[str, Reachability]:

@@ -270,8 +270,9 @@ def test_what_can_be_taken_back_is_read_for_those_alone_who_may(root, monkeypatc
         name: ['found'] for name in modules})
     with module_survey.Survey(root, builders.kernel()) as survey:
         told = survey.modules(['dying', 'leaked'], module_survey.ALL)
+        survey.with_anchors(['dying', 'leaked'], module_survey.ALL)
         assert asked == []
-        found = survey.with_anchors(['dying', 'leaked'], module_survey.ALL)
+        found = survey.with_anchors(['dying', 'leaked'], module_survey.ALL, leftovers=True)
     assert asked == ['dying']
     assert found['dying']['registrations']['leftovers'] == ['found']
     assert told['dying']['registrations']['leftovers'] == found['leaked']['registrations']['leftovers'] == []
